@@ -1,0 +1,17 @@
+//! SMTP without sockets, clocks or threads (RFC 5321 and its extensions).
+//!
+//! Two state machines, [`client::Client`] and [`server::Server`], speak the protocol; everything else here is what they
+//! are made of. Both are driven the same way: feed what arrived (`handle_*`), then drain what to do next (`poll_*`)
+//! until it answers `None`.
+
+pub mod address;
+pub mod body;
+pub mod client;
+pub mod reply;
+pub mod server;
+
+pub use address::{Mailbox, ReversePath};
+pub use body::Body;
+pub use client::Client;
+pub use reply::{EnhancedCode, Reply};
+pub use server::Server;
