@@ -1,1 +1,8 @@
-//! engine
+//! The engine: mail in, durable, delivered, reported.
+//!
+//! Pure rooms (no socket, clock, thread or disk): [`config`], [`dispatch`], [`verdict`], [`notice`].
+//! Rooms at the edge: `intake` (ingest connections), `delivery` (outbound connections), `shell` (event loops, threads).
+
+pub mod config;
+pub mod dispatch;
+pub mod now;

@@ -1,0 +1,245 @@
+//! The configuration as it is meant: no option left open, every value checked. (`raw` is how it is written.)
+
+use smtp::Mailbox;
+use smtp::client::Pipelining;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that `posthaste.toml` says, defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// EHLO name, `Received:`, Message-ID of notices.
+    pub hostname: Arc<str>,
+    /// Queue, event log, lock.
+    pub data_dir: PathBuf,
+    /// From-header of notices.
+    pub postmaster: Mailbox,
+    /// Ingest sockets.
+    pub listeners: Vec<Listener>,
+    /// HTTP; `None` when switched off.
+    pub admin: Option<SocketAddr>,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[retry]`.
+    pub retry: RetryPolicy,
+    /// `[queue]`: backlog limits.
+    pub queue: QueueLimits,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[[site]]`, in order; the first that matches a site (by domain or by any of its MX hosts) is used.
+    pub sites: Vec<SiteRule>,
+    /// `[[route]]`, in order; the first that matches.
+    pub routes: Vec<RouteRule>,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// `host:port`, or a Unix socket's path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SocketName {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where.
+    pub bind: SocketName,
+    /// SMTP or LMTP.
+    pub protocol: smtp::client::Protocol,
+    /// Clients that may relay; Unix sockets are always allowed.
+    pub allow: Vec<ipnet::IpNet>,
+    /// 552 beyond; announced as SIZE.
+    pub max_message_bytes: usize,
+    /// 452 beyond.
+    pub max_recipients: usize,
+    /// 421 4.3.2 beyond.
+    pub max_connections: usize,
+}
+
+/// `[dns]`.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Empty: the system's.
+    pub nameservers: Vec<SocketAddr>,
+    /// For one question.
+    pub timeout: Duration,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Port of MX hosts.
+    pub port: u16,
+    /// Event loops; never 0 here.
+    pub workers: usize,
+    /// Address families to use.
+    pub ip_family: dns::resolver::IpFamily,
+    /// Local addresses to send from; empty: the system chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// PEM file with the roots for `tls = "verified"`; `None`: the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    /// For the TCP connect.
+    pub connect_timeout: Duration,
+    /// `Received:` fields from which on a message is taken to loop (5.4.6).
+    pub max_hops: u32,
+}
+
+/// `[retry]`.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    /// Waiting time after the n-th attempt; the last repeats.
+    pub schedule: Vec<Duration>,
+    /// Since acceptance; then the recipient expires.
+    pub expire: Duration,
+    /// Each wait is multiplied by a random factor in `1 - jitter ..= 1 + jitter`.
+    pub jitter: f64,
+}
+
+/// `[queue]`: when intake answers 452 4.3.1.
+#[derive(Clone, Debug)]
+pub struct QueueLimits {
+    /// Recipients queued.
+    pub max_recipients: u64,
+    /// Journal bytes.
+    pub max_bytes: u64,
+    /// Free bytes to leave on the file system of `data_dir`.
+    pub min_free_bytes: u64,
+    /// Memory for bodies of messages waiting for their turn.
+    pub body_cache_bytes: usize,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// JSON instead of text.
+    pub json: bool,
+    /// The event log; `None` when switched off.
+    pub events: Option<PathBuf>,
+}
+
+/// Events per time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// So many …
+    pub count: u32,
+    /// … in this time.
+    pub per: Duration,
+}
+
+/// TLS towards a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum TlsPolicy {
+    /// Never.
+    Off,
+    /// When offered; the certificate is not verified; a failed handshake is followed by one attempt in clear text.
+    #[default]
+    Opportunistic,
+    /// Always; the certificate is not verified.
+    Required,
+    /// Always, with a certificate that names the MX host and chains to a known root.
+    Verified,
+}
+
+/// Limits towards one site, after `[limits]` and `[[site]]` were merged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: u32,
+    /// New connections per time; `None`: unlimited.
+    pub connection_rate: Option<Rate>,
+    /// Transactions on one connection.
+    pub messages_per_connection: u32,
+    /// Messages per time; `None`: unlimited.
+    pub rate: Option<Rate>,
+    /// RCPTs in one transaction.
+    pub recipients_per_message: u32,
+    /// How long a connection is kept without work.
+    pub idle_timeout: Duration,
+    /// TLS.
+    pub tls: TlsPolicy,
+    /// The pipelining level.
+    pub pipelining: Pipelining,
+    /// Deliver nothing (an operator's stop).
+    pub suspend: bool,
+    /// Which configuration lines say so, for `explain`: `posthaste.toml:41`.
+    pub origin: Arc<str>,
+}
+
+/// One `[[site]]`.
+#[derive(Clone, Debug)]
+pub struct SiteRule {
+    /// Recipient domains: exact or `*.suffix`.
+    pub domains: Vec<Pattern>,
+    /// MX hosts: exact or `*.suffix`.
+    pub mx: Vec<Pattern>,
+    /// What holds for it.
+    pub limits: Arc<Limits>,
+}
+
+/// `example.com` or `*.example.com` (any depth below, not the domain itself), or `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(pub Box<str>);
+
+impl Pattern {
+    /// Whether `name` (lower case) matches.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.0.strip_prefix('*') {
+            Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+            None => *self.0 == *name,
+        }
+    }
+}
+
+/// One `[[route]]`.
+#[derive(Clone, Debug)]
+pub struct RouteRule {
+    /// Recipient domains.
+    pub domains: Vec<Pattern>,
+    /// Where to.
+    pub via: Via,
+    /// The configuration line.
+    pub origin: Arc<str>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The domain's mail exchangers.
+    Mx,
+    /// `smtp://HOST:PORT`: a smart host; a name is looked up as address, never as MX.
+    Smtp {
+        /// Name or IP literal.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+    },
+    /// `lmtp://HOST:PORT`.
+    Lmtp {
+        /// Name or IP literal.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+    },
+    /// `lmtp+unix:/path`.
+    LmtpUnix(PathBuf),
+}
+
+impl Config {
+    /// The route of a domain (lower case), and the line that says so; `Via::Mx` by default.
+    pub fn route(&self, domain: &str) -> (&Via, Option<&Arc<str>>) {
+        for rule in &self.routes {
+            if rule.domains.iter().any(|p| p.matches(domain)) {
+                return (&rule.via, Some(&rule.origin));
+            }
+        }
+        (&Via::Mx, None)
+    }
+}
