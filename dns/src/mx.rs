@@ -43,3 +43,120 @@ pub enum MxFailure {
     #[error("DNS gave no answer: {0}")]
     Temporary(Arc<str>),
 }
+
+/// What a domain's MX records mean: the exchangers to try, by preference, then name.
+///
+/// The host name of a record is empty where the record says `.`. A host listed twice counts at its best preference.
+///
+/// - Only `.`: null MX (RFC 7505 §3). Beside others a `.` is an error of theirs (§3 again) and is passed over.
+/// - One of them is ourselves (`own_names`, lower case): it and all with an equal or greater preference value are
+///   dropped (RFC 5321 §5.1), for they would only send the mail back; none left is a loop.
+pub fn evaluate(records: Vec<Exchanger>, own_names: &[String]) -> Result<Vec<Exchanger>, MxFailure> {
+    let mut exchangers = records;
+    let published = exchangers.len();
+    exchangers.retain(|exchanger| !exchanger.host.is_empty());
+    if exchangers.is_empty() {
+        return Err(if published > 0 { MxFailure::NullMx } else { MxFailure::NoSuchDomain });
+    }
+    let ours = exchangers.iter().filter(|e| own_names.iter().any(|own| **own == *e.host)).map(|e| e.preference).min();
+    if let Some(ours) = ours {
+        exchangers.retain(|exchanger| exchanger.preference < ours);
+        if exchangers.is_empty() {
+            return Err(MxFailure::Loop);
+        }
+    }
+    exchangers.sort_unstable_by(|a, b| (&a.host, a.preference).cmp(&(&b.host, b.preference)));
+    exchangers.dedup_by(|later, kept| later.host == kept.host);
+    exchangers.sort_unstable();
+    Ok(exchangers)
+}
+
+/// The exchanger of a domain without MX records: itself, as if by `MX 0` (RFC 5321 §5.1).
+pub fn implicit(domain: &Arc<str>) -> Exchanger {
+    Exchanger { preference: 0, host: domain.clone() }
+}
+
+/// The name of the site behind a set of exchangers: their host names, sorted, joined by commas.
+pub fn site(exchangers: &[Exchanger]) -> Arc<str> {
+    if let [only] = exchangers {
+        return only.host.clone();
+    }
+    let mut hosts: Vec<&str> = exchangers.iter().map(|exchanger| &*exchanger.host).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts.join(",").into()
+}
+
+/// The hosts in the order to try them: by preference, equals shuffled to spread load (RFC 5321 §5.1).
+///
+/// `exchangers` are in order of preference, as in [`MxAnswer::exchangers`].
+pub fn attempt_order(exchangers: &[Exchanger], rng: &mut fastrand::Rng) -> Vec<Arc<str>> {
+    debug_assert!(exchangers.is_sorted_by_key(|exchanger| exchanger.preference));
+    let mut hosts: Vec<Arc<str>> = exchangers.iter().map(|exchanger| exchanger.host.clone()).collect();
+    let mut start = 0;
+    for equals in exchangers.chunk_by(|a, b| a.preference == b.preference) {
+        let end = start + equals.len();
+        rng.shuffle(&mut hosts[start..end]);
+        start = end;
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchangers(list: &[(u16, &str)]) -> Vec<Exchanger> {
+        list.iter().map(|&(preference, host)| Exchanger { preference, host: host.into() }).collect()
+    }
+
+    #[test]
+    fn records_become_exchangers_or_a_reason() {
+        let own = ["mta1.us.example".to_string(), "us.example".to_string()];
+        type Case<'a> = (&'a str, &'a [(u16, &'a str)], Result<&'a [(u16, &'a str)], MxFailure>);
+        let cases: &[Case] = &[
+            ("by preference, then name", &[(20, "c"), (10, "b"), (10, "a")], Ok(&[(10, "a"), (10, "b"), (20, "c")])),
+            ("a host twice", &[(20, "a"), (10, "b"), (5, "a")], Ok(&[(5, "a"), (10, "b")])),
+            ("a record twice", &[(5, "a"), (5, "a")], Ok(&[(5, "a")])),
+            ("null MX", &[(0, "")], Err(MxFailure::NullMx)),
+            ("null MX, careless preference", &[(10, "")], Err(MxFailure::NullMx)),
+            ("null MX beside a real one", &[(0, ""), (10, "a")], Ok(&[(10, "a")])),
+            ("nothing usable", &[], Err(MxFailure::NoSuchDomain)),
+            ("we are the backup", &[(10, "a"), (20, "mta1.us.example"), (30, "b")], Ok(&[(10, "a")])),
+            ("we are an equal", &[(10, "a"), (20, "b"), (20, "us.example")], Ok(&[(10, "a")])),
+            ("we are the best", &[(10, "us.example"), (20, "b")], Err(MxFailure::Loop)),
+            ("twice ourselves", &[(10, "a"), (20, "us.example"), (5, "mta1.us.example")], Err(MxFailure::Loop)),
+            ("only ourselves", &[(10, "us.example")], Err(MxFailure::Loop)),
+            ("not ourselves", &[(10, "x.us.example")], Ok(&[(10, "x.us.example")])),
+        ];
+        for (name, records, expected) in cases {
+            let expected = expected.clone().map(exchangers);
+            assert_eq!(evaluate(exchangers(records), &own), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_set_of_hosts_is_one_site() {
+        let site = |list: &[(u16, &str)]| super::site(&exchangers(list)).to_string();
+        assert_eq!(site(&[(10, "b"), (20, "a")]), "a,b");
+        assert_eq!(site(&[(5, "a"), (5, "b")]), "a,b");
+        assert_eq!(site(&[(5, "only.example")]), "only.example");
+        assert_ne!(site(&[(5, "a")]), site(&[(5, "a"), (5, "b")]));
+    }
+
+    #[test]
+    fn equals_are_shuffled_and_preference_is_kept() {
+        let list = exchangers(&[(5, "first"), (10, "a"), (10, "b"), (10, "c"), (20, "last")]);
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            let order = attempt_order(&list, &mut fastrand::Rng::with_seed(seed));
+            assert_eq!(order, attempt_order(&list, &mut fastrand::Rng::with_seed(seed)), "same seed, same order");
+            assert_eq!((&*order[0], &*order[4], order.len()), ("first", "last", 5));
+            let mut middle = order[1..4].to_vec();
+            seen.insert(middle.clone());
+            middle.sort();
+            assert_eq!(middle, ["a".into(), "b".into(), "c".into()] as [Arc<str>; 3]);
+        }
+        assert_eq!(seen.len(), 6, "every order of three equals turns up");
+    }
+}
