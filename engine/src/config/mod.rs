@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that `posthaste.toml` says, defaults filled in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// EHLO name, `Received:`, Message-ID of notices.
     pub hostname: Arc<str>,
@@ -29,7 +29,7 @@ pub struct Config {
     /// `[queue]`: backlog limits.
     pub queue: QueueLimits,
     /// `[limits]`.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// `[[site]]`, in order; the first that matches a site (by domain or by any of its MX hosts) is used.
     pub sites: Vec<SiteRule>,
     /// `[[route]]`, in order; the first that matches.
@@ -48,7 +48,7 @@ pub enum SocketName {
 }
 
 /// One `[[listener]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Where.
     pub bind: SocketName,
@@ -65,7 +65,7 @@ pub struct Listener {
 }
 
 /// `[dns]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dns {
     /// Empty: the system's.
     pub nameservers: Vec<SocketAddr>,
@@ -74,7 +74,7 @@ pub struct Dns {
 }
 
 /// `[delivery]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
     /// Port of MX hosts.
     pub port: u16,
@@ -93,7 +93,7 @@ pub struct Delivery {
 }
 
 /// `[retry]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// Waiting time after the n-th attempt; the last repeats.
     pub schedule: Vec<Duration>,
@@ -104,7 +104,7 @@ pub struct RetryPolicy {
 }
 
 /// `[queue]`: when intake answers 452 4.3.1.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct QueueLimits {
     /// Recipients queued.
     pub max_recipients: u64,
@@ -117,7 +117,7 @@ pub struct QueueLimits {
 }
 
 /// `[log]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// JSON instead of text.
     pub json: bool,
@@ -174,7 +174,7 @@ pub struct Limits {
 }
 
 /// One `[[site]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SiteRule {
     /// Recipient domains: exact or `*.suffix`.
     pub domains: Vec<Pattern>,
@@ -199,7 +199,7 @@ impl Pattern {
 }
 
 /// One `[[route]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouteRule {
     /// Recipient domains.
     pub domains: Vec<Pattern>,
@@ -241,5 +241,15 @@ impl Config {
             }
         }
         (&Via::Mx, None)
+    }
+
+    /// What holds towards a site: the first `[[site]]` that names the recipients' domain or one of the site's MX hosts
+    /// (all lower case), else `[limits]`.
+    pub fn limits_for<'a>(&self, domain: &str, mx_hosts: impl Iterator<Item = &'a str> + Clone) -> &Arc<Limits> {
+        let names_it = |rule: &&SiteRule| {
+            rule.domains.iter().any(|p| p.matches(domain))
+                || (!rule.mx.is_empty() && mx_hosts.clone().any(|host| rule.mx.iter().any(|p| p.matches(host))))
+        };
+        self.sites.iter().find(names_it).map_or(&self.limits, |rule| &rule.limits)
     }
 }
