@@ -1,4 +1,20 @@
-//! The configuration as it is meant: no option left open, every value checked. (`raw` is how it is written.)
+//! The configuration as it is meant: no option left open, every value checked.
+//!
+//! Two stages: [`raw`] is what is written and where, key by key; [`meaning`] makes of it what is meant, filling in
+//! [`defaults`] and noting everything that cannot be. [`Config::load`] either gives a whole configuration or all of its
+//! mistakes. Values that go together are checked together (an `allow` that makes an open relay, a rule that an earlier
+//! one hides); what only the running machine can tell (a port in use, a missing file) is for whoever opens it.
+
+pub mod defaults;
+mod error;
+mod kinds;
+mod limits;
+mod load;
+mod meaning;
+mod raw;
+mod relay;
+
+pub use error::{ConfigErrors, Mistake, Place};
 
 use smtp::Mailbox;
 use smtp::client::Pipelining;
@@ -253,3 +269,6 @@ impl Config {
         self.sites.iter().find(names_it).map_or(&self.limits, |rule| &rule.limits)
     }
 }
+
+#[cfg(test)]
+mod tests;

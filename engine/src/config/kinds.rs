@@ -1,0 +1,520 @@
+//! What values look like: durations, sizes, rates, addresses, names, choices.
+
+use super::raw::{Kind, found};
+use super::{Pattern, Rate, SocketName, TlsPolicy, Via};
+use dns::resolver::IpFamily;
+use ipnet::IpNet;
+use smtp::Mailbox;
+use smtp::client::{Pipelining, Protocol};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::de::DeValue;
+
+pub(super) const DURATION: Kind<Duration> = Kind {
+    what: "a duration",
+    allowed: "a whole number and a unit: \"100ms\", \"5s\", \"15m\", \"4h\", \"3d\"",
+    read: |value| match duration(text(value)?)? {
+        Duration::ZERO => Err("no time at all is too short".into()),
+        duration => Ok(duration),
+    },
+};
+
+pub(super) const DURATION_OR_ZERO: Kind<Duration> =
+    Kind { what: DURATION.what, allowed: DURATION.allowed, read: |value| duration(text(value)?) };
+
+pub(super) const SIZE: Kind<u64> = Kind {
+    what: "a size",
+    allowed: "a whole number and a unit: \"512B\", \"10KB\" (1000), \"10KiB\" (1024), \"25MiB\", \"2GiB\", \"1TiB\"",
+    read: |value| size(text(value)?),
+};
+
+pub(super) const RATE: Kind<Option<Rate>> = Kind {
+    what: "a rate",
+    allowed: "\"100/s\", \"600/m\", \"5000/h\", \"20000/d\", or \"unlimited\"",
+    read: |value| rate(text(value)?),
+};
+
+pub(super) const COUNT: Kind<u32> =
+    Kind { what: "a count", allowed: "a whole number from 1 to 1000000", read: |value| whole(value, 1, 1_000_000) };
+
+pub(super) const RECIPIENTS: Kind<u64> = Kind {
+    what: "a count",
+    allowed: "a whole number from 1 to 1000000000000",
+    read: |value| whole(value, 1, 1_000_000_000_000),
+};
+
+pub(super) const WORKERS: Kind<usize> = Kind {
+    what: "a number of workers",
+    allowed: "a whole number from 0 (one per core) to 256",
+    read: |value| whole(value, 0, 256),
+};
+
+pub(super) const PORT: Kind<u16> =
+    Kind { what: "a port", allowed: "a whole number from 1 to 65535", read: |value| whole(value, 1, 65535) };
+
+pub(super) const FRACTION: Kind<f64> = Kind {
+    what: "a fraction",
+    allowed: "a number from 0 to 1, like 0.2",
+    read: |value| {
+        let number = match value {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => return Err(found(value)),
+        };
+        number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| "out of range".to_string())
+    },
+};
+
+pub(super) const FLAG: Kind<bool> =
+    Kind { what: "a switch", allowed: "true, false", read: |value| value.as_bool().ok_or_else(|| found(value)) };
+
+pub(super) const PATH: Kind<PathBuf> = Kind {
+    what: "a path",
+    allowed: "a string, like \"/var/lib/posthaste\"",
+    read: |value| match text(value)? {
+        "" => Err("it is empty".into()),
+        path => Ok(path.into()),
+    },
+};
+
+/// `None`: switched off.
+pub(super) const EVENTS: Kind<Option<PathBuf>> = Kind {
+    what: "a file name",
+    allowed: "a path, relative to data_dir, like \"events.jsonl\"; false or \"\" switches the event log off",
+    read: |value| match value {
+        DeValue::Boolean(false) => Ok(None),
+        DeValue::String(path) => Ok((!path.is_empty()).then(|| PathBuf::from(&**path))),
+        _ => Err(found(value)),
+    },
+};
+
+pub(super) const HOST_NAME: Kind<Arc<str>> = Kind {
+    what: "a fully qualified host name",
+    allowed: "the name that this machine's address resolves to and back, with at least one dot, like \"mta1.example.net\"",
+    read: |value| {
+        let name = text(value)?.to_ascii_lowercase();
+        if !name.contains('.') {
+            return Err("there is no dot in it".into());
+        }
+        domain_name(&name)?;
+        Ok(name.into())
+    },
+};
+
+pub(super) const MAILBOX: Kind<Mailbox> = Kind {
+    what: "a mail address",
+    allowed: "local-part@domain, like \"postmaster@example.net\"",
+    read: |value| Mailbox::parse(text(value)?).map_err(|error| error.to_string()),
+};
+
+pub(super) const PATTERN: Kind<Pattern> = Kind {
+    what: "a domain pattern",
+    allowed: "\"example.com\", \"*.example.com\" (anything below it, not itself), or \"*\"",
+    read: |value| {
+        let name = text(value)?.to_lowercase();
+        if name != "*" {
+            domain_name(name.strip_prefix("*.").unwrap_or(&name))?;
+        }
+        Ok(Pattern(name.into()))
+    },
+};
+
+pub(super) const SOCKET: Kind<SocketName> = Kind {
+    what: "a socket to listen on",
+    allowed: "\"127.0.0.1:2525\", \"[::1]:2525\", or \"unix:/run/posthaste/ingest.sock\"",
+    read: |value| match text(value)? {
+        bind if bind.starts_with("unix:") => unix_path(&bind["unix:".len()..]).map(SocketName::Unix),
+        bind => socket_address(bind).map(SocketName::Tcp),
+    },
+};
+
+/// `None`: switched off.
+pub(super) const ADMIN: Kind<Option<SocketAddr>> = Kind {
+    what: "an address to listen on",
+    allowed: "\"127.0.0.1:8025\", or \"off\"",
+    read: |value| match text(value)? {
+        "off" => Ok(None),
+        bind => socket_address(bind).map(Some),
+    },
+};
+
+pub(super) const NAMESERVER: Kind<SocketAddr> = Kind {
+    what: "a name server",
+    allowed: "an address with its port: \"127.0.0.1:53\", \"[2001:db8::1]:53\"",
+    read: |value| socket_address(text(value)?),
+};
+
+pub(super) const ADDRESS: Kind<IpAddr> = Kind {
+    what: "an address of this machine",
+    allowed: "\"192.0.2.10\", \"2001:db8::10\"",
+    read: |value| match text(value)?.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() || address.is_multicast() => Err("nothing can be sent from it".into()),
+        Ok(address) => Ok(address),
+        Err(_) => Err("this is no IP address".into()),
+    },
+};
+
+pub(super) const NETWORK: Kind<IpNet> = Kind {
+    what: "a network",
+    allowed: "\"127.0.0.0/8\", \"10.1.2.3\", \"2001:db8::/32\"",
+    read: |value| {
+        let written = text(value)?;
+        let parsed = written.parse::<IpNet>().ok().or_else(|| written.parse::<IpAddr>().ok().map(IpNet::from));
+        let net = parsed.ok_or("this is neither address/prefix nor an address")?;
+        if net.trunc() == net {
+            Ok(net)
+        } else {
+            Err(format!("bits are set behind the prefix; {} is the network", net.trunc()))
+        }
+    },
+};
+
+pub(super) const VIA: Kind<Via> = Kind {
+    what: "a way to deliver",
+    allowed: "\"mx\", \"smtp://HOST:PORT\", \"lmtp://HOST:PORT\", \"lmtp+unix:/path\"",
+    read: |value| via(text(value)?),
+};
+
+pub(super) const PROTOCOL: Kind<Protocol> = Kind {
+    what: "a protocol",
+    allowed: "\"smtp\", \"lmtp\"",
+    read: |value| choice(value, &[("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)]),
+};
+
+pub(super) const IP_FAMILY: Kind<IpFamily> = Kind {
+    what: "an address family",
+    allowed: "\"any\", \"ipv4\", \"ipv6\"",
+    read: |value| choice(value, &[("any", IpFamily::Any), ("ipv4", IpFamily::Ipv4), ("ipv6", IpFamily::Ipv6)]),
+};
+
+pub(super) const TLS: Kind<TlsPolicy> = Kind {
+    what: "a TLS policy",
+    allowed: "\"off\", \"opportunistic\", \"required\", \"verified\"",
+    read: |value| {
+        let policies = [
+            ("off", TlsPolicy::Off),
+            ("opportunistic", TlsPolicy::Opportunistic),
+            ("required", TlsPolicy::Required),
+            ("verified", TlsPolicy::Verified),
+        ];
+        choice(value, &policies)
+    },
+};
+
+pub(super) const PIPELINING: Kind<Pipelining> = Kind {
+    what: "a pipelining level",
+    allowed: "\"off\", \"transaction\", \"stream\"",
+    read: |value| {
+        let levels =
+            [("off", Pipelining::Off), ("transaction", Pipelining::Transaction), ("stream", Pipelining::Stream)];
+        choice(value, &levels)
+    },
+};
+
+pub(super) const LOG_FORMAT_IS_JSON: Kind<bool> = Kind {
+    what: "a log format",
+    allowed: "\"text\", \"json\"",
+    read: |value| choice(value, &[("text", false), ("json", true)]),
+};
+
+pub(super) const LISTENER_TLS: Kind<()> = Kind {
+    what: "\"none\"",
+    allowed: "\"none\"; put a TLS proxy before the listener, or keep it on loopback or a private network",
+    read: |value| only_none(value, &["starttls", "implicit"]),
+};
+
+pub(super) const LISTENER_AUTH: Kind<()> = Kind {
+    what: "\"none\"",
+    allowed: "\"none\"; who may relay is decided by `allow`",
+    read: |value| only_none(value, &["optional", "required"]),
+};
+
+fn only_none(value: &DeValue<'_>, later: &[&str]) -> Result<(), String> {
+    match text(value)? {
+        "none" => Ok(()),
+        word if later.contains(&word) => Err("not available in this version".into()),
+        _ => Err("no such value".into()),
+    }
+}
+
+fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, String> {
+    let written = text(value)?;
+    if let Some((_, meant)) = choices.iter().find(|(word, _)| *word == written) {
+        return Ok(*meant);
+    }
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    Err(super::raw::closest(written, &words).map_or("no such value".into(), |word| format!("did you mean \"{word}\"?")))
+}
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    match value {
+        DeValue::Integer(_) => Err("this is a number; write it in quotes, with a unit where one belongs".into()),
+        _ => value.as_str().ok_or_else(|| found(value)),
+    }
+}
+
+fn whole<T: TryFrom<u64>>(value: &DeValue<'_>, min: u64, max: u64) -> Result<T, String> {
+    let DeValue::Integer(number) = value else { return Err(found(value)) };
+    let number = u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (min..=max).contains(n));
+    number.and_then(|n| T::try_from(n).ok()).ok_or_else(|| "out of range".into())
+}
+
+/// Splits `25MiB` into the number and the unit.
+fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    match (number, unit) {
+        ("", _) => Err("it does not begin with a whole number".into()),
+        (_, "") => Err("there is no unit".into()),
+        (number, unit) => Ok((number.parse().map_err(|_| "the number is too large")?, unit.trim_start())),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = number_and_unit(text)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("`{unit}` is no unit of time")),
+    };
+    // A hundred years bounds the sums that are made of durations later.
+    let ms = number.checked_mul(unit_ms).filter(|ms| *ms <= 36_525 * 86_400_000).ok_or("longer than a century")?;
+    Ok(Duration::from_millis(ms))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = number_and_unit(text)?;
+    let unit_bytes: u64 = match unit {
+        "B" => 1,
+        "KB" | "kB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(format!("`{unit}` is no unit of size")),
+    };
+    number.checked_mul(unit_bytes).filter(|bytes| *bytes <= 1 << 60).ok_or_else(|| "too large".into())
+}
+
+fn rate(text: &str) -> Result<Option<Rate>, String> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let (count, per) = text.split_once('/').ok_or("there is no \"/\" in it")?;
+    let count = count.trim_end().parse().map_err(|_| "it does not begin with a whole number")?;
+    if count == 0 {
+        return Err("zero never lets anything through; `suspend = true` says that".into());
+    }
+    let seconds = match per.trim_start() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        unit => return Err(format!("`{unit}` is no unit of time")),
+    };
+    Ok(Some(Rate { count, per: Duration::from_secs(seconds) }))
+}
+
+/// RFC 1035 §2.3.1 with RFC 1123 §2.1; letters beyond ASCII as RFC 6531 has them.
+fn domain_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > 253 {
+        return Err("a name has 1 to 253 characters".into());
+    }
+    if name.parse::<IpAddr>().is_ok() {
+        return Err("this is an address, not a name".into());
+    }
+    if name.ends_with('.') {
+        return Err("leave out the final dot".into());
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > 63 {
+            return Err("the parts between the dots have 1 to 63 characters".into());
+        }
+        if let Some(odd) = label.chars().find(|c| !(c.is_alphanumeric() || matches!(c, '-' | '_'))) {
+            return Err(format!("`{odd}` cannot stand in a name"));
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("a part neither begins nor ends with a hyphen".into());
+        }
+    }
+    Ok(())
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    Err(match text.parse::<IpAddr>() {
+        Ok(_) => "the port is missing".into(),
+        Err(_) => "this is no address:port".to_string(),
+    })
+}
+
+fn unix_path(path: &str) -> Result<PathBuf, String> {
+    match path {
+        path if !path.starts_with('/') => Err("the path must begin with /".into()),
+        // sun_path of sockaddr_un, less the final NUL.
+        path if path.len() > 107 => Err("a socket's path has at most 107 bytes".into()),
+        path => Ok(path.into()),
+    }
+}
+
+fn via(text: &str) -> Result<Via, String> {
+    if text == "mx" {
+        return Ok(Via::Mx);
+    }
+    if let Some(path) = text.strip_prefix("lmtp+unix:") {
+        return unix_path(path).map(Via::LmtpUnix);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or("it names no way to get there")?;
+    let (host, port) = host_and_port(rest)?;
+    match scheme {
+        "smtp" => Ok(Via::Smtp { host, port }),
+        "lmtp" => Ok(Via::Lmtp { host, port }),
+        _ => Err(format!("`{scheme}` is no protocol for mail")),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<(Arc<str>, u16), String> {
+    let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or("the port is a number from 1 to 65535")?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bare {
+        Some(literal) if literal.parse::<std::net::Ipv6Addr>().is_ok() => literal.to_string(),
+        Some(_) => return Err("what stands in brackets is an IPv6 address".into()),
+        None if host.parse::<std::net::Ipv4Addr>().is_ok() => host.to_string(),
+        None => {
+            domain_name(host)?;
+            host.to_lowercase()
+        }
+    };
+    Ok((host.into(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T>(kind: &Kind<T>, toml: &str) -> Result<T, String> {
+        (kind.read)(DeValue::parse(toml).unwrap().get_ref())
+    }
+    #[track_caller]
+    fn check<T: PartialEq + std::fmt::Debug>(kind: &Kind<T>, toml: &str, expected: Result<T, &str>) {
+        assert_eq!(read(kind, toml), expected.map_err(String::from), "{toml}");
+    }
+
+    #[test]
+    fn durations() {
+        check(&DURATION, "\"100ms\"", Ok(Duration::from_millis(100)));
+        check(&DURATION, "\"5s\"", Ok(Duration::from_secs(5)));
+        check(&DURATION, "\"15m\"", Ok(Duration::from_secs(900)));
+        check(&DURATION, "\"3d\"", Ok(Duration::from_secs(259_200)));
+        check(&DURATION, "\"5\"", Err("there is no unit"));
+        check(&DURATION, "\"s\"", Err("it does not begin with a whole number"));
+        check(&DURATION, "\"5 parsecs\"", Err("`parsecs` is no unit of time"));
+        check(&DURATION, "\"99999999999999999999s\"", Err("the number is too large"));
+        check(&DURATION, "\"9999999999999999d\"", Err("longer than a century"));
+        check(&DURATION, "\"0s\"", Err("no time at all is too short"));
+        check(&DURATION_OR_ZERO, "\"0s\"", Ok(Duration::ZERO));
+        check(&DURATION, "5", Err("this is a number; write it in quotes, with a unit where one belongs"));
+        check(&DURATION, "true", Err("this is true or false"));
+    }
+
+    #[test]
+    fn sizes() {
+        check(&SIZE, "\"25MiB\"", Ok(25 << 20));
+        check(&SIZE, "\"10KB\"", Ok(10_000));
+        check(&SIZE, "\"10 KiB\"", Ok(10_240));
+        check(&SIZE, "\"10mb\"", Err("`mb` is no unit of size"));
+        check(&SIZE, "\"9999999999TiB\"", Err("too large"));
+    }
+
+    #[test]
+    fn rates() {
+        let rate = |count, seconds| Ok(Some(Rate { count, per: Duration::from_secs(seconds) }));
+        check(&RATE, "\"100/s\"", rate(100, 1));
+        check(&RATE, "\"600 / min\"", rate(600, 60));
+        check(&RATE, "\"5000/h\"", rate(5000, 3600));
+        check(&RATE, "\"unlimited\"", Ok(None));
+        check(&RATE, "\"0/s\"", Err("zero never lets anything through; `suspend = true` says that"));
+        check(&RATE, "\"100\"", Err("there is no \"/\" in it"));
+        check(&RATE, "\"1/fortnight\"", Err("`fortnight` is no unit of time"));
+    }
+
+    #[test]
+    fn numbers() {
+        check(&COUNT, "20", Ok(20));
+        check(&COUNT, "0x10", Ok(16));
+        check(&COUNT, "0", Err("out of range"));
+        check(&COUNT, "-1", Err("out of range"));
+        check(&PORT, "65536", Err("out of range"));
+        check(&WORKERS, "0", Ok(0));
+        check(&FRACTION, "0.2", Ok(0.2));
+        check(&FRACTION, "1", Ok(1.0));
+        check(&FRACTION, "nan", Err("out of range"));
+        check(&FRACTION, "1.5", Err("out of range"));
+    }
+
+    #[test]
+    fn names() {
+        check(&HOST_NAME, "\"MTA1.example.net\"", Ok("mta1.example.net".into()));
+        check(&HOST_NAME, "\"localhost\"", Err("there is no dot in it"));
+        check(&HOST_NAME, "\"192.0.2.1\"", Err("this is an address, not a name"));
+        check(&HOST_NAME, "\"mta.example.net.\"", Err("leave out the final dot"));
+        check(&HOST_NAME, "\"a..b\"", Err("the parts between the dots have 1 to 63 characters"));
+        check(&HOST_NAME, "\"a b.c\"", Err("` ` cannot stand in a name"));
+        check(&PATTERN, "\"*\"", Ok(Pattern("*".into())));
+        check(&PATTERN, "\"*.Example.com\"", Ok(Pattern("*.example.com".into())));
+        check(&PATTERN, "\"mx*.example.com\"", Err("`*` cannot stand in a name"));
+    }
+
+    #[test]
+    fn sockets_and_networks() {
+        check(&SOCKET, "\"[::1]:2525\"", Ok(SocketName::Tcp("[::1]:2525".parse().unwrap())));
+        check(&SOCKET, "\"unix:/run/x.sock\"", Ok(SocketName::Unix("/run/x.sock".into())));
+        check(&SOCKET, "\"unix:x.sock\"", Err("the path must begin with /"));
+        check(&SOCKET, "\"127.0.0.1\"", Err("the port is missing"));
+        check(&SOCKET, "\"localhost:25\"", Err("this is no address:port"));
+        check(&ADMIN, "\"off\"", Ok(None));
+        check(&NETWORK, "\"127.0.0.0/8\"", Ok("127.0.0.0/8".parse().unwrap()));
+        check(&NETWORK, "\"10.0.0.1\"", Ok("10.0.0.1/32".parse().unwrap()));
+        check(&NETWORK, "\"10.0.0.1/8\"", Err("bits are set behind the prefix; 10.0.0.0/8 is the network"));
+        check(&ADDRESS, "\"0.0.0.0\"", Err("nothing can be sent from it"));
+    }
+
+    #[test]
+    fn ways_to_deliver() {
+        let smtp = |host: &str, port| Ok(Via::Smtp { host: host.into(), port });
+        check(&VIA, "\"mx\"", Ok(Via::Mx));
+        check(&VIA, "\"smtp://10.0.0.5:2526\"", smtp("10.0.0.5", 2526));
+        check(&VIA, "\"smtp://[::1]:25\"", smtp("::1", 25));
+        check(&VIA, "\"smtp://Relay.example:587\"", smtp("relay.example", 587));
+        check(&VIA, "\"lmtp://127.0.0.1:24\"", Ok(Via::Lmtp { host: "127.0.0.1".into(), port: 24 }));
+        check(&VIA, "\"lmtp+unix:/run/lmtp\"", Ok(Via::LmtpUnix("/run/lmtp".into())));
+        check(&VIA, "\"smtp://relay.example\"", Err("the port is missing"));
+        check(&VIA, "\"http://relay.example:80\"", Err("`http` is no protocol for mail"));
+        check(&VIA, "\"10.0.0.5\"", Err("it names no way to get there"));
+        check(&VIA, "\"smtp://:25\"", Err("a name has 1 to 253 characters"));
+    }
+
+    #[test]
+    fn choices() {
+        check(&TLS, "\"verified\"", Ok(TlsPolicy::Verified));
+        check(&TLS, "\"verify\"", Err("did you mean \"verified\"?"));
+        check(&PIPELINING, "\"full\"", Err("no such value"));
+        check(&LISTENER_TLS, "\"none\"", Ok(()));
+        check(&LISTENER_TLS, "\"starttls\"", Err("not available in this version"));
+        check(&LISTENER_AUTH, "\"maybe\"", Err("no such value"));
+        check(&EVENTS, "false", Ok(None));
+        check(&EVENTS, "\"\"", Ok(None));
+        check(&EVENTS, "true", Err("this is true or false"));
+    }
+}

@@ -1,0 +1,282 @@
+//! From what is written to what is meant, section by section. Nothing stops at a mistake: it is noted, a default stands
+//! in for the value, and reading goes on, so that an operator sees all of them at once.
+
+use super::limits::{Seen, global, origin, sites};
+use super::raw::{At, Document, Kind, Table};
+use super::{
+    Config, Delivery, Dns, Listener, Log, QueueLimits, RetryPolicy, RouteRule, SocketName, defaults, kinds, relay,
+};
+use dns::resolver::IpFamily;
+use smtp::Mailbox;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// The whole configuration; `None` only after a mistake was noted.
+pub(super) fn config<'a>(document: &'a Document<'a>, root: &'a DeTable<'a>, cores: usize) -> Option<Config> {
+    let mut root = Table::root(document, root);
+    let hostname = hostname(document, &mut root);
+    let postmaster = root.read("postmaster", &kinds::MAILBOX).map(|at| at.value);
+    let data_dir = root.read_or("data_dir", &kinds::PATH, defaults::DATA_DIR.into());
+    let queue = queue(&mut root);
+    let (listeners, binds) = listeners(document, &mut root, &queue);
+    let admin = admin(document, &mut root, &binds);
+    let dns = dns(&mut root);
+    let delivery = delivery(document, &mut root, cores);
+    let retry = retry(document, &mut root);
+    let limits = global(document, &mut root);
+    let sites = sites(document, &mut root, &limits);
+    let routes = routes(document, &mut root);
+    let log = log(&mut root, &data_dir);
+    root.finish();
+    let hostname = hostname?;
+    let postmaster = postmaster.or_else(|| default_postmaster(document, &hostname))?;
+    let hostname = hostname.value;
+    Some(Config {
+        hostname,
+        data_dir,
+        postmaster,
+        listeners,
+        admin,
+        dns,
+        delivery,
+        retry,
+        queue,
+        limits,
+        sites,
+        routes,
+        log,
+    })
+}
+
+/// The only key without a default: a guess would be announced to the world.
+fn hostname(document: &Document<'_>, root: &mut Table<'_>) -> Option<At<Arc<str>>> {
+    let is_written = root.has("hostname");
+    let hostname = root.read("hostname", &kinds::HOST_NAME);
+    if !is_written {
+        document.note_missing("`hostname` is missing; it is the one key without a default", kinds::HOST_NAME.allowed);
+    }
+    hostname
+}
+
+fn default_postmaster(document: &Document<'_>, hostname: &At<Arc<str>>) -> Option<Mailbox> {
+    match Mailbox::parse(&format!("{}@{}", defaults::POSTMASTER, hostname.value)) {
+        Ok(mailbox) => Some(mailbox),
+        Err(error) => {
+            document.note(hostname.span.clone(), "`hostname` makes no mail address", error.to_string(), None);
+            None
+        }
+    }
+}
+
+type Binds = Vec<(SocketName, usize)>;
+
+fn listeners(document: &Document<'_>, root: &mut Table<'_>, queue: &QueueLimits) -> (Vec<Listener>, Binds) {
+    let mut binds = Binds::new();
+    let Some(tables) = root.tables("listener", "[[listener]]") else {
+        let bind = SocketName::Tcp(defaults::LISTENER_BIND);
+        return (vec![default_listener(bind)], binds);
+    };
+    let listeners = tables.into_iter().map(|table| listener(document, table, queue, &mut binds)).collect();
+    (listeners, binds)
+}
+
+fn default_listener(bind: SocketName) -> Listener {
+    Listener {
+        bind,
+        protocol: smtp::client::Protocol::Smtp,
+        // Both are constants, and a test reads them.
+        allow: defaults::LISTENER_ALLOW.iter().filter_map(|net| net.parse().ok()).collect(),
+        max_message_bytes: defaults::MAX_MESSAGE_BYTES,
+        max_recipients: defaults::MAX_RECIPIENTS,
+        max_connections: defaults::MAX_CONNECTIONS,
+    }
+}
+
+fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, binds: &mut Binds) -> Listener {
+    let written = table.read("bind", &kinds::SOCKET);
+    let at = written.as_ref().map_or(table.span.clone(), |bind| bind.span.clone());
+    let bind = written.map_or(SocketName::Tcp(defaults::LISTENER_BIND), |bind| bind.value);
+    if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind) {
+        document.note(at.clone(), "two listeners on one socket", format!("line {line} has it already"), None);
+    }
+    binds.push((bind.clone(), document.line(at.start)));
+
+    let defaults = default_listener(bind);
+    table.read("tls", &kinds::LISTENER_TLS);
+    table.read("auth", &kinds::LISTENER_AUTH);
+    let allow = table.list("allow", &kinds::NETWORK);
+    match (&defaults.bind, &allow) {
+        (SocketName::Unix(_), Some(allow)) => document.note(
+            allow.span.clone(),
+            "`allow` has no meaning for a Unix socket",
+            "it has no addresses",
+            Some("leave it out; the directory's permissions say who may connect".into()),
+        ),
+        (SocketName::Tcp(_), Some(allow)) => relay::check(document, allow),
+        (_, None) => {}
+    }
+    let size = table.read("max_message_size", &SIZE_IN_MEMORY);
+    if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
+        let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
+        document.note(size.span.clone(), "such a message never fits into the queue", label, None);
+    }
+    let listener = Listener {
+        protocol: table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol),
+        allow: allow.map_or(defaults.allow, |list| list.value.into_iter().map(|at| at.value).collect()),
+        max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
+        max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
+        max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
+        bind: defaults.bind,
+    };
+    table.finish();
+    listener
+}
+
+/// A size that must fit into memory, and into the 32 bits in which the journal counts a record.
+const SIZE_IN_MEMORY: Kind<usize> = Kind {
+    what: kinds::SIZE.what,
+    allowed: kinds::SIZE.allowed,
+    read: |value| match (kinds::SIZE.read)(value)? {
+        0 => Err("nothing fits into it".into()),
+        bytes if bytes > 2 << 30 => Err("2GiB is the most".into()),
+        bytes => Ok(bytes as usize),
+    },
+};
+
+fn as_usize(at: At<u32>) -> usize {
+    at.value as usize
+}
+
+fn admin(document: &Document<'_>, root: &mut Table<'_>, binds: &Binds) -> Option<SocketAddr> {
+    let mut table = root.table("admin", "[admin]");
+    let bind = table.read("bind", &kinds::ADMIN);
+    table.finish();
+    let span = bind.as_ref().map(|bind| bind.span.clone());
+    let bind = bind.map_or(Some(defaults::ADMIN_BIND), |bind| bind.value)?;
+    if let Some((_, line)) = binds.iter().find(|(other, _)| *other == SocketName::Tcp(bind)) {
+        let label = format!("the listener of line {line} has this socket");
+        document.note(span.unwrap_or(0..0), format!("[admin] and a listener on one socket, {bind}"), label, None);
+    }
+    Some(bind)
+}
+
+fn dns(root: &mut Table<'_>) -> Dns {
+    let mut table = root.table("dns", "[dns]");
+    let dns = Dns {
+        nameservers: values(table.list("nameservers", &kinds::NAMESERVER)),
+        timeout: table.read_or("timeout", &kinds::DURATION, defaults::DNS_TIMEOUT),
+    };
+    table.finish();
+    dns
+}
+
+fn values<T>(list: Option<At<Vec<At<T>>>>) -> Vec<T> {
+    list.map(|list| list.value.into_iter().map(|at| at.value).collect()).unwrap_or_default()
+}
+
+fn delivery(document: &Document<'_>, root: &mut Table<'_>, cores: usize) -> Delivery {
+    let mut table = root.table("delivery", "[delivery]");
+    let ip_family = table.read_or("ip_family", &kinds::IP_FAMILY, IpFamily::Any);
+    let sources = table.list("source_addresses", &kinds::ADDRESS);
+    for source in sources.iter().flat_map(|list| &list.value) {
+        let unusable = match ip_family {
+            IpFamily::Any => false,
+            IpFamily::Ipv4 => source.value.is_ipv6(),
+            IpFamily::Ipv6 => source.value.is_ipv4(),
+        };
+        if unusable {
+            document.note(source.span.clone(), "this source address is never used", "`ip_family` excludes it", None);
+        }
+    }
+    let delivery = Delivery {
+        port: table.read_or("port", &kinds::PORT, defaults::DELIVERY_PORT),
+        workers: match table.read_or("workers", &kinds::WORKERS, 0) {
+            0 => cores,
+            workers => workers,
+        },
+        ip_family,
+        source_addresses: values(sources),
+        tls_ca_file: table.read("tls_ca_file", &kinds::PATH).map(|at| at.value),
+        connect_timeout: table.read_or("connect_timeout", &kinds::DURATION, defaults::CONNECT_TIMEOUT),
+        max_hops: table.read_or("max_hops", &kinds::COUNT, defaults::MAX_HOPS),
+    };
+    table.finish();
+    delivery
+}
+
+fn retry(document: &Document<'_>, root: &mut Table<'_>) -> RetryPolicy {
+    let mut table = root.table("retry", "[retry]");
+    let defaults = defaults::retry();
+    let schedule = table.list("schedule", &kinds::DURATION);
+    let expire = table.read("expire", &kinds::DURATION);
+    let jitter = table.read_or("jitter", &kinds::FRACTION, defaults.jitter);
+    let has_own_schedule = schedule.is_some();
+    if let Some(schedule) = schedule.as_ref().filter(|schedule| schedule.value.is_empty()) {
+        let help = "at least one waiting time, like [\"5m\"]; the last repeats until `expire`".to_string();
+        document.note(schedule.span.clone(), "`schedule` in [retry] is empty", "", Some(help));
+    }
+    let expire_span = expire.as_ref().map_or(table.span.clone(), |at| at.span.clone());
+    let policy = RetryPolicy {
+        schedule: if has_own_schedule { values(schedule) } else { defaults.schedule },
+        expire: expire.map_or(defaults.expire, |at| at.value),
+        jitter,
+    };
+    if policy.schedule.first().is_some_and(|first| policy.expire <= *first) {
+        let label = "not longer than the first wait of `schedule`";
+        document.note(expire_span, "nothing would ever be tried again before `expire`", label, None);
+    }
+    table.finish();
+    policy
+}
+
+fn queue(root: &mut Table<'_>) -> QueueLimits {
+    let mut table = root.table("queue", "[queue]");
+    let queue = QueueLimits {
+        max_recipients: table.read_or("max_recipients", &kinds::RECIPIENTS, defaults::QUEUE_MAX_RECIPIENTS),
+        max_bytes: table.read_or("max_bytes", &kinds::SIZE, defaults::QUEUE_MAX_BYTES),
+        min_free_bytes: table.read_or("min_free", &kinds::SIZE, defaults::QUEUE_MIN_FREE_BYTES),
+        body_cache_bytes: table.read_or("body_cache", &CACHE, defaults::BODY_CACHE_BYTES),
+    };
+    table.finish();
+    queue
+}
+
+/// Zero is allowed: then every body is read back from disk.
+const CACHE: Kind<usize> = Kind {
+    what: kinds::SIZE.what,
+    allowed: kinds::SIZE.allowed,
+    read: |value| usize::try_from((kinds::SIZE.read)(value)?).map_err(|_| "too large".into()),
+};
+
+fn routes(document: &Document<'_>, root: &mut Table<'_>) -> Vec<RouteRule> {
+    let mut seen = Seen::default();
+    let tables = root.tables("route", "[[route]]").unwrap_or_default();
+    let read = |mut table: Table<'_>| {
+        let domains = table.list("domain", &kinds::PATTERN);
+        if domains.as_ref().is_none_or(|list| list.value.is_empty()) {
+            let help = format!("domain = [\"internal.example\"], each {}", kinds::PATTERN.allowed);
+            document.note(table.span.clone(), "this [[route]] matches nothing", "it names no domain", Some(help));
+        }
+        let is_written = table.has("via");
+        let via = table.read("via", &kinds::VIA);
+        if !is_written {
+            let help = Some(kinds::VIA.allowed.to_string());
+            document.note(table.span.clone(), "this [[route]] leads nowhere", "it has no `via`", help);
+        }
+        let origin = origin(document, &table);
+        table.finish();
+        let domains = seen.add(document, "[[route]]", domains);
+        via.map(|via| RouteRule { domains, via: via.value, origin })
+    };
+    tables.into_iter().filter_map(read).collect()
+}
+
+fn log(root: &mut Table<'_>, data_dir: &Path) -> Log {
+    let mut table = root.table("log", "[log]");
+    let events = table.read_or("events", &kinds::EVENTS, Some(PathBuf::from(defaults::EVENTS_FILE)));
+    let json = table.read_or("format", &kinds::LOG_FORMAT_IS_JSON, false);
+    table.finish();
+    Log { json, events: events.map(|file| data_dir.join(file)) }
+}

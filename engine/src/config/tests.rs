@@ -1,0 +1,292 @@
+//! Whole configurations: what they mean, and how every kind of mistake is shown.
+
+use super::*;
+
+const FILE: &str = "/etc/posthaste/posthaste.toml";
+const HOST: &str = "hostname = \"mta1.example.net\"\n";
+const SHIPPED: &str = include_str!("../../../deploy/posthaste.toml");
+
+#[track_caller]
+fn parse(text: &str) -> Config {
+    Config::parse(&format!("{HOST}{text}"), FILE).unwrap_or_else(|errors| panic!("{text}\n{errors}"))
+}
+
+/// Each mistake as `line:column wrong text: message; label`.
+fn mistakes(text: &str) -> Vec<String> {
+    let Err(errors) = Config::parse(text, FILE) else { return Vec::new() };
+    let show = |mistake: Mistake| match &mistake.place {
+        Some(place) => {
+            format!("{}:{} {}: {}; {}", place.line, place.column, place.wrong_text(), mistake.message, mistake.label)
+        }
+        None => mistake.message,
+    };
+    errors.mistakes.into_iter().map(show).collect()
+}
+
+/// The one mistake in a configuration whose first line is a right `hostname`.
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    assert_eq!(mistakes(&format!("{HOST}{text}")), [expected], "{text}");
+}
+
+#[test]
+fn a_host_name_is_enough() {
+    let config = parse("");
+    assert_eq!(&*config.hostname, "mta1.example.net");
+    assert_eq!(config.postmaster.as_str(), "postmaster@mta1.example.net");
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].allow.len(), 2);
+    assert_eq!(config.admin, Some("127.0.0.1:8025".parse().unwrap()));
+    assert!(config.delivery.workers >= 1);
+    assert_eq!(config.log.events.as_deref(), Some("/var/lib/posthaste/events.jsonl".as_ref()));
+    assert_eq!(*config.limits, defaults::limits());
+}
+
+#[test]
+fn without_a_host_name_nothing_goes() {
+    let missing = "`hostname` is missing; it is the one key without a default";
+    assert_eq!(mistakes(""), [missing]);
+    assert_eq!(
+        mistakes("data_dir = 5"),
+        [
+            missing,
+            "1:12 5: `data_dir` must be a path; this is a number; write it in quotes, with a unit where one belongs"
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_are_mistakes_and_the_right_one_is_guessed() {
+    check(
+        "[limits]\nconections = 5",
+        "3:1 conections: unknown key `conections` in [limits]; did you mean `connections`?",
+    );
+    check("[dns]\ncolour = 5", "3:1 colour: unknown key `colour` in [dns]; ");
+    check("[retries]\nexpire = \"3d\"", "2:2 retries: unknown key `retries`; did you mean `retry`?");
+    check(
+        "[[site]]\nmatch = { domain = [\"a.b\"], mxs = [] }",
+        "3:29 mxs: unknown key `mxs` in `match` of [[site]]; did you mean `mx`?",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_shown_where_they_stand() {
+    check(
+        "[dns]\ntimeout = \"5 parsecs\"",
+        "3:11 \"5 parsecs\": `timeout` in [dns] must be a duration; `parsecs` is no unit of time",
+    );
+    check(
+        "[dns]\nnameservers = \"127.0.0.1:53\"",
+        "3:15 \"127.0.0.1:53\": `nameservers` in [dns] must be a list; this is a string",
+    );
+    check(
+        "[dns]\nnameservers = [\"127.0.0.1:53\", \"::1\"]",
+        "3:32 \"::1\": `nameservers` in [dns] must be a name server; the port is missing",
+    );
+    check("dns = 5", "2:7 5: `dns` must be a table; this is a number; write [dns]");
+    check("[listener]\nbind = \"127.0.0.1:1\"", "2:1 [listener]: `listener` is a list of tables; write [[listener]]");
+    check(
+        "postmaster = \"nobody\"",
+        "2:14 \"nobody\": `postmaster` must be a mail address; an address has the form local-part@domain",
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_shown_too() {
+    let found = mistakes("hostname = \"a.b\n[dns]\ntimeout = = 5\n");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("1:") && found[1].starts_with("3:"), "{found:#?}");
+    let found = mistakes(&format!("{HOST}{HOST}"));
+    assert!(found[0].starts_with("2:1 hostname: this is not TOML; duplicate key"), "{found:#?}");
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once_in_order() {
+    let text =
+        "hostname = \"localhost\"\n[limits]\nrate = \"fast\"\n[dns]\ntimeout = 5\n[log]\nformat = \"yaml\"\nx = 1\n";
+    let lines: Vec<String> = mistakes(text).iter().map(|m| m.split(':').next().unwrap().to_string()).collect();
+    assert_eq!(lines, ["1", "3", "5", "7", "8"]);
+}
+
+#[test]
+fn listeners() {
+    check(
+        "[[listener]]\ntls = \"starttls\"",
+        "3:7 \"starttls\": `tls` in [[listener]] must be \"none\"; not available in this version",
+    );
+    check(
+        "[[listener]]\nauth = \"required\"",
+        "3:8 \"required\": `auth` in [[listener]] must be \"none\"; not available in this version",
+    );
+    check(
+        "[[listener]]\nmax_message_size = \"4GiB\"",
+        "3:20 \"4GiB\": `max_message_size` in [[listener]] must be a size; 2GiB is the most",
+    );
+    check(
+        "[queue]\nmax_bytes = \"1MiB\"\n[[listener]]\nmax_message_size = \"2MiB\"",
+        "5:20 \"2MiB\": such a message never fits into the queue; more than [queue] max_bytes, 1048576 bytes",
+    );
+    check("[[listener]]\n[[listener]]\n", "3:1 [[listener]]: two listeners on one socket; line 2 has it already");
+    check(
+        "[[listener]]\nbind = \"unix:/x\"\nallow = []",
+        "4:9 []: `allow` has no meaning for a Unix socket; it has no addresses",
+    );
+    check(
+        "[[listener]]\nbind = \"127.0.0.1:8025\"\n[admin]\nbind = \"127.0.0.1:8025\"",
+        "5:8 \"127.0.0.1:8025\": [admin] and a listener on one socket, 127.0.0.1:8025; the listener of line 3 has this socket",
+    );
+    let config = parse(
+        "[[listener]]\nbind = \"unix:/run/x\"\nprotocol = \"lmtp\"\n[[listener]]\nmax_connections = 7\n[admin]\nbind = \"off\"",
+    );
+    assert_eq!(config.listeners[0].bind, SocketName::Unix("/run/x".into()));
+    assert_eq!(config.listeners[1].max_connections, 7);
+    assert_eq!(config.admin, None);
+}
+
+#[test]
+fn no_configuration_makes_an_open_relay() {
+    check(
+        "[[listener]]\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]",
+        "3:24 \"0.0.0.0/0\": this `allow` makes an open relay; 0.0.0.0/0 is open to strangers",
+    );
+    check(
+        "[[listener]]\nallow = [\"::/0\"]",
+        "3:10 \"::/0\": this `allow` makes an open relay; ::/0 is open to strangers",
+    );
+    let piecemeal: Vec<String> = (0..=255).map(|n| format!("\"{n}.0.0.0/8\"")).collect();
+    let found = mistakes(&format!("{HOST}[[listener]]\nallow = [{}]", piecemeal.join(",")));
+    assert!(found[0].ends_with("this `allow` makes an open relay; together these are 0.0.0.0/0"), "{found:?}");
+    assert_eq!(parse("[[listener]]\nallow = [\"10.0.0.0/8\", \"192.0.2.7\"]").listeners[0].allow.len(), 2);
+}
+
+#[test]
+fn what_cannot_be_together_is_a_mistake() {
+    check("[retry]\nschedule = []", "3:12 []: `schedule` in [retry] is empty; ");
+    check(
+        "[retry]\nexpire = \"1m\"",
+        "3:10 \"1m\": nothing would ever be tried again before `expire`; not longer than the first wait of `schedule`",
+    );
+    check("[retry]\njitter = 2", "3:10 2: `jitter` in [retry] must be a fraction; out of range");
+    check(
+        "[delivery]\nip_family = \"ipv4\"\nsource_addresses = [\"2001:db8::1\"]",
+        "4:21 \"2001:db8::1\": this source address is never used; `ip_family` excludes it",
+    );
+}
+
+#[test]
+fn sites_take_from_limits_what_they_leave_out() {
+    let config = parse(
+        "[limits]\nconnections = 7\nrate = \"9/s\"\n[[site]]\nmatch = { domain = [\"a.example\"] }\nrate = \"unlimited\"\n[[site]]\nmatch = { mx = [\"*.google.com\"] }\ntls = \"verified\"\n",
+    );
+    let show = |domain: &str, mx: &[&str]| {
+        let limits = config.limits_for(domain, mx.iter().copied());
+        (limits.connections, limits.rate.map(|rate| rate.count), limits.tls, limits.origin.to_string())
+    };
+    assert_eq!(
+        show("other.example", &["mx.example"]),
+        (7, Some(9), TlsPolicy::Opportunistic, "posthaste.toml:2".into())
+    );
+    assert_eq!(show("a.example", &["mx.google.com"]), (7, None, TlsPolicy::Opportunistic, "posthaste.toml:5".into()));
+    assert_eq!(
+        show("b.example", &["x.example", "mx.google.com"]),
+        (7, Some(9), TlsPolicy::Verified, "posthaste.toml:8".into())
+    );
+}
+
+#[test]
+fn rules_that_never_apply_are_mistakes() {
+    check("[[site]]\nrate = \"5/s\"", "2:1 [[site]]: this [[site]] matches nothing; it names no domain and no mx");
+    check(
+        "[[site]]\nmatch = { mx = [] }",
+        "3:9 { mx = [] }: this [[site]] matches nothing; it names no domain and no mx",
+    );
+    check("[[route]]\nvia = \"mx\"", "2:1 [[route]]: this [[route]] matches nothing; it names no domain");
+    check("[[route]]\ndomain = [\"a.b\"]", "2:1 [[route]]: this [[route]] leads nowhere; it has no `via`");
+    check(
+        "[[route]]\ndomain = [\"*.b\"]\nvia = \"mx\"\n[[route]]\ndomain = [\"c.b\"]\nvia = \"smtp://h:1\"",
+        "6:11 \"c.b\": this [[route]] is never used for \"c.b\"; \"*.b\" in line 3 matches first",
+    );
+}
+
+#[test]
+fn routes() {
+    let config =
+        parse("[[route]]\ndomain = [\"internal.example\", \"*.corp.example\"]\nvia = \"lmtp+unix:/run/lmtp\"\n");
+    let show = |domain| {
+        let (via, origin) = config.route(domain);
+        (via.clone(), origin.map(|origin| origin.to_string()))
+    };
+    let lmtp = (Via::LmtpUnix("/run/lmtp".into()), Some("posthaste.toml:2".to_string()));
+    assert_eq!(show("internal.example"), lmtp);
+    assert_eq!(show("a.b.corp.example"), lmtp);
+    assert_eq!(show("corp.example"), (Via::Mx, None));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_with_a_way_out() {
+    let errors = Config::load("/nonexistent/posthaste.toml".as_ref()).unwrap_err().to_string();
+    assert!(errors.starts_with("error: cannot read the configuration: No such file"), "{errors}");
+    assert!(errors.contains("--> /nonexistent/posthaste.toml"), "{errors}");
+}
+
+/// The shipped file with its examples switched on.
+fn with_examples() -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(example) if !example.is_empty() && !example.starts_with(' ') => format!("{example}\n"),
+        _ => format!("{line}\n"),
+    };
+    SHIPPED.lines().map(uncomment).collect()
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults() {
+    let mut shipped = Config::parse(SHIPPED, FILE).unwrap_or_else(|errors| panic!("{errors}"));
+    Arc::make_mut(&mut shipped.limits).origin = defaults::limits().origin;
+    assert_eq!(shipped, parse(""));
+}
+
+#[test]
+fn the_shipped_files_examples_are_right() {
+    let config = Config::parse(&with_examples(), FILE).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.listeners.len(), config.sites.len(), config.routes.len()), (2, 2, 1));
+}
+
+/// An unknown key in each section makes its error list all known ones: each must stand in the shipped file's section.
+#[test]
+fn the_shipped_file_has_every_key() {
+    let text = with_examples();
+    let mut sections: Vec<(&str, String)> = vec![("", String::new())];
+    for line in text.lines() {
+        if line.starts_with('[') {
+            sections.push((line, String::new()));
+        }
+        sections.last_mut().unwrap().1 += &format!("\n{line}");
+    }
+    for header in [
+        "",
+        "[[listener]]",
+        "[admin]",
+        "[dns]",
+        "[delivery]",
+        "[retry]",
+        "[queue]",
+        "[limits]",
+        "[[site]]",
+        "[[route]]",
+        "[log]",
+    ] {
+        let in_section =
+            |key: &str| sections.iter().any(|(title, body)| *title == header && body.contains(&format!("\n{key} = ")));
+        let as_table = |key: &str| {
+            sections.iter().any(|(title, _)| *title == format!("[{key}]") || *title == format!("[[{key}]]"))
+        };
+        let errors = Config::parse(&format!("{HOST}{header}\nzzz = 1"), FILE).unwrap_err();
+        let unknown = errors.mistakes.iter().find(|m| m.message.contains("unknown key `zzz`")).unwrap();
+        for key in unknown.help.as_ref().unwrap().split(", ") {
+            assert!(
+                in_section(key) || (header.is_empty() && as_table(key)),
+                "`{key}` of {header:?} is not in the file"
+            );
+        }
+    }
+}
