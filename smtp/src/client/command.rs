@@ -1,0 +1,105 @@
+//! A transaction's commands in wire form (RFC 5321 §4.1.1, RFC 1870, RFC 6152, RFC 6531, RFC 3030).
+
+use super::exchange::Exchange;
+use super::{Features, Transaction, Unsupported};
+use bytes::{BufMut, BytesMut};
+use std::fmt::Write;
+
+/// Room made at a time for the commands of coming transactions; kept and used again when they are sent.
+const BLOCK_BYTES: usize = 4096;
+
+/// Writes commands into blocks that transactions share, so that most need no allocation.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    block: BytesMut,
+}
+
+impl Encoder {
+    pub(super) fn new() -> Encoder {
+        Encoder { block: BytesMut::with_capacity(BLOCK_BYTES) }
+    }
+
+    /// Makes all that a transaction needs to be sent, or says what the peer lacks for it.
+    pub(super) fn encode(
+        &mut self,
+        transaction: Transaction<'_>,
+        features: &Features,
+        chunking: bool,
+        each: bool,
+    ) -> Result<Exchange, Unsupported> {
+        let Transaction { id, reverse_path, recipients, body, smtputf8 } = transaction;
+        let facts = body.facts();
+        match features.size {
+            Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
+            _ => {}
+        }
+        // A bare CR or LF under DATA is what smuggling is made of: it never goes there.
+        if facts.binary && !(chunking && features.binary_mime) {
+            return Err(Unsupported::Binary);
+        }
+        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
+
+        self.block.reserve(BLOCK_BYTES / 8);
+        self.block.put_slice(b"MAIL FROM:<");
+        self.put_address(reverse_path.as_str());
+        if features.size.is_some() {
+            self.put_number(" SIZE=", body.len());
+        }
+        if facts.binary {
+            self.block.put_slice(b" BODY=BINARYMIME");
+        } else if facts.eight_bit && features.eight_bit_mime {
+            self.block.put_slice(b" BODY=8BITMIME");
+        }
+        let parameters_end = self.block.len();
+        if smtputf8 {
+            self.block.put_slice(b" SMTPUTF8");
+        }
+        self.block.put_slice(b"\r\n");
+        let mut count = 0;
+        for recipient in recipients {
+            if !smtputf8 && !recipient.is_ascii() {
+                smtputf8 = true;
+                self.insert(parameters_end, b" SMTPUTF8");
+            }
+            self.block.put_slice(b"RCPT TO:<");
+            self.put_address(recipient.as_str());
+            self.block.put_slice(b"\r\n");
+            count += 1;
+        }
+        assert!(count > 0, "a transaction has at least one recipient");
+        if smtputf8 && !features.smtputf8 {
+            self.block.clear();
+            return Err(Unsupported::Smtputf8);
+        }
+        if !chunking {
+            self.block.put_slice(b"DATA\r\n");
+        }
+        let commands = self.block.split().freeze();
+        if chunking {
+            self.put_number("BDAT ", body.len());
+            self.block.put_slice(b" LAST\r\n");
+        }
+        let chunk = self.block.split().freeze();
+        Ok(Exchange::new(id, count, body.clone(), commands, chunk, each))
+    }
+
+    /// The address and its `>`. A parsed mailbox holds no control character; were it otherwise, a peer would take the
+    /// rest for commands of ours, so it is worth asserting.
+    fn put_address(&mut self, address: &str) {
+        assert!(!address.bytes().any(|byte| byte.is_ascii_control()), "an address holds no control character");
+        self.block.put_slice(address.as_bytes());
+        self.block.put_u8(b'>');
+    }
+
+    fn put_number(&mut self, before: &str, number: usize) {
+        self.block.put_slice(before.as_bytes());
+        write!(self.block, "{number}").expect("BytesMut grows as needed");
+    }
+
+    /// Rare: the first address that needs SMTPUTF8 is a recipient's.
+    fn insert(&mut self, at: usize, text: &[u8]) {
+        let rest = self.block.split_off(at);
+        self.block.put_slice(text);
+        self.block.unsplit(rest);
+    }
+}

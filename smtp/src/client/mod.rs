@@ -1,0 +1,387 @@
+//! The sending side: set-up as a sequence of phases, then mail as two cursors over the replies that are expected.
+//!
+//! ```text
+//! handle_bytes / handle_eof / handle_timeout / handle_tls / submit / quit
+//!   then loop { poll_event } until None,
+//!   then write what `transmit` shows and call `advance`, then arm poll_timeout.
+//! ```
+//! The machine never decides the fate of a message: it reports what the peer said, at which stage. What a connection's
+//! end means for a transaction follows three rules. Whose turn it was to be answered: `Replied` if a 421 answered it,
+//! else `Lost`. Whose content was written to its last octet without a final reply: `Lost`, in doubt. All others: `NotSent`.
+//!
+//! Not here: sockets, TLS itself, converting content for peers without 8BITMIME (it is sent as it is), AUTH. A peer that
+//! drains content one octet at a time is bounded only by `Timeouts::write` for each step.
+
+mod command;
+mod config;
+mod exchange;
+mod features;
+mod mail;
+mod report;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod transmit;
+
+pub use self::config::{Config, LARGE_BODY_BYTES, Pipelining, StartTls, Timeouts};
+pub use self::features::Features;
+pub use self::report::{Cause, Event, Outcome, Report, Stage, Unsupported};
+pub use crate::server::Protocol;
+
+use self::exchange::Awaited;
+use self::mail::Mail;
+use self::setup::{Channel, Command, Setup, Step};
+use self::transmit::Transmit;
+use crate::reply::{ReplyParser, ReplyRef};
+use crate::{Body, Mailbox, ReversePath, server::TlsInfo};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One message for some recipients, as `submit` takes it. Commands are encoded at once; only the body is kept (shared).
+pub struct Transaction<'a> {
+    /// The caller's name for it; comes back in the report.
+    pub id: u64,
+    /// MAIL FROM.
+    pub reverse_path: &'a ReversePath,
+    /// RCPT TO, in order; at least one.
+    pub recipients: &'a mut dyn Iterator<Item = &'a Mailbox>,
+    /// The content.
+    pub body: &'a Body,
+    /// The message asks for SMTPUTF8.
+    pub smtputf8: bool,
+}
+
+/// The sending state machine of one connection.
+#[derive(Debug)]
+pub struct Client {
+    config: Arc<Config>,
+    phase: Phase,
+    parser: ReplyParser,
+    transmit: Transmit,
+    events: VecDeque<Event>,
+    tls: Option<TlsInfo>,
+    /// `quit` was called.
+    quitting: bool,
+    /// Since when the oldest expected reply is waited for.
+    waiting_since: Instant,
+    /// When writing last made progress, or began.
+    written_at: Instant,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing can be submitted yet.
+    Setup(Setup),
+    Mail(Mail),
+    /// 221 is awaited; other replies may come before it.
+    Quit,
+    Closed,
+}
+
+impl Client {
+    /// A connection that was just established; the greeting is awaited.
+    ///
+    /// # Panics
+    /// If the EHLO name holds a control character.
+    pub fn new(config: Arc<Config>, now: Instant) -> Client {
+        assert!(!config.hello_name.bytes().any(|byte| byte.is_ascii_control()), "the EHLO name is one line of text");
+        Client {
+            config,
+            phase: Phase::Setup(Setup::Greeting(Channel::Clear)),
+            parser: ReplyParser::default(),
+            transmit: Transmit::default(),
+            events: VecDeque::new(),
+            tls: None,
+            quitting: false,
+            waiting_since: now,
+            written_at: now,
+        }
+    }
+
+    /// Bytes that arrived.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.phase, Phase::Setup(Setup::Handshake)) && !bytes.is_empty() {
+            return self.close(Stage::Tls, Cause::Protocol("clear text came where TLS was to begin"), None);
+        }
+        let mut parser = std::mem::take(&mut self.parser);
+        let mut input = bytes;
+        while !matches!(self.phase, Phase::Closed) {
+            match parser.parse(&mut input) {
+                Ok(Some(reply)) => self.handle_reply(reply, !input.is_empty(), now),
+                Ok(None) => break,
+                Err(_) if matches!(self.phase, Phase::Quit) => self.close(Stage::Quit, Cause::Done, None),
+                Err(error) => self.close(self.stage(), Cause::Protocol(error.sentence()), None),
+            }
+        }
+        self.parser = parser;
+    }
+
+    /// The peer closed its side.
+    pub fn handle_eof(&mut self, _now: Instant) {
+        let cause = if self.is_idle() { Cause::Done } else { Cause::Eof };
+        self.end(cause);
+    }
+
+    /// The socket or TLS failed.
+    pub fn handle_error(&mut self, cause: Cause, _now: Instant) {
+        self.end(cause);
+    }
+
+    /// The time that `poll_timeout` named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.end(Cause::Timeout);
+        }
+    }
+
+    /// TLS is up: the machine forgets what it knew and says EHLO again (RFC 3207 §4.2). Where TLS came before SMTP
+    /// (RFC 8314), call it before any bytes; then the greeting is awaited as ever and STARTTLS is never asked for.
+    pub fn handle_tls(&mut self, info: TlsInfo, now: Instant) {
+        match &mut self.phase {
+            Phase::Setup(Setup::Greeting(channel)) => *channel = Channel::Encrypted,
+            Phase::Setup(Setup::Handshake) => {
+                self.parser = ReplyParser::default();
+                let step = Setup::hello(Channel::Encrypted, &self.config);
+                self.take(step, now);
+            }
+            _ => return,
+        }
+        self.tls = Some(info);
+    }
+
+    /// How many more transactions can be submitted now; 0 before `Ready`, after `quit`, and while the window is full.
+    pub fn credit(&self) -> usize {
+        match &self.phase {
+            Phase::Mail(mail) if !self.quitting => mail.credit(),
+            _ => 0,
+        }
+    }
+
+    /// Queues a transaction. Returns what makes it impossible with this peer (then nothing is reported later).
+    ///
+    /// # Panics
+    /// If `credit` is 0, or the transaction has no recipient.
+    pub fn submit(&mut self, transaction: Transaction<'_>, now: Instant) -> Result<(), Unsupported> {
+        assert!(self.credit() > 0, "submit needs credit");
+        let Phase::Mail(mail) = &mut self.phase else { unreachable!("credit is 0 in every other phase") };
+        mail.submit(transaction)?;
+        if mail.awaited().is_none() {
+            self.waiting_since = now;
+        }
+        self.release(now);
+        Ok(())
+    }
+
+    /// Says QUIT when all that was submitted is reported; submits nothing more.
+    pub fn quit(&mut self, now: Instant) {
+        self.quitting = true;
+        match &self.phase {
+            // QUIT is out of place before the greeting and where TLS is about to begin.
+            Phase::Setup(Setup::Hello { .. }) => self.say_quit(now),
+            Phase::Setup(_) => self.close(Stage::Quit, Cause::Done, None),
+            Phase::Mail(mail) if mail.in_flight() == 0 => self.say_quit(now),
+            Phase::Mail(_) | Phase::Quit | Phase::Closed => {}
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Fills `slices` from the front with what is to be written, and says how many it filled; 0: nothing to write.
+    pub fn transmit<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.transmit.fill(slices)
+    }
+
+    /// So many octets of `transmit` were written.
+    ///
+    /// # Panics
+    /// If `transmit` had fewer.
+    pub fn advance(&mut self, bytes: usize, now: Instant) {
+        let waited = self.reply_is_due();
+        self.transmit.advance(bytes);
+        self.written_at = now;
+        if !waited && self.reply_is_due() {
+            self.waiting_since = now;
+        }
+    }
+
+    /// When to call `handle_timeout`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        let reply = self.reply_is_due().then(|| self.waiting_since + self.patience());
+        let write = match &self.phase {
+            Phase::Mail(_) if !self.transmit.is_empty() => Some(self.written_at + timeouts.write),
+            _ => None,
+        };
+        match (reply, write) {
+            (Some(reply), Some(write)) => Some(reply.min(write)),
+            (reply, write) => reply.or(write),
+        }
+    }
+
+    /// Transactions submitted and not reported.
+    pub fn in_flight(&self) -> usize {
+        match &self.phase {
+            Phase::Mail(mail) => mail.in_flight(),
+            _ => 0,
+        }
+    }
+
+    /// What TLS agreed on, if it is up.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_ref()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether the peer owes a reply now. It owes none during the handshake, between transactions, and for content that
+    /// is still being written.
+    fn reply_is_due(&self) -> bool {
+        match &self.phase {
+            Phase::Setup(Setup::Handshake) | Phase::Closed => false,
+            Phase::Setup(_) | Phase::Quit => true,
+            Phase::Mail(mail) => mail.reply_is_due(self.transmit.written()),
+        }
+    }
+
+    /// How long the oldest expected reply may take.
+    fn patience(&self) -> Duration {
+        let timeouts = &self.config.timeouts;
+        match &self.phase {
+            Phase::Setup(Setup::Greeting(_)) => timeouts.greeting,
+            Phase::Quit | Phase::Closed => timeouts.quit,
+            Phase::Setup(_) => timeouts.command,
+            Phase::Mail(mail) => match mail.awaited() {
+                Some(Awaited::Data) => timeouts.data,
+                Some(Awaited::Final) => timeouts.final_reply,
+                _ => timeouts.command,
+            },
+        }
+    }
+
+    /// Where the conversation stands: the stage of the oldest reply that is expected.
+    fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Setup(setup) => setup.stage(),
+            Phase::Mail(mail) if mail.is_begun(self.transmit.written()) => {
+                mail.awaited().map_or(Stage::Idle, Awaited::stage)
+            }
+            Phase::Mail(_) => Stage::Idle,
+            Phase::Quit | Phase::Closed => Stage::Quit,
+        }
+    }
+
+    /// Between transactions: the peer may close without fault.
+    fn is_idle(&self) -> bool {
+        matches!(&self.phase, Phase::Mail(mail) if !mail.is_begun(self.transmit.written()))
+    }
+
+    fn handle_reply(&mut self, reply: ReplyRef<'_>, more: bool, now: Instant) {
+        self.waiting_since = now;
+        match &mut self.phase {
+            Phase::Setup(setup) => {
+                let setup = std::mem::replace(setup, Setup::Handshake);
+                let step = setup.reply(reply, more, &self.config);
+                self.take(step, now);
+            }
+            Phase::Mail(_) => self.handle_mail_reply(reply, now),
+            Phase::Quit if matches!(reply.code, 221 | 421) => self.close(Stage::Quit, Cause::Done, None),
+            Phase::Quit | Phase::Closed => {}
+        }
+    }
+
+    fn handle_mail_reply(&mut self, reply: ReplyRef<'_>, now: Instant) {
+        let Phase::Mail(mail) = &mut self.phase else { return };
+        if reply.code == 421 {
+            return self.close(self.stage(), Cause::Replied(reply.to_reply()), Some(reply));
+        }
+        let awaited = mail.awaited();
+        match mail.reply(reply, self.transmit.written()) {
+            Ok(report) => {
+                self.events.extend(report.map(Event::Report));
+                self.release(now);
+            }
+            Err(sentence) => {
+                let stage = awaited.map_or(Stage::Idle, Awaited::stage);
+                self.close(stage, Cause::Protocol(sentence), None);
+            }
+        }
+    }
+
+    /// Sends what may go now; QUIT if that was all.
+    fn release(&mut self, now: Instant) {
+        let Phase::Mail(mail) = &mut self.phase else { return };
+        let was_empty = self.transmit.is_empty();
+        mail.release(&mut self.transmit);
+        if was_empty {
+            self.written_at = now;
+        }
+        if self.quitting && mail.in_flight() == 0 {
+            self.say_quit(now);
+        }
+    }
+
+    fn take(&mut self, step: Step, now: Instant) {
+        self.waiting_since = now;
+        match step {
+            Step::Say(command, setup) => {
+                self.transmit.push(match command {
+                    Command::Hello(verb) => Bytes::from([verb, &self.config.hello_name, "\r\n"].concat()),
+                    Command::StartTls => Bytes::from_static(b"STARTTLS\r\n"),
+                });
+                self.phase = Phase::Setup(setup);
+            }
+            Step::Handshake => {
+                self.phase = Phase::Setup(Setup::Handshake);
+                self.events.push_back(Event::StartTls);
+            }
+            Step::Ready(features) => {
+                let features = Arc::new(features);
+                self.phase = Phase::Mail(Mail::new(features.clone(), &self.config));
+                self.events.push_back(Event::Ready(features));
+            }
+            Step::Close(stage, cause) => {
+                let polite = matches!(&cause, Cause::Replied(reply) if reply.code != 421);
+                self.close(stage, cause, None);
+                if polite {
+                    self.transmit.push(Bytes::from_static(b"QUIT\r\n"));
+                }
+            }
+        }
+    }
+
+    fn say_quit(&mut self, now: Instant) {
+        self.phase = Phase::Quit;
+        self.waiting_since = now;
+        self.transmit.push(Bytes::from_static(b"QUIT\r\n"));
+    }
+
+    /// The connection ended for a reason that lies outside of the conversation.
+    fn end(&mut self, cause: Cause) {
+        match self.phase {
+            Phase::Closed => {}
+            Phase::Quit => self.close(Stage::Quit, Cause::Done, None),
+            _ => self.close(self.stage(), cause, None),
+        }
+    }
+
+    /// Reports all that is in flight, then the end. `said`: a 421 answered the oldest command.
+    fn close(&mut self, stage: Stage, cause: Cause, said: Option<ReplyRef<'_>>) {
+        if let Phase::Mail(mail) = &mut self.phase {
+            let events = &mut self.events;
+            let said = said.map(ReplyRef::to_reply);
+            mail.lose(&cause, said.as_ref(), self.transmit.written(), |report| events.push_back(Event::Report(report)));
+        }
+        self.phase = Phase::Closed;
+        self.transmit.clear();
+        self.events.push_back(Event::Closed { stage, cause });
+    }
+}
