@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// RFC 5321 §4.5.3.1.1.
 const MAX_LOCAL_PART_BYTES: usize = 64;
@@ -18,10 +19,10 @@ const MAX_LABEL_BYTES: usize = 63;
 
 /// `local-part@domain`, kept as it was written. Parsing it is the proof that it is well formed.
 ///
-/// Equality and hashing: local part exact, domain case-insensitive.
+/// Cloning shares the text. Equality and hashing: local part exact, domain case-insensitive.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    text: Box<str>,
+    text: Arc<str>,
     /// Invariant: the index of an `@` in `text`.
     at: u32,
 }

@@ -1,0 +1,65 @@
+//! Every reply that the machine gives of its own accord. Codes follow RFC 5321 §4.2 and RFC 5248; the texts tell the
+//! sender what to change.
+
+use crate::reply::{EnhancedCode, Reply};
+
+const fn reply(code: u16, class: u8, subject: u16, detail: u16, text: &'static str) -> Reply {
+    Reply::fixed(code, EnhancedCode(class, subject, detail), text)
+}
+
+pub(super) const OK: Reply = reply(250, 2, 0, 0, "Ok");
+pub(super) const HELP: Reply = reply(214, 2, 0, 0, "See RFC 5321; commands are announced in the reply to EHLO");
+pub(super) const BYE: Reply = reply(221, 2, 0, 0, "Bye");
+pub(super) const CANNOT_VERIFY: Reply = reply(252, 2, 5, 0, "Cannot verify, but will take mail for it and try");
+pub(super) const START_TLS: Reply = reply(220, 2, 0, 0, "Ready to start TLS");
+/// Carries no enhanced code (RFC 2034 §4).
+pub(super) const SEND_DATA: Reply =
+    Reply { code: 354, enhanced: None, text: std::borrow::Cow::Borrowed("End data with <CR><LF>.<CR><LF>") };
+
+pub(super) const TOO_MANY_ERRORS: Reply = reply(421, 4, 7, 0, "Too many errors, closing the connection");
+pub(super) const NOT_HTTP: Reply = reply(421, 4, 7, 0, "This is SMTP, not HTTP; closing the connection");
+pub(super) const FAR_TOO_LARGE: Reply =
+    reply(421, 4, 7, 0, "The message goes on far beyond the announced SIZE; closing the connection");
+pub(super) const IDLE: Reply = reply(421, 4, 4, 2, "Nothing came for too long; closing the connection");
+pub(super) const TOO_MANY_RECIPIENTS: Reply =
+    reply(452, 4, 5, 3, "Too many recipients, send the rest in another transaction");
+
+pub(super) const LINE_TOO_LONG: Reply = reply(500, 5, 5, 2, "Command line is too long");
+pub(super) const BARE_LINE_FEED: Reply =
+    reply(500, 5, 5, 2, "Command lines must end with CR LF, this one ended with LF alone");
+pub(super) const CONTROL_CHARACTER: Reply = reply(500, 5, 5, 2, "Command line holds a control character");
+pub(super) const NOT_UTF8: Reply = reply(500, 5, 5, 2, "Command line is neither ASCII nor UTF-8");
+pub(super) const UNKNOWN: Reply = reply(500, 5, 5, 1, "Command not recognized");
+pub(super) const LHLO_HERE: Reply = reply(500, 5, 5, 1, "This is LMTP, send LHLO");
+pub(super) const NO_LHLO_HERE: Reply = reply(500, 5, 5, 1, "This is SMTP, send EHLO");
+pub(super) const NOT_IMPLEMENTED: Reply = reply(502, 5, 5, 1, "Command not implemented");
+
+pub(super) const NO_ARGUMENT: Reply = reply(501, 5, 5, 4, "This command takes no argument");
+pub(super) const ARGUMENT_MISSING: Reply = reply(501, 5, 5, 4, "This command needs an argument");
+pub(super) const BAD_HELLO: Reply = reply(501, 5, 5, 4, "Give one host name or address literal");
+pub(super) const MAIL_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: MAIL FROM:<address> [parameters]");
+pub(super) const RCPT_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: RCPT TO:<address> [parameters]");
+pub(super) const BAD_SENDER: Reply =
+    reply(501, 5, 1, 7, "Bad sender address syntax, it has the form <local-part@domain>");
+pub(super) const BAD_RECIPIENT: Reply =
+    reply(501, 5, 1, 3, "Bad recipient address syntax, it has the form <local-part@domain>");
+pub(super) const BAD_PARAMETER: Reply = reply(501, 5, 5, 4, "Bad parameter value, or a parameter given twice");
+pub(super) const UNKNOWN_PARAMETER: Reply =
+    reply(555, 5, 5, 4, "Parameter not recognized: it was not announced in the reply to EHLO");
+/// The connection ends with it: how many octets follow can't be known, and none may be taken for a command.
+pub(super) const BAD_CHUNK: Reply = reply(521, 5, 5, 4, "Syntax: BDAT octets [LAST]; closing the connection");
+
+pub(super) const HELLO_FIRST: Reply = reply(503, 5, 5, 1, "Send EHLO first");
+pub(super) const LHLO_FIRST: Reply = reply(503, 5, 5, 1, "Send LHLO first");
+pub(super) const MAIL_FIRST: Reply = reply(503, 5, 5, 1, "Send MAIL first");
+pub(super) const RCPT_FIRST: Reply = reply(503, 5, 5, 1, "Send RCPT first");
+pub(super) const NESTED_MAIL: Reply = reply(503, 5, 5, 1, "MAIL was already given, send RSET to begin anew");
+pub(super) const CHUNKS_BEGUN: Reply = reply(503, 5, 5, 1, "BDAT has begun, send BDAT LAST or RSET");
+pub(super) const IN_TRANSACTION: Reply = reply(503, 5, 5, 1, "Not inside a mail transaction");
+pub(super) const TLS_IS_UP: Reply = reply(503, 5, 5, 1, "TLS is up already");
+
+pub(super) const NEEDS_SMTPUTF8: Reply =
+    reply(553, 5, 6, 7, "An address that is not ASCII needs the SMTPUTF8 parameter of MAIL");
+pub(super) const TOO_LARGE: Reply = reply(552, 5, 3, 4, "Message is larger than the announced SIZE");
+pub(super) const BARE_NEWLINE: Reply = reply(550, 5, 6, 11, "Message holds a CR or LF that is not part of CR LF");
+pub(super) const NO_VALID_RECIPIENTS: Reply = reply(554, 5, 5, 1, "No valid recipients");

@@ -1,0 +1,104 @@
+//! What a listener allows and announces.
+
+use std::time::Duration;
+
+/// SMTP or its local cousin (RFC 2033).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// RFC 5321.
+    #[default]
+    Smtp,
+    /// RFC 2033: LHLO, one reply per accepted recipient after the data.
+    Lmtp,
+}
+
+/// What one listener allows and announces. Shared by its connections.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name in the greeting and in the EHLO reply.
+    pub hostname: String,
+    /// SMTP or LMTP.
+    pub protocol: Protocol,
+    /// Octets; announced as SIZE (RFC 1870). 552 5.3.4 beyond.
+    pub max_message_bytes: usize,
+    /// Per message; 452 4.5.3 beyond (RFC 5321 §4.5.3.1.10).
+    pub max_recipients: usize,
+    /// Errors (5xx to commands) since the last whole message before 421 4.7.0 and close.
+    pub max_errors: u32,
+    /// Messages whose `complete` is outstanding before parsing pauses (back-pressure on a pipelining client).
+    pub max_pending_messages: usize,
+    /// Silence before 421 4.4.2 (RFC 5321 §4.5.3.2.7: at least 5 minutes).
+    pub idle_timeout: Duration,
+    /// Announce STARTTLS. The shell gets `Event::StartTls` and later calls `handle_tls`.
+    pub starttls: bool,
+    /// Announce PIPELINING.
+    pub pipelining: bool,
+    /// Announce CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// Announce 8BITMIME.
+    pub eight_bit_mime: bool,
+    /// Announce SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// Announce ENHANCEDSTATUSCODES; without it replies carry none.
+    pub enhanced_status_codes: bool,
+    /// What to do with a CR or LF outside CRLF in content.
+    pub bare_newline: BareNewline,
+    /// Count and scan content but do not keep it: `Message::body` is empty, `Message::body_bytes` is right. For sinks.
+    pub discard_content: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            hostname: "localhost".into(),
+            protocol: Protocol::Smtp,
+            max_message_bytes: 25 << 20,
+            max_recipients: 1000,
+            max_errors: 20,
+            max_pending_messages: 64,
+            idle_timeout: Duration::from_secs(300),
+            starttls: false,
+            pipelining: true,
+            chunking: true,
+            eight_bit_mime: true,
+            smtputf8: true,
+            enhanced_status_codes: true,
+            bare_newline: BareNewline::Reject,
+            discard_content: false,
+        }
+    }
+}
+
+impl Config {
+    /// The text of the 250 to EHLO or LHLO: the name, then a keyword a line (RFC 5321 §4.1.1.1).
+    pub(super) fn announcement(&self, tls_is_up: bool) -> String {
+        let mut text = self.hostname.clone();
+        text.push_str("\nSIZE ");
+        text.push_str(&self.max_message_bytes.to_string());
+        for (keyword, announced) in [
+            ("PIPELINING", self.pipelining),
+            ("8BITMIME", self.eight_bit_mime),
+            ("SMTPUTF8", self.smtputf8),
+            ("CHUNKING", self.chunking),
+            ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
+            ("STARTTLS", self.starttls && !tls_is_up),
+            ("HELP", true),
+        ] {
+            if announced {
+                text.push('\n');
+                text.push_str(keyword);
+            }
+        }
+        text
+    }
+}
+
+/// A CR or LF that is not part of CRLF: what smuggling is made of. Only CRLF.CRLF ever ends DATA, whatever is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BareNewline {
+    /// Take the rest of the message, then 550 5.6.11.
+    #[default]
+    Reject,
+    /// Keep the octets as they are.
+    Keep,
+}
