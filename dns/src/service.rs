@@ -90,16 +90,13 @@ impl<A: Answer> Table<A> {
         question
     }
 
-    /// Remembers the answer and tells those who wait. Says whether it had to serve a stale one.
-    pub(crate) fn settle(&self, name: Arc<str>, outcome: Outcome<A>) -> bool {
+    /// Remembers what a question brought. Those who wait are told by [`Settled::tell`].
+    pub(crate) fn settle(&self, name: Arc<str>, outcome: Outcome<A>) -> Settled<A> {
         let mut state = self.state();
         let waiting = state.waiting.remove(&name).unwrap_or_default();
         let failed = outcome.answer.is_err();
         let answer = state.cache.settle(name, outcome.answer, outcome.expires, Instant::now());
-        drop(state);
-        let stale = failed && answer.is_ok();
-        waiting.into_iter().for_each(|done| done(answer.clone()));
-        stale
+        Settled { waiting, stale: failed && answer.is_ok(), answer }
     }
 
     /// Nobody will answer any more.
@@ -130,6 +127,20 @@ impl Tables {
 pub(crate) struct Outcome<A> {
     answer: Result<A, MxFailure>,
     expires: Instant,
+}
+
+/// An answer and those who wait for it.
+pub(crate) struct Settled<A> {
+    waiting: Vec<Done<A>>,
+    answer: Result<A, MxFailure>,
+    /// The question failed, an older answer serves.
+    stale: bool,
+}
+
+impl<A: Clone> Settled<A> {
+    fn tell(self) {
+        self.waiting.into_iter().for_each(|done| done(self.answer.clone()));
+    }
 }
 
 /// The resolver thread's own.
@@ -164,16 +175,23 @@ impl Service {
             deadline: Instant::now() + self.options.timeout,
             lookups: RefCell::new(Vec::with_capacity(3)),
         };
-        let stale = match question {
+        match question {
             Question::Mx(domain) => {
                 let outcome = asking.mx(&domain).await;
-                self.tables.mx.settle(domain, outcome)
+                let settled = self.tables.mx.settle(domain, outcome);
+                self.report(asking, settled.stale);
+                settled.tell();
             }
             Question::Addresses(host) => {
                 let outcome = asking.addresses(&host).await;
-                self.tables.addresses.settle(host, outcome)
+                let settled = self.tables.addresses.settle(host, outcome);
+                self.report(asking, settled.stale);
+                settled.tell();
             }
-        };
+        }
+    }
+
+    fn report(&self, asking: Asking, stale: bool) {
         for mut lookup in asking.lookups.into_inner() {
             if stale && lookup.result == "error" {
                 lookup.result = "stale";
@@ -227,7 +245,7 @@ impl Asking<'_> {
             },
             Err(failure) => Outcome { answer: Err(failure.clone()), expires },
         };
-        self.service.tables.addresses.settle(domain.clone(), addresses);
+        self.service.tables.addresses.settle(domain.clone(), addresses).tell();
         outcome
     }
 

@@ -1,6 +1,6 @@
 //! From the bytes of a question to the bytes of its answer. No sockets.
 
-use super::zone::{Answer, Zone};
+use super::zone::{Answer, DEFAULT_TTL, Zone};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -60,7 +60,7 @@ pub(super) fn answer(question: &[u8], zone: &Zone, transport: Transport) -> Opti
 fn fill(reply: &mut Message, query: &Query, zone: &Zone) -> (bool, Duration) {
     let kind = query.query_type();
     let mut asked = query.name().clone();
-    let mut ttl = 0;
+    let mut ttl = ttl_seconds(DEFAULT_TTL);
     let mut delay = Duration::ZERO;
     reply.metadata.authoritative = true;
     for _ in 0..MAX_ALIASES {
@@ -68,7 +68,7 @@ fn fill(reply: &mut Message, query: &Query, zone: &Zone) -> (bool, Duration) {
             reply.metadata.response_code = ResponseCode::NXDomain;
             break;
         };
-        ttl = u32::try_from(rule.ttl.as_secs()).unwrap_or(u32::MAX);
+        ttl = ttl_seconds(rule.ttl);
         delay = delay.max(rule.delay);
         reply.metadata.response_code = match rule.answer {
             Answer::Records(_) => ResponseCode::NoError,
@@ -93,6 +93,10 @@ fn fill(reply: &mut Message, query: &Query, zone: &Zone) -> (bool, Duration) {
         reply.add_authority(start_of_authority(ttl));
     }
     (true, delay)
+}
+
+fn ttl_seconds(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// How long a "no" holds (RFC 2308 §5).

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// TTL of records, and of "no", unless a rule says otherwise.
-const DEFAULT_TTL: Duration = Duration::from_secs(300);
+pub(super) const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
 /// A set of rules. A pattern is a name (`mx1.example.com`), all names below one (`*.example.com`), or all (`*`); the
 /// name itself wins, then the longest pattern. A name without a rule does not exist (NXDOMAIN).
