@@ -5,4 +5,6 @@
 
 pub mod config;
 pub mod dispatch;
+pub mod events;
+pub mod metrics;
 pub mod now;

@@ -63,6 +63,16 @@ pub enum SocketName {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for SocketName {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SocketName::Tcp(address) => address.fmt(f),
+            SocketName::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// One `[[listener]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {

@@ -1,0 +1,49 @@
+//! What a listener counts.
+
+use super::names;
+use crate::config::SocketName;
+use metrics::{Counter, counter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counters of one listener; cheap to clone, for its threads.
+#[derive(Clone)]
+pub struct ListenerMetrics {
+    label: Arc<str>,
+    accepted: Counter,
+    rejected: Arc<Mutex<Vec<(&'static str, Counter)>>>,
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(bind: &SocketName) -> ListenerMetrics {
+        let label: Arc<str> = bind.to_string().into();
+        let accepted = counter!(names::ACCEPTED, "listener" => label.clone());
+        ListenerMetrics { label, accepted, rejected: Arc::default() }
+    }
+    /// Messages became durable.
+    pub fn accepted(&self, messages: u64) {
+        self.accepted.increment(messages);
+    }
+    /// A message or a connection was refused. `reason` is a word of the program, never of a peer.
+    pub fn rejected(&self, reason: &'static str) {
+        let mut reasons = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name(
+            &mut reasons,
+            reason,
+            || counter!(names::REJECTED, "listener" => self.label.clone(), "reason" => reason),
+        )
+        .increment(1);
+    }
+}
+
+/// The value under a name, made when first asked for. For the few names that a program has.
+pub(super) fn by_name<'v, T>(
+    values: &'v mut Vec<(&'static str, T)>,
+    name: &'static str,
+    make: impl FnOnce() -> T,
+) -> &'v mut T {
+    let at = values.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+        values.push((name, make()));
+        values.len() - 1
+    });
+    &mut values[at].1
+}

@@ -1,0 +1,60 @@
+//! Names and descriptions.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+pub(super) const ACCEPTED: &str = "posthaste_messages_accepted_total";
+pub(super) const REJECTED: &str = "posthaste_messages_rejected_total";
+pub(super) const DELIVERIES: &str = "posthaste_deliveries_total";
+pub(super) const IN_DOUBT: &str = "posthaste_deliveries_in_doubt_total";
+pub(super) const REMOVED: &str = "posthaste_recipients_removed_total";
+pub(super) const DELIVERY_LATENCY: &str = "posthaste_delivery_latency_seconds";
+pub(super) const ATTEMPT: &str = "posthaste_attempt_seconds";
+pub(super) const INGEST_COMMIT: &str = "posthaste_ingest_commit_seconds";
+pub(super) const QUEUE_RECIPIENTS: &str = "posthaste_queue_recipients";
+pub(super) const CONNECTIONS: &str = "posthaste_connections";
+pub(super) const OPENED: &str = "posthaste_connections_opened_total";
+pub(super) const FAILURES: &str = "posthaste_connection_failures_total";
+pub(super) const THROTTLED: &str = "posthaste_throttled_seconds_total";
+pub(super) const DNS_LOOKUPS: &str = "posthaste_dns_lookups_total";
+pub(super) const DNS_LOOKUP_SECONDS: &str = "posthaste_dns_lookup_seconds";
+pub(super) const COMMITS: &str = "posthaste_queue_commits_total";
+pub(super) const COMMIT_BATCH: &str = "posthaste_queue_commit_batch_size";
+pub(super) const SYNCS: &str = "posthaste_queue_syncs_total";
+pub(super) const JOURNAL_BYTES: &str = "posthaste_queue_journal_bytes";
+pub(super) const EVENTS_LOST: &str = "posthaste_events_lost_total";
+
+/// Tells the recorder what each is.
+pub(super) fn describe() {
+    for (name, what) in [
+        (ACCEPTED, "Messages that were made durable"),
+        (REJECTED, "Messages and connections that a listener refused"),
+        (DELIVERIES, "Recipients by outcome of an attempt"),
+        (IN_DOUBT, "Recipients whose final reply never came: a second copy may be sent"),
+        (REMOVED, "Recipients that an operator removed"),
+        (OPENED, "Connections opened"),
+        (FAILURES, "Connections that failed"),
+        (THROTTLED, "Time that a limit kept a site waiting"),
+        (DNS_LOOKUPS, "Questions sent to name servers"),
+        (COMMITS, "Groups written to the journal and synced"),
+        (SYNCS, "Syncs of any queue file"),
+        (EVENTS_LOST, "Lines that the event log could not write"),
+    ] {
+        describe_counter!(name, what);
+    }
+    for (name, what) in [
+        (DELIVERY_LATENCY, "From accepted to delivered, per recipient"),
+        (ATTEMPT, "One SMTP transaction"),
+        (INGEST_COMMIT, "From end of data to durable, per message"),
+        (DNS_LOOKUP_SECONDS, "One question to a name server"),
+        (COMMIT_BATCH, "Messages that were made durable together"),
+    ] {
+        describe_histogram!(name, what);
+    }
+    for (name, what) in [
+        (QUEUE_RECIPIENTS, "Recipients queued"),
+        (CONNECTIONS, "Open connections"),
+        (JOURNAL_BYTES, "Size of the journal on disk"),
+    ] {
+        describe_gauge!(name, what);
+    }
+}
