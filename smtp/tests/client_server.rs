@@ -79,7 +79,7 @@ struct Connection<'a> {
     server: Server,
     submitted: usize,
     pending: Vec<(Ticket, bool)>,
-    received: Vec<Box<Message>>,
+    received: Vec<Message>,
     reports: Vec<Report>,
     closed: Option<(Stage, client::Cause)>,
 }
@@ -91,7 +91,7 @@ impl Connection<'_> {
                 return;
             }
             let moved =
-                self.submit() | self.client_events() | self.to_server() | self.server_events() | self.to_client();
+                self.submit() | self.client_events() | self.feed_server() | self.server_events() | self.feed_client();
             if moved {
                 continue;
             }
@@ -138,7 +138,7 @@ impl Connection<'_> {
         moved
     }
 
-    fn to_server(&mut self) -> bool {
+    fn feed_server(&mut self) -> bool {
         let mut slices = [IoSlice::new(b""); 32];
         let count = self.client.transmit(&mut slices);
         let mut bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
@@ -168,7 +168,7 @@ impl Connection<'_> {
                     } else {
                         self.server.complete(message.ticket, if refused { REFUSED } else { accepted() });
                     }
-                    self.received.push(message);
+                    self.received.push(*message);
                 }
                 server::Event::Hello { .. } | server::Event::Aborted | server::Event::Closed(_) => {}
                 server::Event::StartTls => panic!("STARTTLS is off"),
@@ -183,7 +183,7 @@ impl Connection<'_> {
         self.mails[id].content_refused
     }
 
-    fn to_client(&mut self) -> bool {
+    fn feed_client(&mut self) -> bool {
         let out = self.server.poll_transmit();
         let count = out.len().min(self.wire.to_client);
         let bytes = out[..count].to_vec();
@@ -216,7 +216,7 @@ fn check(mails: &[Mail], wire: Wire, client: client::Config, server: server::Con
 
     let taken = mails.iter().enumerate().filter(|(_, mail)| mail.is_delivered());
     let received = connection.received.iter().filter(|message| !connection.is_content_refused(message));
-    let summary = |message: &Box<Message>| {
+    let summary = |message: &Message| {
         (message.reverse_path.clone(), message.recipients.clone(), message.body.to_bytes().to_vec())
     };
     let received: Vec<_> = received.map(summary).collect();

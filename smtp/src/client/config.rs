@@ -28,7 +28,7 @@ pub enum StartTls {
     /// When the peer offers it; refused or not offered: go on in clear text.
     #[default]
     Opportunistic,
-    /// Not offered or refused: the connection ends with [`Closed`] at [`Stage::StartTls`].
+    /// Not offered or refused: the connection ends with `Event::Closed` at `Stage::StartTls`.
     Required,
 }
 
@@ -37,7 +37,7 @@ pub enum StartTls {
 pub struct Timeouts {
     /// For the 220 greeting: 5 minutes.
     pub greeting: Duration,
-    /// For EHLO, HELO, STARTTLS, RSET, MAIL and RCPT: 5 minutes.
+    /// For EHLO, HELO, STARTTLS, the TLS handshake, RSET, MAIL and RCPT: 5 minutes.
     pub command: Duration,
     /// For 354 after DATA: 2 minutes.
     pub data: Duration,

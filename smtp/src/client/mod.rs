@@ -242,12 +242,12 @@ impl Client {
         &self.config
     }
 
-    /// Whether the peer owes a reply now. It owes none during the handshake, between transactions, and for content that
-    /// is still being written.
+    /// Whether the peer owes a reply (or its part of a handshake) now. It owes none between transactions, and for content
+    /// that is still being written.
     fn reply_is_due(&self) -> bool {
         match &self.phase {
-            Phase::Setup(Setup::Handshake) | Phase::Closed => false,
             Phase::Setup(_) | Phase::Quit => true,
+            Phase::Closed => false,
             Phase::Mail(mail) => mail.reply_is_due(self.transmit.written()),
         }
     }

@@ -190,7 +190,7 @@ fn the_oldest_expected_reply_has_the_deadline() {
     check(
         Whole,
         "PIPELINING",
-        "> pass 1000\n> submit 1 b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA\n> wait 300\n> pass 100\n> wait 200
+        "> pass 1000\n> submit 1 b@y\n> wait 180\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA\n> wait 300\n> pass 100\n> wait 200
         S: 250 Ok\n> wait 300\nS: 250 Ok\n> wait 120\n> timeout\nE: 1 lost Data Timeout\nE: closed Data Timeout",
     );
 }

@@ -189,6 +189,13 @@ fn lmtp_answers_for_each_recipient() {
             "{data}S: 250 Ok\nS: 421 bye\nE: 1 Final 250 Ok; 0 Rcpt 550 b; 2 Final 421 bye; 3 Final 421 bye\nE: closed Final 421 bye"
         ),
     );
+    check(
+        "PIPELINING",
+        &format!(
+            "{commands}C: DATA\nS: 250 Ok\nS: 550 b\nS: 250 Ok\nS: 550 d\nS: 250 Ok\nS: 354 go\nC: body 1\nC: .
+            S: 250 Ok\nS: 452 full\nE: 1 Final 250 Ok; 0 Rcpt 550 b; 2 Rcpt 550 d; 3 Final 452 full"
+        ),
+    );
     let chunk = format!("{commands}C: BDAT 8 LAST\nC: body 1\n");
     check(
         BOTH,

@@ -51,10 +51,11 @@ fn follows_the_starttls_policy() {
         check(
             policy,
             OFFER,
-            "C: STARTTLS\nS: 220 go\nE: starttls\n> wait forever\n> tls\nC: EHLO me\nS: 250-mx\nS: 250 STARTTLS\nE: ready",
+            "C: STARTTLS\nS: 220 go\nE: starttls\n> wait 300\n> tls\nC: EHLO me\nS: 250-mx\nS: 250 STARTTLS\nE: ready",
         );
         check(policy, OFFER, "C: STARTTLS\nS: 220 go\nE: starttls\n> error\nE: closed Tls Io(ConnectionReset)");
         check(policy, OFFER, "C: STARTTLS\nS: 220 go\nE: starttls\n> quit\nE: closed Quit Done");
+        check(policy, OFFER, "C: STARTTLS\nS: 220 go\nE: starttls\n> timeout\nE: closed Tls Timeout");
     }
 }
 
