@@ -1,0 +1,62 @@
+"""Our own program, as a user runs it."""
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+
+from .corpus import ROOT
+from .scratch import Failed, end, free_port, listens, wait_for
+
+
+def binary():
+    """The release build, made when it is not up to date; $POSTHASTE names another one."""
+    named = os.environ.get("POSTHASTE")
+    if named:
+        return os.path.abspath(named)
+    command = ["cargo", "build", "--release", "--locked", "-p", "posthaste", "--message-format=json-render-diagnostics"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=1500)
+    if done.returncode:
+        raise Failed("posthaste does not build")
+    built = (json.loads(line) for line in done.stdout.splitlines())
+    return next(message["executable"] for message in built if message.get("executable"))
+
+
+class Posthaste:
+    """`posthaste serve` with one TCP listener. `configuration` is TOML that follows the listener's table."""
+
+    def __init__(self, scratch, program, configuration, name="posthaste"):
+        self.scratch, self.program, self.name = scratch, program, name
+        self.configuration = configuration
+        self.port, self.admin_port = free_port(), free_port()
+        self.process = None
+
+    def start(self):
+        data = self.scratch.path(self.name)
+        os.makedirs(data, exist_ok=True)
+        text = (
+            f'hostname = "{self.name}.posthaste.test"\ndata_dir = "{data}"\n'
+            f'postmaster = "postmaster@posthaste.test"\n'
+            f'[[listener]]\nbind = "127.0.0.1:{self.port}"\nmax_message_size = "50MiB"\n'
+            f'[admin]\nbind = "127.0.0.1:{self.admin_port}"\n{self.configuration}'
+        )
+        file = self.scratch.write(f"{self.name}.toml", text)
+        self.process = self.scratch.start([self.program, "serve", "--config", file], f"{self.name}-serve")
+        wait_for("posthaste serve", lambda: listens(self.port), self.process)
+        return self
+
+    def stop(self):
+        code = end(self.process)
+        if code:
+            raise Failed(f"posthaste serve ended with {code}")
+
+    def metrics(self):
+        """Name to the sum over all labels, for counters and gauges; `name{labels}` to the single value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        values = {}
+        for name, labels, value in re.findall(r"(?m)^(\w+)(\{.*\})? (\S+)", text):
+            values[name] = values.get(name, 0.0) + float(value)
+            values[name + labels] = float(value)
+        return values
