@@ -55,7 +55,7 @@ impl<A: Answer> Cache<A> {
 
     pub(crate) fn lookup(&mut self, name: &str, now: Instant) -> Known<A> {
         let Some(&at) = self.index.get(name) else { return Known::No };
-        let max_stale = self.max_stale;
+        let (max_stale, retry_after) = (self.max_stale, self.retry_after);
         let entry = &mut self.entries[at];
         entry.used = true;
         if now < entry.expires {
@@ -63,8 +63,12 @@ impl<A: Answer> Cache<A> {
         }
         match (&entry.answer, entry.retry_at) {
             (Ok(answer), Some(retry_at)) if now < entry.expires + max_stale => {
-                let answer = answer.clone().into_stale(retry_at);
-                if now < retry_at { Known::Yes(Ok(answer)) } else { Known::AskAgain(answer) }
+                let answer = answer.clone();
+                if now < retry_at {
+                    Known::Yes(Ok(answer.into_stale(retry_at)))
+                } else {
+                    Known::AskAgain(answer.into_stale(now + retry_after))
+                }
             }
             _ => Known::No,
         }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::LocalSet;
 
+/// No setting means more than this; no TTL in the wild does.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Which address families to use, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum IpFamily {
@@ -84,6 +87,7 @@ impl Resolver {
     /// Starts the thread. `observe` is called for every question that went out. Errors: no name server is configured,
     /// `/etc/resolv.conf` cannot be read, no thread or no epoll to be had.
     pub fn start(options: Options, observe: Box<dyn Fn(Lookup) + Send>) -> Result<Resolver, std::io::Error> {
+        let options = options.within_reason();
         let upstream = Upstream::new(&options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let tables = Arc::new(Tables::new(&options));
@@ -148,6 +152,14 @@ impl Resolver {
 }
 
 impl Options {
+    /// Durations are added to instants, which must not overflow.
+    fn within_reason(mut self) -> Options {
+        for duration in [&mut self.timeout, &mut self.min_ttl, &mut self.max_ttl, &mut self.max_stale] {
+            *duration = LONGEST.min(*duration);
+        }
+        self
+    }
+
     /// How long an answer with this TTL is kept.
     pub(crate) fn bounded(&self, ttl: Duration) -> Duration {
         ttl.min(self.max_ttl).max(self.min_ttl)

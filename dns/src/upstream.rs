@@ -46,7 +46,9 @@ impl Upstream {
     /// The servers of the options or, if there are none, those of `/etc/resolv.conf`.
     pub(crate) fn new(options: &Options) -> io::Result<Upstream> {
         let servers = if options.nameservers.is_empty() {
-            let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;
+            let (config, _) = hickory_resolver::system_conf::read_system_conf().map_err(|fault| {
+                io::Error::other(format!("cannot learn the system's name servers from /etc/resolv.conf: {fault}"))
+            })?;
             config.name_servers
         } else {
             options.nameservers.iter().copied().map(server).collect()
