@@ -210,6 +210,16 @@ fn concurrent_questions_for_one_name_are_one_question() {
 }
 
 #[test]
+fn questions_beyond_the_limit_wait_their_turn() {
+    let zone = Zone::everything_at(LOCALHOST).with("slow.example", Rule::records().mx(1, "mx.example").delayed(SHORT));
+    let scene = scene(zone, |options| options.max_concurrent = 1);
+    let slow = scene.ask_mx("slow.example");
+    let quick = scene.ask_mx("quick.example");
+    assert!(quick.recv_timeout(PATIENCE).unwrap().is_ok());
+    assert!(slow.try_recv().unwrap().is_ok(), "the first to ask was the first to be answered");
+}
+
+#[test]
 fn silence_is_temporary_and_ends_in_time() {
     let scene = scene(Zone::default().with("*", Rule::silence()), |options| options.timeout = SHORT);
     let before = Instant::now();
