@@ -8,9 +8,8 @@
 //! - `name`, `cache`: one spelling per name; what is kept, for how long, and what serves through an outage. Pure.
 //! - `upstream`, `service`: the name servers, and the thread that asks them.
 //!
-//! The fault is always one of two kinds, and the difference decides the fate of mail: the DNS *said* that there is no
-//! such place (the mail bounces), or it said nothing useful (the mail waits). Nothing but an authenticated-looking
-//! "no" from a name server counts as the former.
+//! A failure is one of two kinds, and the difference decides the fate of mail: the DNS *said* that there is no such
+//! place (NXDOMAIN, or no such records: the mail bounces), or it said nothing useful (the mail waits).
 //!
 //! Absent on purpose: DNSSEC, `/etc/hosts`, search domains (a mail domain is always fully qualified), and hickory's
 //! own cache (one policy, one place).
