@@ -2,6 +2,7 @@
 
 use super::exchange::Exchange;
 use super::{Features, Transaction, Unsupported};
+use crate::Body;
 use bytes::{BufMut, BytesMut};
 use std::fmt::Write;
 
@@ -28,39 +29,22 @@ impl Encoder {
         each: bool,
     ) -> Result<Exchange, Unsupported> {
         let Transaction { id, reverse_path, recipients, body, smtputf8 } = transaction;
-        let facts = body.facts();
         match features.size {
             Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
             _ => {}
         }
         // A bare CR or LF under DATA is what smuggling is made of: it never goes there.
-        if facts.binary && !(chunking && features.binary_mime) {
+        if body.facts().binary && !(chunking && features.binary_mime) {
             return Err(Unsupported::Binary);
         }
-        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
-
         self.block.reserve(BLOCK_BYTES / 8);
-        self.block.put_slice(b"MAIL FROM:<");
-        self.put_address(reverse_path.as_str());
-        if features.size.is_some() {
-            self.put_number(" SIZE=", body.len());
-        }
-        if facts.binary {
-            self.block.put_slice(b" BODY=BINARYMIME");
-        } else if facts.eight_bit && features.eight_bit_mime {
-            self.block.put_slice(b" BODY=8BITMIME");
-        }
+        self.put_mail(reverse_path.as_str(), body, features);
         let parameters_end = self.block.len();
-        if smtputf8 {
-            self.block.put_slice(b" SMTPUTF8");
-        }
         self.block.put_slice(b"\r\n");
+        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
         let mut count = 0;
         for recipient in recipients {
-            if !smtputf8 && !recipient.is_ascii() {
-                smtputf8 = true;
-                self.insert(parameters_end, b" SMTPUTF8");
-            }
+            smtputf8 |= !recipient.is_ascii();
             self.block.put_slice(b"RCPT TO:<");
             self.put_address(recipient.as_str());
             self.block.put_slice(b"\r\n");
@@ -70,6 +54,9 @@ impl Encoder {
         if smtputf8 && !features.smtputf8 {
             self.block.clear();
             return Err(Unsupported::Smtputf8);
+        }
+        if smtputf8 {
+            self.insert(parameters_end, b" SMTPUTF8");
         }
         if !chunking {
             self.block.put_slice(b"DATA\r\n");
@@ -81,6 +68,20 @@ impl Encoder {
         }
         let chunk = self.block.split().freeze();
         Ok(Exchange::new(id, count, body.clone(), commands, chunk, each))
+    }
+
+    /// MAIL with what the peer can use, but for SMTPUTF8 and the line end.
+    fn put_mail(&mut self, reverse_path: &str, body: &Body, features: &Features) {
+        self.block.put_slice(b"MAIL FROM:<");
+        self.put_address(reverse_path);
+        if features.size.is_some() {
+            self.put_number(" SIZE=", body.len());
+        }
+        if body.facts().binary {
+            self.block.put_slice(b" BODY=BINARYMIME");
+        } else if body.facts().eight_bit && features.eight_bit_mime {
+            self.block.put_slice(b" BODY=8BITMIME");
+        }
     }
 
     /// The address and its `>`. A parsed mailbox holds no control character; were it otherwise, a peer would take the
@@ -96,7 +97,7 @@ impl Encoder {
         write!(self.block, "{number}").expect("BytesMut grows as needed");
     }
 
-    /// Rare: the first address that needs SMTPUTF8 is a recipient's.
+    /// Puts `text` in afterwards: only the last recipient tells whether SMTPUTF8 is needed.
     fn insert(&mut self, at: usize, text: &[u8]) {
         let rest = self.block.split_off(at);
         self.block.put_slice(text);

@@ -300,7 +300,9 @@ impl Client {
 
     fn handle_mail_reply(&mut self, reply: ReplyRef<'_>, now: Instant) {
         let Phase::Mail(mail) = &mut self.phase else { return };
-        if reply.code == 421 {
+        // Between transactions a server that gives up waiting says 421, or what it holds for that: 451 or 221 are seen.
+        let farewell = !mail.is_begun(self.transmit.written()) && matches!(reply.code, 221 | 400..=499);
+        if farewell || reply.code == 421 {
             return self.close(self.stage(), Cause::Replied(reply.to_reply()), Some(reply));
         }
         let awaited = mail.awaited();

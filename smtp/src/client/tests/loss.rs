@@ -46,6 +46,8 @@ fn between_transactions() {
     check(Whole, BOTH, "> eof\nE: closed Idle Done");
     check(Whole, BOTH, "> error\nE: closed Idle Io(ConnectionReset)");
     check(Whole, BOTH, "S: 421 idle too long\nE: closed Idle 421 idle too long");
+    check(Whole, BOTH, "S: 451 4.7.0 Timeout\nE: closed Idle 451 4.7.0 Timeout");
+    check(Whole, BOTH, "> submit 1 b@y\n> hear 221 bye\nE: 1 not sent\nE: closed Idle 221 bye");
     check(Whole, BOTH, "S: 250 hello\nE: closed Idle a reply came without a command");
     // Submitted, and not an octet written.
     check(Whole, BOTH, "> submit 1 b@y\n> eof\nE: 1 not sent\nE: closed Idle Done");
