@@ -216,7 +216,6 @@ impl Server {
         self.tls = Some(info);
         self.hello = None;
         self.phase = Phase::Commands;
-        self.input.clear();
         self.abort();
     }
     /// Parses on and returns the next event. `None`: needs bytes, or a completion.
