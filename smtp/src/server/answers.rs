@@ -63,3 +63,4 @@ pub(super) const NEEDS_SMTPUTF8: Reply =
 pub(super) const TOO_LARGE: Reply = reply(552, 5, 3, 4, "Message is larger than the announced SIZE");
 pub(super) const BARE_NEWLINE: Reply = reply(550, 5, 6, 11, "Message holds a CR or LF that is not part of CR LF");
 pub(super) const NO_VALID_RECIPIENTS: Reply = reply(554, 5, 5, 1, "No valid recipients");
+pub(super) const NO_VALID_RECIPIENTS_LMTP: Reply = reply(503, 5, 5, 1, "No valid recipients");

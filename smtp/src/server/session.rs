@@ -178,7 +178,7 @@ impl Server {
         if transaction.chunked {
             return Err(answers::CHUNKS_BEGUN);
         }
-        if let Some(reply) = transaction.without_recipients() {
+        if let Some(reply) = transaction.without_recipients(self.config.protocol) {
             self.abort();
             return Err(reply);
         }
@@ -205,7 +205,7 @@ impl Server {
         let refusal = match &self.transaction {
             _ if !self.config.chunking => Some(answers::NOT_IMPLEMENTED),
             None => Some(answers::MAIL_FIRST),
-            Some(transaction) => transaction.without_recipients(),
+            Some(transaction) => transaction.without_recipients(self.config.protocol),
         };
         if refusal.is_some() {
             self.abort();

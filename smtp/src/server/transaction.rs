@@ -2,7 +2,7 @@
 
 use super::command::{Parameters, number};
 use super::content::Content;
-use super::{Config, Message, Ticket, answers};
+use super::{Config, Message, Protocol, Ticket, answers};
 use crate::{Mailbox, Reply, ReversePath};
 
 /// From an accepted MAIL to the message or the end of the attempt.
@@ -90,12 +90,13 @@ impl Transaction {
         }
     }
 
-    /// Why content can't be taken: nobody to give it to.
-    pub(super) fn without_recipients(&self) -> Option<Reply> {
-        match (self.recipients.is_empty(), self.recipient_refused) {
-            (false, _) => None,
-            (true, true) => Some(answers::NO_VALID_RECIPIENTS),
-            (true, false) => Some(answers::RCPT_FIRST),
+    /// Why content can't be taken: nobody to give it to. LMTP asks for 503 in any case (RFC 2033 §4.2).
+    pub(super) fn without_recipients(&self, protocol: Protocol) -> Option<Reply> {
+        match (self.recipients.is_empty(), self.recipient_refused, protocol) {
+            (false, _, _) => None,
+            (true, true, Protocol::Smtp) => Some(answers::NO_VALID_RECIPIENTS),
+            (true, true, Protocol::Lmtp) => Some(answers::NO_VALID_RECIPIENTS_LMTP),
+            (true, false, _) => Some(answers::RCPT_FIRST),
         }
     }
 

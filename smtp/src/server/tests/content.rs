@@ -265,6 +265,35 @@ fn lmtp_answers_for_each_recipient() {
 }
 
 #[test]
+fn lmtp_content_for_nobody_is_out_of_order() {
+    for content in ["C: DATA\n", "C: BDAT 3 LAST\nC: x\n"] {
+        check(
+            Config { protocol: Protocol::Lmtp, ..config() },
+            &format!(
+                "C: LHLO me
+                S: 250-mx.example
+                S: 250-SIZE 1000
+                S: 250-PIPELINING
+                S: 250-8BITMIME
+                S: 250-SMTPUTF8
+                S: 250-CHUNKING
+                S: 250-ENHANCEDSTATUSCODES
+                S: 250 HELP
+                E: hello me true
+                C: MAIL FROM:<a@b>
+                C: RCPT TO:<nobody@b>
+                {content}S: 250 2.1.0 Sender ok
+                S: 550 5.1.1 No such user
+                S: 503 5.5.1 No valid recipients
+                E: mail <a@b> None
+                E: recipient nobody@b
+                E: aborted"
+            ),
+        );
+    }
+}
+
+#[test]
 fn a_message_tells_all_that_was_found() {
     let mut play = Play::new(config());
     let content = "Received: a\r\nReceived: b\r\n\r\n.ä\r\n";
