@@ -7,4 +7,8 @@ pub mod config;
 pub mod dispatch;
 pub mod events;
 pub mod metrics;
+pub mod limit;
+pub mod notice;
 pub mod now;
+pub mod retry;
+pub mod verdict;

@@ -3,271 +3,225 @@
 //! ```text
 //! handle(now, input) / handle_timeout(now), then loop { poll_action } until None, then arm poll_timeout.
 //! ```
+//!
+//! **The way of an entry.** It comes in committed or fetched and is *held* (`message`). Its domain has a route (`domain`,
+//! `route`) to a *site* (`site`), where it joins or becomes a ready *delivery*. When the site has its turn (`turn`),
+//! deliveries are handed to connections with credit, connections are opened (`open`), contents read ahead and further
+//! entries fetched (`fetch`). Reports are judged (`outcome`, [`crate::verdict`]) and settled (`settle`).
+//!
+//! **Nothing is forgotten.** What has no room in memory stays in the queue; its domain then has `next_due_ms` in the past
+//! (it is *spilled*) and stands in the list of a site, in the list of questions, or has a fetch under way; or has it in
+//! the future, with a timer. Due times that become known while a fetch is under way are noted apart, since the fetch may
+//! not have seen them.
+//!
+//! **Nothing is tried twice.** A key is held until its settle is durable, and beyond that while a fetch of its domain is
+//! under way.
+//!
+//! **Work is bounded.** Each input touches what it names; a site is looked at when something happened to it; there is no
+//! walk over all sites or domains but at a reload.
+//!
+//! Not here: sockets, clocks, threads, disks; the words of notices ([`crate::notice`]).
 
-use crate::config::{Config, SocketName, TlsPolicy};
+pub mod action;
+mod bounds;
+mod connection;
+mod counts;
+mod domain;
+mod end;
+mod entries;
+pub mod explain;
+mod fetch;
+mod host;
+pub mod input;
+mod message;
+mod open;
+mod operate;
+mod outcome;
+mod reload;
+mod route;
+mod settle;
+mod site;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod turn;
+
+pub use action::{Action, Deliver, Happened, Kind, Open};
+pub use counts::Counts;
+pub use explain::SiteView;
+pub use input::{Input, Operation, Selection, TlsState};
+
+use crate::config::Config;
 use crate::now::Now;
-use queue::store::Committed;
-use queue::{Content, Domain, Entry, EntryKey, Group, Location, MessageId, RecipientSet};
-use smtp::Reply;
-use smtp::client::{Cause, Pipelining, Protocol, Report, Stage};
-use smtp::server::TlsInfo;
-use std::net::IpAddr;
+use connection::{Connection, Transaction};
+use domain::{DomainId, Domains};
+use message::Messages;
+use queue::MessageId;
+use settle::Settles;
+use site::{Site, SiteId, SiteKey};
+use slab::Slab;
+use smallvec::SmallVec;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use timer::{Timer, Timers};
 
 /// Names an outbound connection, from `Action::Open` to `Input::Closed`. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// What dispatch is told.
-#[derive(Debug)]
-pub enum Input {
-    /// Messages that just became durable (from intake, or notices of our own).
-    Committed(Vec<Committed>),
-    /// At start-up: every domain with something queued, and its earliest due time (unix ms).
-    Backlog(Vec<(Domain, u64)>),
-    /// Answer to `Action::ResolveMx`.
-    Mx(Domain, Result<dns::MxAnswer, dns::MxFailure>),
-    /// Answer to `Action::ResolveAddresses`.
-    Addresses(Arc<str>, Result<dns::AddressAnswer, dns::MxFailure>),
-    /// Answer to `Action::Fetch`: entries in due order, and whether more are due.
-    Fetched {
-        /// As asked.
-        domain: Domain,
-        /// Entries that were due, including ones that dispatch already holds.
-        entries: Vec<(EntryKey, Entry)>,
-        /// The limit cut the answer.
-        more: bool,
-        /// The domain's next due time beyond what was asked for (unix ms).
-        next_due_ms: Option<u64>,
-    },
-    /// Answer to `Action::Load`. An error: the record cannot be read (said in the text).
-    Loaded(MessageId, Result<Arc<Content>, Arc<str>>),
-    /// A settle group is durable.
-    Settled(u64),
-    /// A connection finished its set-up.
-    Ready(ConnectionId, Option<TlsState>),
-    /// A transaction's result.
-    Report(ConnectionId, Report),
-    /// A connection ended; all its reports came before.
-    Closed(ConnectionId, Stage, Cause),
-    /// An operator's wish.
-    Operate(Operation),
-    /// SIGHUP: new limits, routes, retry policy.
-    Reload(Arc<Config>),
-    /// SIGTERM: start nothing new; close connections as they become free.
-    Drain,
-}
-
-/// What TLS on a connection came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsState {
-    /// Version and cipher.
-    pub info: TlsInfo,
-    /// The certificate was verified for the host.
-    pub verified: bool,
-}
-
-/// Which queued recipients an operation is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// One message.
-    pub id: Option<MessageId>,
-    /// One recipient domain.
-    pub domain: Option<Domain>,
-}
-
-/// What operators can do to what is queued. Dispatch acts on what it holds in memory and is told the rest by key.
-#[derive(Clone, Debug)]
-pub enum Operation {
-    /// Make these entries due now.
-    Retry(Vec<(EntryKey, Entry)>),
-    /// Hold these entries.
-    Hold(Vec<(EntryKey, Entry)>),
-    /// Release held entries: due now.
-    Release(Vec<(EntryKey, Entry)>),
-    /// Remove these entries without a notice.
-    Remove(Vec<(EntryKey, Entry)>),
-}
-
-/// What dispatch wants done.
-#[derive(Debug)]
-pub enum Action {
-    /// Look up the domain's exchangers.
-    ResolveMx(Domain),
-    /// Look up a host's addresses.
-    ResolveAddresses(Arc<str>),
-    /// Read the domain's entries with `due_ms <= until_ms` from the queue.
-    Fetch {
-        /// Whose.
-        domain: Domain,
-        /// Up to when.
-        until_ms: u64,
-        /// How many at most (those that dispatch already holds are included in the count).
-        limit: usize,
-    },
-    /// Read a message back.
-    Load(MessageId, Location),
-    /// Open a connection.
-    Open(Box<Open>),
-    /// Hand a transaction to a connection (never more than its credit).
-    Deliver(Deliver),
-    /// Quit after what was handed over.
-    Close(ConnectionId),
-    /// Make durable, then answer `Input::Settled` with the token and `Input::Committed` with the accepted notices.
-    Settle {
-        /// For `Input::Settled`.
-        token: u64,
-        /// Outcomes, retries and notices.
-        group: Group,
-    },
-    /// Something happened to a recipient: event log and metrics.
-    Happened(Box<Happened>),
-    /// A limit kept a site waiting for so long: metrics.
-    Throttled {
-        /// The site.
-        site: Arc<str>,
-        /// `connections`, `connection_rate`, `rate`, `backoff`, `suspend`.
-        limit: &'static str,
-        /// How long.
-        waited: Duration,
-    },
-}
-
-/// How to open a connection.
-#[derive(Clone, Debug)]
-pub struct Open {
-    /// Its name from now on.
-    pub connection: ConnectionId,
-    /// For metrics and events.
-    pub site: Arc<str>,
-    /// The MX host or smart host: TLS server name, events.
-    pub host: Arc<str>,
-    /// Where to connect.
-    pub peer: SocketName,
-    /// Local address to bind.
-    pub source: Option<IpAddr>,
-    /// SMTP or LMTP.
-    pub protocol: Protocol,
-    /// TLS policy; after a failed opportunistic handshake dispatch opens again with `Off`.
-    pub tls: TlsPolicy,
-    /// Level.
-    pub pipelining: Pipelining,
-    /// Transactions in flight at most.
-    pub window: usize,
-}
-
-/// One transaction.
-#[derive(Clone, Debug)]
-pub struct Deliver {
-    /// On this connection.
-    pub connection: ConnectionId,
-    /// Comes back as `Report::id`.
-    pub transaction: u64,
-    /// Envelope and body.
-    pub content: Arc<Content>,
-    /// Which of its recipients.
-    pub recipients: RecipientSet,
-}
-
-/// A recipient's step, as the event log tells it.
-#[derive(Clone, Debug)]
-pub struct Happened {
-    /// When.
-    pub now: Now,
-    /// What.
-    pub kind: Kind,
-    /// The message, when its content is known.
-    pub content: Option<Arc<Content>>,
-    /// Its id.
-    pub id: MessageId,
-    /// Position of the recipient.
-    pub recipient: u32,
-    /// Site name (or the domain, when no site was found).
-    pub site: Arc<str>,
-    /// MX host, when there was one.
-    pub mx: Option<Arc<str>>,
-    /// Its address.
-    pub mx_address: Option<Arc<str>>,
-    /// Ours.
-    pub source_address: Option<IpAddr>,
-    /// From 1.
-    pub attempt: u16,
-    /// What the peer said, or our own words in the same form.
-    pub reply: Option<Reply>,
-    /// The final reply never came.
-    pub in_doubt: bool,
-    /// Duration of the transaction.
-    pub attempt_time: Option<Duration>,
-    /// TLS of the connection.
-    pub tls: Option<Arc<TlsState>>,
-    /// Acceptance, unix µs.
-    pub accepted_us: u64,
-}
-
-/// Outcomes of an attempt, by their names in the event log and in `posthaste_deliveries_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// The peer took it.
-    Delivered,
-    /// To be tried again.
-    Deferred,
-    /// Refused for good.
-    Bounced,
-    /// Given up after `[retry] expire`.
-    Expired,
-    /// By an operator.
-    Removed,
-}
-
-/// Counts for gauges, kept as it goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Recipients waiting for their turn in memory.
-    pub ready: u64,
-    /// Recipients in transactions.
-    pub active: u64,
-    /// Open connections: being set up.
-    pub connecting: u64,
-    /// Without a transaction.
-    pub idle: u64,
-    /// With one.
-    pub busy: u64,
-}
-
 /// The mind.
-pub struct Dispatch {}
+pub struct Dispatch {
+    config: Arc<Config>,
+    ids: Box<dyn FnMut() -> MessageId + Send>,
+    rng: fastrand::Rng,
+    now: Now,
+    draining: bool,
+    domains: Domains,
+    messages: Messages,
+    sites: Slab<Site>,
+    site_by_key: HashMap<SiteKey, SiteId>,
+    connections: Slab<Connection>,
+    transactions: Slab<Transaction>,
+    /// Names connections and transactions.
+    serial: u64,
+    timers: Timers,
+    /// Sites to which something happened.
+    wake: VecDeque<SiteId>,
+    /// Domains whose MX question waits, and how many are under way.
+    questions: VecDeque<DomainId>,
+    asked: usize,
+    /// Which sites wait for a host's addresses.
+    addresses: HashMap<Arc<str>, SmallVec<[SiteId; 2]>>,
+    /// Sites and unroutable domains that wait for a fetch, and how many are under way.
+    fetch_sites: VecDeque<SiteId>,
+    fetch_domains: VecDeque<DomainId>,
+    fetching: usize,
+    /// Ready deliveries of all sites, and entries that wait for a route.
+    kept: usize,
+    settles: Settles,
+    actions: VecDeque<Action>,
+    counts: Counts,
+}
 
 impl Dispatch {
     /// Nothing queued, nothing open. `ids` names the notices it writes.
     pub fn new(config: Arc<Config>, ids: Box<dyn FnMut() -> MessageId + Send>, seed: u64, now: Now) -> Dispatch {
-        let _ = (config, ids, seed, now);
-        todo!()
+        Dispatch {
+            config,
+            ids,
+            rng: fastrand::Rng::with_seed(seed),
+            now,
+            draining: false,
+            domains: Domains::default(),
+            messages: Messages::default(),
+            sites: Slab::new(),
+            site_by_key: HashMap::new(),
+            connections: Slab::new(),
+            transactions: Slab::new(),
+            serial: 0,
+            timers: Timers::default(),
+            wake: VecDeque::new(),
+            questions: VecDeque::new(),
+            asked: 0,
+            addresses: HashMap::new(),
+            fetch_sites: VecDeque::new(),
+            fetch_domains: VecDeque::new(),
+            fetching: 0,
+            kept: 0,
+            settles: Settles::default(),
+            actions: VecDeque::new(),
+            counts: Counts::default(),
+        }
     }
+
     /// Takes an input.
     pub fn handle(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
-        todo!()
+        self.now = now;
+        match input {
+            Input::Committed(list) => self.handle_committed(list),
+            Input::Backlog(domains) => self.handle_backlog(domains),
+            Input::Mx(domain, result) => self.handle_mx(&domain, result),
+            Input::Addresses(host, result) => self.handle_addresses(&host, &result),
+            Input::Fetched { domain, entries, more, next_due_ms } => {
+                self.handle_fetched(&domain, entries, more, next_due_ms);
+            }
+            Input::Loaded(id, result) => self.handle_loaded(id, result),
+            Input::Settled(token) => self.handle_settled(token),
+            Input::Ready(connection, tls) => self.handle_ready(connection, tls),
+            Input::Report(connection, report) => self.handle_report(connection, report),
+            Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
+            Input::Operate(operation) => self.handle_operation(operation),
+            Input::Reload(config) => self.handle_reload(config),
+            Input::Drain => self.handle_drain(),
+        }
     }
+
     /// The time that `poll_timeout` named has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
-        todo!()
+        self.now = now;
+        while let Some((at, timer)) = self.timers.pop(now.mono) {
+            match timer {
+                Timer::Domain(id) => self.review_domain(id, at),
+                Timer::Site(id) => {
+                    if let Some(site) = self.sites.get_mut(id as usize).filter(|s| s.armed == Some(at)) {
+                        site.armed = None;
+                        self.wake(id);
+                    }
+                }
+                Timer::Idle(id) => self.review_idle(id),
+            }
+        }
     }
+
     /// The next thing to do. Settles are gathered: they come last, as one group per drain.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if !self.draining {
+                if let Some(site) = self.wake.pop_front() {
+                    self.turn(site);
+                    continue;
+                }
+                if self.ask_next() || self.fetch_next() {
+                    continue;
+                }
+            }
+            return self.poll_settle();
+        }
     }
+
     /// When to call `handle_timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.timers.next()
     }
+
     /// Drained: no transaction in flight, no connection open, no settle outstanding.
     pub fn is_quiet(&self) -> bool {
-        todo!()
+        self.connections.is_empty()
+            && self.transactions.is_empty()
+            && self.actions.is_empty()
+            && self.settles.is_empty()
     }
+
     /// For gauges.
     pub fn counts(&self) -> Counts {
-        todo!()
+        self.counts
+    }
+
+    /// The site gets a turn before the next `poll_action` ends.
+    fn wake(&mut self, id: SiteId) {
+        let site = &mut self.sites[id as usize];
+        if !site.in_wake {
+            site.in_wake = true;
+            self.wake.push_back(id);
+        }
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
 }

@@ -1,0 +1,54 @@
+//! Every bound of dispatch, in one place. What operators may want to set is in the configuration instead.
+
+use std::time::Duration;
+
+/// Deliveries that one site keeps in memory at most; the rest stays on disk.
+pub const READY_PER_SITE: usize = 2_000;
+/// Deliveries in memory over all sites. A site may fill a quarter of what is still free, so that no number of slow sites
+/// shuts the others out (the dynamic threshold of Choudhury and Hahne, 1998).
+pub const READY_TOTAL: usize = 50_000;
+/// What a site may always keep, however full the memory is.
+pub const READY_MIN: usize = 2;
+/// Entries read from the queue at a time.
+pub const FETCH_BATCH: usize = 500;
+/// Reads of the queue under way at once.
+pub const MAX_FETCHES: usize = 64;
+/// MX questions under way at once.
+pub const MAX_LOOKUPS: usize = 1_000;
+/// Messages of one site being read back ahead of their turn.
+pub const LOAD_AHEAD: usize = 32;
+/// Loaded deliveries beyond which reading ahead slows to one at a time.
+pub const LOADED_ENOUGH: usize = 64;
+/// Connections being set up at once towards a site that has not answered yet.
+pub const CONNECTING_UNPROVEN: usize = 5;
+/// Transactions handed to a connection and not yet reported: level `stream`.
+pub const WINDOW_STREAM: usize = 16;
+/// Transactions handed to a connection and not yet reported: other levels. The second is there when the first ends.
+pub const WINDOW: usize = 2;
+/// Octets of content handed to one connection beyond its first transaction.
+pub const BYTES_AHEAD: usize = 1 << 20;
+/// Connections without work, over all sites; beyond it the longest idle is closed.
+pub const MAX_IDLE: usize = 2_000;
+/// Connections over all sites, in any state.
+pub const MAX_CONNECTIONS: usize = 10_000;
+/// How often a recipient is tried again at once after a lost connection before that counts as an attempt.
+pub const MAX_LOSSES: u8 = 2;
+/// How long an address that failed is left alone: first, doubled each time, at most.
+pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// How long a host is spoken to in clear text after TLS failed with it.
+pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
+/// How long a failure to route a domain is believed: for good, for now.
+pub const ROUTE_FAILURE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(60));
+/// How long a route with nothing to look up is kept before it is looked at again.
+pub const ROUTE_KEEP: Duration = Duration::from_secs(600);
+/// How long a site without domains is remembered.
+pub const SITE_KEEP: Duration = Duration::from_secs(60);
+/// Throttled time is reported in portions of at least, and at most.
+pub const THROTTLED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Octets of an error kept in the queue.
+pub const LAST_ERROR_BYTES: usize = 200;
+
+/// How much one site (or one domain without a route) may keep in memory when `kept` are kept by all.
+pub(super) fn share(kept: usize) -> usize {
+    (READY_TOTAL.saturating_sub(kept) / 4).clamp(READY_MIN, READY_PER_SITE)
+}

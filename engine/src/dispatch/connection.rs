@@ -1,0 +1,96 @@
+//! Outbound connections as dispatch sees them, and the transactions on them.
+
+use super::bounds::{BYTES_AHEAD, WINDOW, WINDOW_STREAM};
+use super::message::{HeldId, MessageIndex};
+use super::{ConnectionId, TlsState};
+use crate::config::Limits;
+use crate::config::TlsPolicy;
+use crate::now::Now;
+use queue::{Content, RecipientSet};
+use smallvec::SmallVec;
+use smtp::client::Pipelining;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One connection, on the lane of its site that its source address and TLS policy name.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) site: u32,
+    pub(super) host: Arc<str>,
+    /// `None`: a Unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// The address as the event log shows it.
+    pub(super) address_text: Option<Arc<str>>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) tls_policy: TlsPolicy,
+    pub(super) tls: Option<Arc<TlsState>>,
+    pub(super) phase: Phase,
+    pub(super) window: usize,
+    /// Transactions in flight, as handed over.
+    pub(super) transactions: SmallVec<[u32; 2]>,
+    pub(super) bytes_ahead: usize,
+    /// Transactions handed over since it was opened, and at most.
+    pub(super) handed: u32,
+    pub(super) most: u32,
+    /// A transaction was answered by the peer.
+    pub(super) of_use: bool,
+    pub(super) idle_since: Instant,
+    /// A look at its idleness is in the timers.
+    pub(super) idle_armed: bool,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Being set up.
+    Connecting,
+    /// Takes transactions.
+    Ready,
+    /// Finishes what it has.
+    Closing,
+    /// Like `Closing`, but it never was ready.
+    Abandoned,
+}
+
+impl Connection {
+    /// How many more transactions may be handed over.
+    pub(super) fn credit(&self) -> usize {
+        if self.phase != Phase::Ready || (!self.transactions.is_empty() && self.bytes_ahead >= BYTES_AHEAD) {
+            return 0;
+        }
+        (self.window - self.transactions.len().min(self.window)).min((self.most - self.handed.min(self.most)) as usize)
+    }
+}
+
+/// How many transactions may be in flight at this level.
+pub(super) fn window(limits: &Limits) -> usize {
+    match limits.pipelining {
+        Pipelining::Stream => WINDOW_STREAM,
+        Pipelining::Off | Pipelining::Transaction => WINDOW,
+    }
+}
+
+/// One transaction in flight.
+pub(super) struct Transaction {
+    pub(super) name: u64,
+    pub(super) message: MessageIndex,
+    pub(super) content: Arc<Content>,
+    /// Its recipients by entry.
+    pub(super) parts: SmallVec<[(HeldId, RecipientSet); 1]>,
+    pub(super) handed: Now,
+}
+
+/// A name that is never used twice, and finds its slot without a table: a running number and the slot's index.
+pub(super) fn name(serial: u64, slot: usize) -> u64 {
+    debug_assert!(slot < 1 << SLOT_BITS);
+    serial << SLOT_BITS | slot as u64
+}
+
+/// 16 million slots leave numbers for four years at 8,000 a second.
+const SLOT_BITS: u32 = 24;
+
+/// The slot of a name.
+pub(super) fn slot(name: u64) -> usize {
+    (name & ((1 << SLOT_BITS) - 1)) as usize
+}

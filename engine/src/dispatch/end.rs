@@ -1,0 +1,129 @@
+//! Connections end; sites fail; the engine drains.
+
+use super::open::gauge;
+use super::message::DeliveryId;
+use super::outcome::Trace;
+use super::site::SiteId;
+use super::timer::Timer;
+use super::{ConnectionId, Dispatch};
+use super::connection::{Connection, Phase};
+use crate::config::TlsPolicy;
+use crate::verdict::{self, End, Fate};
+use smtp::Reply;
+use smtp::client::{Cause, Outcome, Report, Stage};
+use smtp::reply::EnhancedCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Dispatch {
+    pub(super) fn handle_closed(&mut self, id: ConnectionId, stage: Stage, cause: &Cause) {
+        let Some(slot) = self.slot(id) else { return };
+        // Handed over while the connection was ending: never submitted, hence not reported.
+        for transaction in self.connections[slot].transactions.clone() {
+            let id = self.transactions[transaction as usize].name;
+            let report = Report { id, outcome: Outcome::NotSent, exceptions: Vec::new() };
+            self.handle_report(self.connections[slot].id, report);
+        }
+        let connection = self.connections.remove(slot);
+        *gauge(&mut self.counts, &connection) -= 1;
+        let site = &mut self.sites[connection.site as usize];
+        site.connections.retain(|s| *s as usize != slot);
+        if matches!(connection.phase, Phase::Connecting) {
+            site.connecting -= 1;
+        }
+        if matches!(connection.phase, Phase::Connecting | Phase::Ready) {
+            self.blame(&connection, stage, cause);
+        }
+        self.wake(connection.site);
+    }
+
+    /// Holds the end of a connection that we did not close against whom it concerns.
+    fn blame(&mut self, connection: &Connection, stage: Stage, cause: &Cause) {
+        let set_up = connection.phase == Phase::Ready;
+        let end = verdict::on_closed(stage, cause, set_up, connection.of_use);
+        if end == End::Fair {
+            return;
+        }
+        let peer = match connection.address {
+            Some(ip) => format!("{}[{ip}]", connection.host),
+            None => connection.host.to_string(),
+        };
+        let now = self.now.mono;
+        let site = &mut self.sites[connection.site as usize];
+        site.last_error = Some(verdict::tell_closed(&peer, stage, cause));
+        if end == End::TlsFailed && connection.tls_policy == TlsPolicy::Opportunistic {
+            self.avoid_tls(connection.site, &connection.host);
+            return;
+        }
+        if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {
+            match connection.address.and_then(|ip| host.address_mut(ip)) {
+                Some(address) => address.pause.fail(now),
+                None => host.pause.fail(now),
+            }
+        }
+    }
+
+    /// A connection was of use: its address is sound.
+    pub(super) fn absolve(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if std::mem::replace(&mut connection.of_use, true) {
+            return;
+        }
+        let site = &mut self.sites[connection.site as usize];
+        site.last_error = None;
+        if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {
+            host.pause.clear();
+            if let Some(address) = connection.address.and_then(|ip| host.address_mut(ip)) {
+                address.pause.clear();
+            }
+        }
+    }
+
+    /// All hosts of the site failed: no connection before `until`, and unless one is left that works, what is ready is
+    /// deferred as a whole.
+    pub(super) fn fail_site(&mut self, id: SiteId, until: Instant) {
+        let site = &mut self.sites[id as usize];
+        site.proven = false;
+        site.failed = true;
+        site.backoff = Some(until);
+        self.timers.arm(&mut site.armed, until, Timer::Site(id));
+        let alive = |slot: &u32| matches!(self.connections[*slot as usize].phase, Phase::Ready | Phase::Connecting);
+        if site.connections.iter().any(alive) {
+            return;
+        }
+        let reply = site.last_error.clone().unwrap_or(Reply::fixed(451, EnhancedCode(4, 4, 1), "no host answers"));
+        let nonexistent = site.hosts.iter().all(|h| h.nonexistent);
+        let fate = if nonexistent { Fate::Bounce } else { Fate::Retry };
+        for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
+            for delivery in list {
+                self.fail_delivery(delivery, fate, &reply, id);
+            }
+        }
+    }
+
+    /// A ready delivery ends without having been tried.
+    pub(super) fn fail_delivery(&mut self, delivery: DeliveryId, fate: Fate, reply: &Reply, site: SiteId) {
+        let name: Arc<str> = self.sites[site as usize].name.clone();
+        for held in std::mem::take(&mut self.messages.deliveries[delivery as usize].entries) {
+            self.fail_waiting(held, fate, reply, Some(&name));
+        }
+        self.end_delivery(delivery);
+    }
+
+    /// The waiting recipients of an entry fail without having been tried, at their site or for want of one.
+    pub(super) fn fail_waiting(&mut self, held: u32, fate: Fate, reply: &Reply, site: Option<&Arc<str>>) {
+        let recipients = self.withdraw(held);
+        let domain = self.messages.held[held as usize].domain;
+        let site = site.unwrap_or(&self.domains[domain].name.0).clone();
+        let trace = Trace::of_site(site);
+        self.fail(held, recipients, fate, reply, &trace);
+    }
+
+    pub(super) fn handle_drain(&mut self) {
+        self.draining = true;
+        let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.close(slot);
+        }
+    }
+}

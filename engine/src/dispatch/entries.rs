@@ -1,0 +1,194 @@
+//! Entries come in: committed, or known to be on disk. Routed ones join the ready list of their site.
+
+use super::bounds;
+use super::domain::{DomainId, Route};
+use super::message::{Delivery, Held, HeldId, MessageIndex, Place};
+use super::site::SiteId;
+use super::timer::Timer;
+use super::Dispatch;
+use queue::store::Committed;
+use queue::{Domain, Entry, EntryKey};
+use smallvec::smallvec;
+
+impl Dispatch {
+    pub(super) fn handle_committed(&mut self, list: Vec<Committed>) {
+        if self.draining {
+            return;
+        }
+        for committed in list {
+            for (key, entry) in committed.entries {
+                let domain = self.domains.get_or_insert(&key.domain);
+                if key.due_ms > self.now.wall_ms() || !self.has_room(domain) {
+                    self.note_due(domain, key.due_ms);
+                    continue;
+                }
+                let message = self.messages.message(key.id, entry.location, entry.body_bytes);
+                if self.messages.body_bytes + committed.content.body.len() <= self.config.queue.body_cache_bytes {
+                    self.messages.set_content(message, committed.content.clone());
+                }
+                self.hold(domain, message, &key, entry);
+            }
+        }
+    }
+
+    pub(super) fn handle_backlog(&mut self, domains: Vec<(Domain, u64)>) {
+        for (name, due_ms) in domains {
+            let domain = self.domains.get_or_insert(&name);
+            self.note_due(domain, due_ms);
+            self.review_vacancy(domain);
+        }
+    }
+
+    /// Whether another entry of the domain may be kept in memory. Not while some are left on disk: they go first.
+    fn has_room(&self, domain: DomainId) -> bool {
+        let state = &self.domains[domain];
+        if state.is_spilled(self.now.wall_ms()) {
+            return false;
+        }
+        match state.route {
+            Route::To { site, until } if until > self.now.mono => self.sites[site as usize].room(self.kept) > 0,
+            _ => state.waiting.len() < bounds::share(self.kept),
+        }
+    }
+
+    /// Takes an entry into memory, unless it is there.
+    pub(super) fn hold(&mut self, domain: DomainId, message: MessageIndex, key: &EntryKey, entry: Entry) {
+        let recipients = entry.open.len();
+        let held = self.messages.hold(Held {
+            message,
+            domain,
+            due_ms: key.due_ms,
+            accepted_ms: entry.accepted_ms,
+            open: recipients as u32,
+            waiting: entry.open,
+            settling: 0,
+            attempts: entry.attempts,
+            losses: 0,
+            place: Place::Nowhere,
+        });
+        match held {
+            Some(held) => {
+                self.domains[domain].held += 1;
+                self.counts.ready += recipients as u64;
+                self.place(held, false);
+            }
+            None => self.messages.release_message(message),
+        }
+    }
+
+    /// Puts an entry with waiting recipients where they wait: ready at the site, or with the domain for its route.
+    pub(super) fn place(&mut self, held: HeldId, first: bool) {
+        let domain = self.messages.held[held as usize].domain;
+        if self.domains[domain].route_until().is_none_or(|until| until <= self.now.mono) {
+            self.ask(domain);
+        }
+        match &self.domains[domain].route {
+            Route::To { site, .. } => self.enqueue(held, *site, first),
+            Route::Failed(failure) => {
+                let (fate, reply) = (failure.fate, failure.reply.clone());
+                self.fail_waiting(held, fate, &reply, None);
+            }
+            Route::Unknown | Route::Asking => {
+                self.domains[domain].waiting.push(held);
+                self.messages.held[held as usize].place = Place::Domain;
+                self.kept += 1;
+            }
+        }
+    }
+
+    /// Joins the message's ready delivery at the site, or becomes one.
+    fn enqueue(&mut self, held: HeldId, site_id: SiteId, first: bool) {
+        let message = self.messages.held[held as usize].message;
+        let delivery = match self.messages.delivery_at(message, site_id) {
+            Some(delivery) => {
+                self.messages.deliveries[delivery as usize].entries.push(held);
+                delivery
+            }
+            None => {
+                let delivery = Delivery { message, site: site_id, entries: smallvec![held], loading: false };
+                let delivery = self.messages.deliveries.insert(delivery) as u32;
+                let state = &mut self.messages.slab[message as usize];
+                state.deliveries.push(delivery);
+                let site = &mut self.sites[site_id as usize];
+                let list = if state.content.is_some() { &mut site.warm } else { &mut site.cold };
+                if first { list.push_front(delivery) } else { list.push_back(delivery) }
+                self.kept += 1;
+                delivery
+            }
+        };
+        self.messages.held[held as usize].place = Place::Ready(delivery);
+        self.wake(site_id);
+    }
+
+    /// Recipients that were in a transaction wait again, ahead of others.
+    pub(super) fn restore(&mut self, held: HeldId, recipients: queue::RecipientSet) {
+        self.counts.ready += recipients.len() as u64;
+        let state = &mut self.messages.held[held as usize];
+        if state.waiting.is_empty() {
+            state.waiting = recipients;
+        } else {
+            state.waiting.union(&recipients);
+        }
+        if state.place == Place::Nowhere && !self.draining {
+            self.place(held, true);
+        }
+    }
+
+    /// Takes an entry out of where it waits, with its waiting recipients.
+    pub(super) fn withdraw(&mut self, held: HeldId) -> queue::RecipientSet {
+        let state = &mut self.messages.held[held as usize];
+        let recipients = std::mem::take(&mut state.waiting);
+        self.counts.ready -= recipients.len() as u64;
+        match std::mem::replace(&mut state.place, Place::Nowhere) {
+            Place::Nowhere => {}
+            Place::Domain => {
+                self.domains[state.domain].waiting.retain(|h| *h != held);
+                self.kept -= 1;
+            }
+            Place::Ready(delivery) => {
+                if let Some(delivery) = self.messages.deliveries.get_mut(delivery as usize) {
+                    delivery.entries.retain(|h| *h != held);
+                }
+            }
+        }
+        recipients
+    }
+
+    /// Lets go of an entry that is settled, or that goes back to disk.
+    pub(super) fn release(&mut self, held: HeldId) {
+        let domain = self.messages.release(held);
+        self.domains[domain].held -= 1;
+        self.review_vacancy(domain);
+    }
+
+    /// An entry back to disk, if nothing of it is in flight. Its domain is then spilled.
+    pub(super) fn put_back(&mut self, held: HeldId) -> bool {
+        let state = &self.messages.held[held as usize];
+        if state.open as usize != state.waiting.len() || state.settling > 0 {
+            return false;
+        }
+        let (domain, due_ms) = (state.domain, state.due_ms);
+        self.withdraw(held);
+        self.note_due(domain, due_ms);
+        self.release(held);
+        true
+    }
+
+    /// Something of the domain is on disk, due at this time.
+    pub(super) fn note_due(&mut self, domain: DomainId, due_ms: u64) {
+        if due_ms == EntryKey::HELD {
+            return;
+        }
+        let state = &mut self.domains[domain];
+        if state.is_fetching() {
+            state.noted_ms = state.noted_ms.min(due_ms);
+        }
+        state.next_due_ms = state.next_due_ms.min(due_ms);
+        if due_ms <= self.now.wall_ms() {
+            self.make_due(domain);
+        } else {
+            let at = self.now.instant_of(due_ms);
+            self.timers.arm(&mut self.domains[domain].armed, at, Timer::Domain(domain));
+        }
+    }
+}

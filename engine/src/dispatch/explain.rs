@@ -1,0 +1,94 @@
+//! What dispatch knows of a site, for operators.
+
+use super::Dispatch;
+use super::connection::Phase;
+use crate::config::Limits;
+use crate::limit::Binding;
+use smtp::Reply;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A site as it stands.
+#[derive(Clone, Debug)]
+pub struct SiteView {
+    /// Its name in metrics and events.
+    pub site: Arc<str>,
+    /// Its limits, with the configuration line they come from.
+    pub limits: Arc<Limits>,
+    /// Deliveries waiting for their turn in memory.
+    pub ready: usize,
+    /// Transactions in flight.
+    pub active: usize,
+    /// Domains of it with more due on disk.
+    pub spilled_domains: usize,
+    /// Connections being set up.
+    pub connecting: usize,
+    /// Connections without a transaction.
+    pub idle: usize,
+    /// Connections with one.
+    pub busy: usize,
+    /// The limits that keep it waiting.
+    pub binding: Binding,
+    /// For how long they do.
+    pub bound_for: Option<Duration>,
+    /// How long until the next connection, when all hosts failed.
+    pub backoff: Option<Duration>,
+    /// Its hosts.
+    pub hosts: Vec<HostView>,
+    /// Why the last connection failed, if none has been of use since.
+    pub last_error: Option<Reply>,
+}
+
+/// A host of a site.
+#[derive(Clone, Debug)]
+pub struct HostView {
+    /// Its name.
+    pub host: Arc<str>,
+    /// MX preference.
+    pub preference: u16,
+    /// Its addresses as far as they are known, and how long each is left alone after a failure.
+    pub addresses: Vec<(IpAddr, Option<Duration>)>,
+    /// How long the host is left alone.
+    pub paused: Option<Duration>,
+    /// It is spoken to in clear text, since TLS failed with it.
+    pub clear_text: bool,
+}
+
+impl Dispatch {
+    /// The site of a domain (lower case); `None` while the domain has no route.
+    pub fn explain_site(&self, domain: &str) -> Option<SiteView> {
+        let now = self.now.mono;
+        let id = self.domains[self.domains.find(domain)?].site()?;
+        let site = &self.sites[id as usize];
+        let connections = || site.connections.iter().map(|slot| &self.connections[*slot as usize]);
+        let set_up = || connections().filter(|c| matches!(c.phase, Phase::Ready | Phase::Closing));
+        let busy = set_up().filter(|c| !c.transactions.is_empty()).count();
+        let hosts = site.hosts.iter().map(|host| HostView {
+            host: host.name.clone(),
+            preference: host.preference,
+            addresses: host.addresses.iter().map(|a| (a.ip, a.pause.until(now).map(|u| u - now))).collect(),
+            paused: host.paused_until(now).map(|until| until - now),
+            clear_text: host.clear_text_until.is_some_and(|until| until > now),
+        });
+        Some(SiteView {
+            site: site.name.clone(),
+            limits: site.limits.clone(),
+            ready: site.ready(),
+            active: site.active,
+            spilled_domains: site.spilled.len(),
+            connecting: site.connecting,
+            idle: set_up().count() - busy,
+            busy,
+            binding: site.binding,
+            bound_for: site.bound_since.map(|since| now.saturating_duration_since(since)),
+            backoff: site.backoff.filter(|until| *until > now).map(|until| until - now),
+            hosts: hosts.collect(),
+            last_error: site.last_error.clone(),
+        })
+    }
+    /// Domains and sites that are known, for tests of memory and for gauges.
+    pub fn known(&self) -> (usize, usize) {
+        (self.domains.len(), self.sites.len())
+    }
+}

@@ -1,0 +1,203 @@
+//! What is on disk comes into memory: entries that are due, contents whose turn is near.
+
+use super::bounds::{self, FETCH_BATCH, MAX_FETCHES};
+use super::domain::{DomainId, Route};
+use super::message::{MessageIndex, Place};
+use super::site::SiteId;
+use super::{Action, Dispatch};
+use queue::{Content, Domain, Entry, EntryKey, MessageId};
+use smtp::Reply;
+use smtp::reply::EnhancedCode;
+use std::sync::Arc;
+
+impl Dispatch {
+    /// Something of the domain is due on disk: it is listed where it will be fetched.
+    pub(super) fn make_due(&mut self, domain: DomainId) {
+        let state = &self.domains[domain];
+        if !state.is_spilled(self.now.wall_ms()) || state.is_fetching() || state.listed || self.draining {
+            return;
+        }
+        if state.route_until().is_none_or(|until| until <= self.now.mono) {
+            self.ask(domain);
+        }
+        let state = &mut self.domains[domain];
+        match &state.route {
+            Route::To { site, .. } => {
+                let site = *site;
+                state.listed = true;
+                self.sites[site as usize].spilled.push_back(domain);
+                self.wake(site);
+            }
+            Route::Failed(_) => {
+                state.listed = true;
+                self.fetch_domains.push_back(domain);
+            }
+            // It is listed when the answer is there.
+            Route::Unknown | Route::Asking => {}
+        }
+    }
+
+    /// The site waits for a fetch if it has room for one worth its while.
+    pub(super) fn want_fetch(&mut self, id: SiteId) {
+        let room = self.sites[id as usize].room(self.kept);
+        let site = &mut self.sites[id as usize];
+        let pausing = site.backoff.is_some_and(|until| until > self.now.mono);
+        if site.spilled.is_empty() || site.wants_fetch || pausing || room * 2 < bounds::share(self.kept).max(2) {
+            return;
+        }
+        site.wants_fetch = true;
+        self.fetch_sites.push_back(id);
+    }
+
+    /// Starts the next fetch, if one waits and there is room.
+    pub(super) fn fetch_next(&mut self) -> bool {
+        if self.fetching >= MAX_FETCHES {
+            return false;
+        }
+        if let Some(domain) = self.fetch_domains.pop_front() {
+            let valid = |d: &super::domain::DomainState| d.listed && matches!(d.route, Route::Failed(_));
+            if self.domains.slab.get(domain as usize).is_some_and(valid) {
+                self.fetch(domain, None, FETCH_BATCH);
+            }
+            return true;
+        }
+        let Some(id) = self.fetch_sites.pop_front() else { return false };
+        self.sites[id as usize].wants_fetch = false;
+        let room = self.sites[id as usize].room(self.kept).min(FETCH_BATCH);
+        if room > 0
+            && let Some(domain) = self.next_spilled(id)
+        {
+            self.fetch(domain, Some(id), room);
+        }
+        self.wake(id);
+        true
+    }
+
+    /// The site's next domain with something due on disk. The list may name domains that are elsewhere by now.
+    fn next_spilled(&mut self, id: SiteId) -> Option<DomainId> {
+        loop {
+            let domain = self.sites[id as usize].spilled.pop_front()?;
+            if let Some(state) = self.domains.slab.get_mut(domain as usize)
+                && state.site() == Some(id)
+                && std::mem::take(&mut state.listed)
+                && state.is_spilled(self.now.wall_ms())
+                && !state.is_fetching()
+            {
+                return Some(domain);
+            }
+        }
+    }
+
+    fn fetch(&mut self, domain: DomainId, site: Option<SiteId>, room: usize) {
+        let state = &mut self.domains[domain];
+        state.listed = false;
+        state.fetching = room as u32;
+        state.fetch_for = site;
+        state.noted_ms = u64::MAX;
+        if let Some(site) = site {
+            self.sites[site as usize].fetching += room;
+        }
+        self.fetching += 1;
+        self.actions.push_back(Action::Fetch {
+            domain: state.name.clone(),
+            until_ms: self.now.wall_ms(),
+            limit: room + state.held as usize,
+        });
+    }
+
+    pub(super) fn handle_fetched(
+        &mut self,
+        name: &Domain,
+        entries: Vec<(EntryKey, Entry)>,
+        more: bool,
+        next_due_ms: Option<u64>,
+    ) {
+        let Some(domain) = self.domains.find(name.as_str()).filter(|d| self.domains[*d].is_fetching()) else { return };
+        self.fetching -= 1;
+        let state = &mut self.domains[domain];
+        let room = std::mem::take(&mut state.fetching) as usize;
+        let rest = if more { self.now.wall_ms() } else { next_due_ms.unwrap_or(u64::MAX) };
+        // Until the entries are taken, it counts as spilled no more: they are placed like new ones.
+        state.next_due_ms = u64::MAX;
+        let due_ms = rest.min(std::mem::replace(&mut state.noted_ms, u64::MAX));
+        if let Some(site) = state.fetch_for.take() {
+            self.sites[site as usize].fetching -= room;
+            self.wake(site);
+        }
+        if !self.draining {
+            for (key, entry) in entries {
+                if self.messages.find_held(domain, key.due_ms, key.id).is_none() {
+                    let message = self.messages.message(key.id, entry.location, entry.body_bytes);
+                    self.hold(domain, message, &key, entry);
+                }
+            }
+        }
+        self.note_due(domain, due_ms);
+        for held in std::mem::take(&mut self.domains[domain].lingering) {
+            let domain = self.messages.release(held);
+            self.domains[domain].held -= 1;
+        }
+        self.review_vacancy(domain);
+    }
+
+    /// Has a message's content read back. The message is kept until the answer.
+    pub(super) fn load(&mut self, message: MessageIndex) {
+        let state = &mut self.messages.slab[message as usize];
+        if state.loading || state.content.is_some() {
+            return;
+        }
+        state.loading = true;
+        state.held += 1;
+        self.actions.push_back(Action::Load(state.id, state.location));
+    }
+
+    pub(super) fn handle_loaded(&mut self, id: MessageId, result: Result<Arc<Content>, Arc<str>>) {
+        let Some(message) = self.messages.find(id).filter(|m| self.messages.slab[*m as usize].loading) else { return };
+        let readable = match result {
+            Ok(content) => {
+                self.messages.set_content(message, content);
+                None
+            }
+            Err(why) => Some(Reply::new(451, EnhancedCode(4, 3, 0), format!("the queue cannot read the message: {why}"))),
+        };
+        let state = &mut self.messages.slab[message as usize];
+        state.loading = false;
+        let deaths = std::mem::take(&mut state.deaths);
+        for delivery in state.deliveries.clone() {
+            if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {
+                continue;
+            }
+            let site = self.messages.deliveries[delivery as usize].site;
+            self.sites[site as usize].loading -= 1;
+            match &readable {
+                None => self.sites[site as usize].warm.push_back(delivery),
+                Some(reply) => self.fail_delivery(delivery, crate::verdict::Fate::Retry, reply, site),
+            }
+            self.wake(site);
+        }
+        for death in deaths {
+            self.bury_late(death);
+        }
+        self.messages.slab[message as usize].held -= 1;
+        self.messages.release_message(message);
+    }
+
+    /// Takes everything of the site that is not in flight back to disk.
+    pub(super) fn put_site_back(&mut self, id: SiteId) {
+        let site = &mut self.sites[id as usize];
+        for (list, warm) in [(std::mem::take(&mut site.warm), true), (std::mem::take(&mut site.cold), false)] {
+            for delivery in list {
+                for held in self.messages.deliveries[delivery as usize].entries.clone() {
+                    debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
+                    self.put_back(held);
+                }
+                if self.messages.deliveries[delivery as usize].entries.is_empty() {
+                    self.end_delivery(delivery);
+                } else {
+                    let site = &mut self.sites[id as usize];
+                    if warm { site.warm.push_back(delivery) } else { site.cold.push_back(delivery) }
+                }
+            }
+        }
+    }
+}

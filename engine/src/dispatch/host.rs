@@ -1,0 +1,229 @@
+//! The hosts of a site: which one a connection is opened to next, and which are left alone for a while.
+
+use super::bounds::HOST_PAUSE;
+use dns::{AddressAnswer, MxFailure};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One exchanger or smart host.
+pub(super) struct Host {
+    pub(super) name: Arc<str>,
+    pub(super) preference: u16,
+    pub(super) addresses: SmallVec<[Address; 2]>,
+    /// Until when the addresses may be used; `None`: not known.
+    known_until: Option<Instant>,
+    pub(super) asking: bool,
+    /// Its addresses cannot be found.
+    pub(super) pause: Pause,
+    /// The last lookup said that it does not exist.
+    pub(super) nonexistent: bool,
+    /// TLS failed with it: speak in clear text until then (opportunistic policy only).
+    pub(super) clear_text_until: Option<Instant>,
+}
+
+/// One address of a host.
+pub(super) struct Address {
+    pub(super) ip: IpAddr,
+    pub(super) pause: Pause,
+}
+
+/// Leaving something alone for a growing time.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Pause {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// It failed. Failures of attempts that ran side by side count once.
+    pub(super) fn fail(&mut self, now: Instant) {
+        if self.until.is_some_and(|until| until > now) {
+            return;
+        }
+        let (first, most) = HOST_PAUSE;
+        self.until = Some(now + (first * (1 << self.failures.min(8))).min(most));
+        self.failures += 1;
+    }
+    pub(super) fn clear(&mut self) {
+        *self = Pause::default();
+    }
+    /// May be tried now, the growth kept.
+    pub(super) fn lift(&mut self) {
+        self.until = None;
+    }
+    /// When it may be tried again, if not now.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
+impl Host {
+    pub(super) fn new(name: Arc<str>, preference: u16) -> Host {
+        Host {
+            name,
+            preference,
+            addresses: SmallVec::new(),
+            known_until: None,
+            asking: false,
+            pause: Pause::default(),
+            nonexistent: false,
+            clear_text_until: None,
+        }
+    }
+    fn is_known(&self, now: Instant) -> bool {
+        self.known_until.is_some_and(|until| until > now)
+    }
+    /// When the host may be tried again, if not now.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        if let Some(until) = self.pause.until(now) {
+            return Some(until);
+        }
+        if !self.is_known(now) {
+            return None;
+        }
+        let mut earliest: Option<Instant> = None;
+        for address in &self.addresses {
+            let until = address.pause.until(now)?;
+            earliest = Some(earliest.map_or(until, |e| e.min(until)));
+        }
+        earliest
+    }
+    /// Takes what DNS said.
+    pub(super) fn handle_addresses(&mut self, answer: &Result<AddressAnswer, MxFailure>, now: Instant) {
+        self.asking = false;
+        match answer {
+            Ok(answer) => {
+                let known = std::mem::take(&mut self.addresses);
+                let pause_of = |ip| known.iter().find(|a| a.ip == ip).map_or(Pause::default(), |a| a.pause);
+                self.addresses = answer.addresses.iter().map(|ip| Address { ip: *ip, pause: pause_of(*ip) }).collect();
+                // An answer that has expired already serves at least the connection that asked for it.
+                self.known_until = Some(answer.expires.max(now + Duration::from_secs(1)));
+                self.pause.clear();
+                self.nonexistent = false;
+            }
+            Err(failure) => {
+                self.nonexistent = matches!(failure, MxFailure::NoSuchDomain);
+                self.pause.fail(now);
+            }
+        }
+    }
+    /// An address for a connection. Where there are source addresses, one of their families is preferred.
+    fn pick_address(&self, now: Instant, sources: &[IpAddr]) -> Option<IpAddr> {
+        let usable = || self.addresses.iter().filter(|a| a.pause.until(now).is_none()).map(|a| a.ip);
+        usable().find(|ip| sources.iter().any(|s| s.is_ipv4() == ip.is_ipv4())).or_else(|| usable().next())
+    }
+    pub(super) fn address_mut(&mut self, ip: IpAddr) -> Option<&mut Address> {
+        self.addresses.iter_mut().find(|a| a.ip == ip)
+    }
+}
+
+/// Where a connection can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// To this address of this host.
+    Address(usize, IpAddr),
+    /// First this host's addresses have to be looked up.
+    Ask(usize),
+    /// They are being looked up.
+    Asking,
+    /// Every host failed a while ago; the first may be tried again then.
+    Paused(Instant),
+}
+
+/// The next host to try: of those not paused the lowest preference, equals at random (RFC 5321 §5.1). This is the order
+/// of [`dns::attempt_order`], decided step by step, since what is paused changes between two connections.
+pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut fastrand::Rng) -> Pick {
+    let mut best: Option<usize> = None;
+    let mut equals = 0;
+    let mut earliest: Option<Instant> = None;
+    for (i, host) in hosts.iter().enumerate() {
+        if let Some(until) = host.paused_until(now) {
+            earliest = Some(earliest.map_or(until, |e| e.min(until)));
+            continue;
+        }
+        match best.map(|b| hosts[b].preference.cmp(&host.preference)) {
+            None | Some(std::cmp::Ordering::Greater) => (best, equals) = (Some(i), 1),
+            Some(std::cmp::Ordering::Equal) => {
+                equals += 1;
+                if rng.u32(..equals) == 0 {
+                    best = Some(i);
+                }
+            }
+            Some(std::cmp::Ordering::Less) => {}
+        }
+    }
+    let Some(i) = best else { return Pick::Paused(earliest.unwrap_or(now + HOST_PAUSE.0)) };
+    if hosts[i].asking {
+        return Pick::Asking;
+    }
+    if !hosts[i].is_known(now) {
+        return Pick::Ask(i);
+    }
+    match hosts[i].pick_address(now, sources) {
+        Some(ip) => Pick::Address(i, ip),
+        None => Pick::Ask(i),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, preference: u16, ips: &[&str], now: Instant) -> Host {
+        let mut host = Host::new(name.into(), preference);
+        let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        let expires = now + Duration::from_secs(3600);
+        host.handle_addresses(&Ok(AddressAnswer { addresses, expires, stale: false }), now);
+        host
+    }
+
+    #[test]
+    fn hosts_are_tried_by_preference_and_addresses_in_order() {
+        let now = Instant::now();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut hosts = vec![host("b", 20, &["10.0.0.3"], now), host("a", 10, &["10.0.0.1", "10.0.0.2"], now)];
+        for expected in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+            let Pick::Address(i, ip) = pick(&hosts, now, &[], &mut rng) else { panic!("{expected}") };
+            assert_eq!(ip.to_string(), expected);
+            hosts[i].address_mut(ip).unwrap().pause.fail(now);
+        }
+        assert_eq!(pick(&hosts, now, &[], &mut rng), Pick::Paused(now + HOST_PAUSE.0));
+        let Pick::Address(1, _) = pick(&hosts, now + HOST_PAUSE.0, &[], &mut rng) else { panic!("preferred again") };
+    }
+
+    #[test]
+    fn equals_share_the_connections() {
+        let now = Instant::now();
+        let mut rng = fastrand::Rng::with_seed(3);
+        let hosts: Vec<Host> = ["a", "b", "c"].iter().map(|n| host(n, 10, &["10.0.0.1"], now)).collect();
+        let mut counts = [0; 3];
+        for _ in 0..300 {
+            let Pick::Address(i, _) = pick(&hosts, now, &[], &mut rng) else { panic!() };
+            counts[i] += 1;
+        }
+        assert!(counts.iter().all(|c| *c > 60), "{counts:?}");
+    }
+
+    #[test]
+    fn a_source_address_decides_the_family() {
+        let now = Instant::now();
+        let hosts = [host("a", 10, &["2001:db8::1", "10.0.0.1"], now)];
+        let sources: [IpAddr; 1] = ["10.9.9.9".parse().unwrap()];
+        let picked = pick(&hosts, now, &sources, &mut fastrand::Rng::with_seed(1));
+        assert_eq!(picked, Pick::Address(0, "10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let (mut pause, mut now) = (Pause::default(), Instant::now());
+        for seconds in [30, 60, 120, 240, 480, 600, 600] {
+            pause.fail(now);
+            pause.fail(now);
+            assert_eq!(pause.until(now), Some(now + Duration::from_secs(seconds)));
+            now += Duration::from_secs(seconds);
+            assert_eq!(pause.until(now), None);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What dispatch is told.
+
+use super::ConnectionId;
+use crate::config::Config;
+use queue::store::Committed;
+use queue::{Content, Domain, Entry, EntryKey, MessageId};
+use smtp::client::{Cause, Report, Stage};
+use smtp::server::TlsInfo;
+use std::sync::Arc;
+
+/// What dispatch is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Messages that just became durable (from intake, or notices of our own).
+    Committed(Vec<Committed>),
+    /// At start-up: every domain with something queued, and its earliest due time (unix ms).
+    Backlog(Vec<(Domain, u64)>),
+    /// Answer to `Action::ResolveMx`.
+    Mx(Domain, Result<dns::MxAnswer, dns::MxFailure>),
+    /// Answer to `Action::ResolveAddresses`.
+    Addresses(Arc<str>, Result<dns::AddressAnswer, dns::MxFailure>),
+    /// Answer to `Action::Fetch`: entries in due order, and whether more are due.
+    Fetched {
+        /// As asked.
+        domain: Domain,
+        /// Entries that were due, including ones that dispatch already holds.
+        entries: Vec<(EntryKey, Entry)>,
+        /// The limit cut the answer.
+        more: bool,
+        /// The domain's next due time beyond what was asked for (unix ms).
+        next_due_ms: Option<u64>,
+    },
+    /// Answer to `Action::Load`. An error: the record cannot be read (said in the text).
+    Loaded(MessageId, Result<Arc<Content>, Arc<str>>),
+    /// A settle group is durable.
+    Settled(u64),
+    /// A connection finished its set-up.
+    Ready(ConnectionId, Option<TlsState>),
+    /// A transaction's result.
+    Report(ConnectionId, Report),
+    /// A connection ended; all its reports came before.
+    Closed(ConnectionId, Stage, Cause),
+    /// An operator's wish.
+    Operate(Operation),
+    /// SIGHUP: new limits, routes, retry policy.
+    Reload(Arc<Config>),
+    /// SIGTERM: start nothing new; close connections as they become free.
+    Drain,
+}
+
+/// What TLS on a connection came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsState {
+    /// Version and cipher.
+    pub info: TlsInfo,
+    /// The certificate was verified for the host.
+    pub verified: bool,
+}
+
+/// Which queued recipients an operation is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// One message.
+    pub id: Option<MessageId>,
+    /// One recipient domain.
+    pub domain: Option<Domain>,
+}
+
+/// What operators can do to what is queued. Dispatch acts on what it holds in memory and is told the rest by key.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Make these entries due now.
+    Retry(Vec<(EntryKey, Entry)>),
+    /// Hold these entries.
+    Hold(Vec<(EntryKey, Entry)>),
+    /// Release held entries: due now.
+    Release(Vec<(EntryKey, Entry)>),
+    /// Remove these entries without a notice.
+    Remove(Vec<(EntryKey, Entry)>),
+}

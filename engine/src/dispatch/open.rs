@@ -1,0 +1,236 @@
+//! Connections: opened when there is more to deliver than they can take, closed when there is nothing.
+
+use super::bounds::{CLEAR_TEXT, CONNECTING_UNPROVEN, MAX_CONNECTIONS, MAX_IDLE};
+use super::connection::{self, Connection, Phase};
+use super::host::{self, Pick};
+use super::site::SiteId;
+use super::timer::Timer;
+use super::{Action, ConnectionId, Counts, Dispatch, Open, TlsState};
+use crate::config::{SocketName, TlsPolicy};
+use crate::limit::{Admit, Limit};
+use smallvec::SmallVec;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+impl Dispatch {
+    /// Opens as many connections as the ready deliveries need and the limits admit. Returns the limit that binds.
+    pub(super) fn open_connections(&mut self, id: SiteId, rate_binds: bool) -> Option<Limit> {
+        let need = self.sites[id as usize].ready();
+        if need == 0 || (rate_binds && !self.sites[id as usize].connections.is_empty()) {
+            return None;
+        }
+        let each = self.credit_of_new(id);
+        let mut credit = self.credit(id, each);
+        while need > credit {
+            match self.admit_open(id) {
+                Admit::Now => {}
+                Admit::At(at, binding) => {
+                    self.timers.arm(&mut self.sites[id as usize].armed, at, Timer::Site(id));
+                    return binding.iter().next();
+                }
+                Admit::Wait(binding) => return binding.iter().next(),
+            }
+            match self.pick(id) {
+                Pick::Address(host, ip) => self.open(id, host, Some(ip)),
+                Pick::Ask(host) if self.sites[id as usize].key.target.unix_path().is_some() => self.open(id, host, None),
+                Pick::Ask(host) => {
+                    self.ask_addresses(id, host);
+                    return None;
+                }
+                Pick::Asking => return None,
+                Pick::Paused(until) => {
+                    self.fail_site(id, until);
+                    return Some(Limit::Backoff);
+                }
+            }
+            credit += each;
+        }
+        None
+    }
+
+    /// Transactions that a new connection of the site takes at once.
+    fn credit_of_new(&self, id: SiteId) -> usize {
+        let limits = &self.sites[id as usize].limits;
+        connection::window(limits).min(limits.messages_per_connection.max(1) as usize)
+    }
+
+    /// Transactions that the site's connections can take, those being set up included.
+    fn credit(&self, id: SiteId, each: usize) -> usize {
+        let connections = self.sites[id as usize].connections.iter().map(|s| &self.connections[*s as usize]);
+        connections.map(|c| if c.phase == Phase::Connecting { each } else { c.credit() }).sum()
+    }
+
+    /// Whether another connection may be opened now.
+    fn admit_open(&self, id: SiteId) -> Admit {
+        let site = &self.sites[id as usize];
+        if let Some(until) = site.backoff.filter(|until| *until > self.now.mono) {
+            return Admit::At(until, Limit::Backoff.into());
+        }
+        if site.connections.len() >= site.limits.connections as usize || self.connections.len() >= MAX_CONNECTIONS {
+            return Admit::Wait(Limit::Connections.into());
+        }
+        let unproven = if site.failed { 1 } else { CONNECTING_UNPROVEN };
+        if !site.proven && site.connecting >= unproven {
+            return Admit::Wait(crate::limit::Binding::NONE);
+        }
+        match site.connection_rate.check(self.now.mono) {
+            Ok(()) => Admit::Now,
+            Err(at) => Admit::At(at, Limit::ConnectionRate.into()),
+        }
+    }
+
+    fn pick(&mut self, id: SiteId) -> Pick {
+        let site = &self.sites[id as usize];
+        host::pick(&site.hosts, self.now.mono, &self.config.delivery.source_addresses, &mut self.rng)
+    }
+
+    fn open(&mut self, id: SiteId, host: usize, address: Option<IpAddr>) {
+        let now = self.now.mono;
+        let source = address.and_then(|ip| self.next_source(id, ip));
+        let serial = self.next_serial();
+        let site = &mut self.sites[id as usize];
+        site.connection_rate.take(now);
+        site.connecting += 1;
+        let host = &site.hosts[host];
+        let clear_text = host.clear_text_until.is_some_and(|until| until > now);
+        let tls = match site.limits.tls {
+            TlsPolicy::Opportunistic if clear_text => TlsPolicy::Off,
+            policy => policy,
+        };
+        let peer = match (address, site.key.target.unix_path()) {
+            (Some(ip), _) => SocketName::Tcp(SocketAddr::new(ip, site.key.target.port(&self.config))),
+            (None, Some(path)) => SocketName::Unix(path.clone()),
+            (None, None) => unreachable!("only Unix sockets are opened without an address"),
+        };
+        let window = connection::window(&site.limits);
+        let entry = self.connections.vacant_entry();
+        let name = ConnectionId(connection::name(serial, entry.key()));
+        site.connections.push(entry.key() as u32);
+        let open = Open {
+            connection: name,
+            site: site.name.clone(),
+            host: host.name.clone(),
+            peer,
+            source,
+            protocol: site.key.target.protocol(),
+            tls,
+            pipelining: site.limits.pipelining,
+            window,
+        };
+        entry.insert(Connection {
+            id: name,
+            site: id,
+            host: host.name.clone(),
+            address,
+            address_text: address.map(|ip| ip.to_string().into()),
+            source,
+            tls_policy: tls,
+            tls: None,
+            phase: Phase::Connecting,
+            window,
+            transactions: SmallVec::new(),
+            bytes_ahead: 0,
+            handed: 0,
+            most: site.limits.messages_per_connection.max(1),
+            of_use: false,
+            idle_since: now,
+            idle_armed: false,
+        });
+        self.counts.connecting += 1;
+        self.actions.push_back(Action::Open(Box::new(open)));
+    }
+
+    /// The next of the source addresses that fit the peer's family, round robin. None fits: the system chooses.
+    fn next_source(&mut self, id: SiteId, peer: IpAddr) -> Option<IpAddr> {
+        let fitting = || self.config.delivery.source_addresses.iter().filter(|s| s.is_ipv4() == peer.is_ipv4());
+        let count = fitting().count();
+        if count == 0 {
+            return None;
+        }
+        let turn = &mut self.sites[id as usize].next_source;
+        *turn = (*turn + 1) % count;
+        fitting().nth(*turn).copied()
+    }
+
+    /// The connection's slot, if it is (still) known.
+    pub(super) fn slot(&self, id: ConnectionId) -> Option<usize> {
+        let slot = connection::slot(id.0);
+        self.connections.get(slot).filter(|c| c.id == id).map(|_| slot)
+    }
+
+    /// Changes a connection and keeps the gauges right.
+    pub(super) fn change_connection(&mut self, slot: usize, change: impl FnOnce(&mut Connection)) {
+        let connection = &mut self.connections[slot];
+        *gauge(&mut self.counts, connection) -= 1;
+        change(connection);
+        *gauge(&mut self.counts, connection) += 1;
+    }
+
+    pub(super) fn handle_ready(&mut self, id: ConnectionId, tls: Option<TlsState>) {
+        let Some(slot) = self.slot(id) else { return };
+        let site_id = self.connections[slot].site;
+        if self.connections[slot].phase == Phase::Connecting {
+            self.change_connection(slot, |c| c.phase = Phase::Ready);
+            let site = &mut self.sites[site_id as usize];
+            site.connecting -= 1;
+            site.proven = true;
+            site.failed = false;
+            site.backoff = None;
+        }
+        self.connections[slot].tls = tls.map(Arc::new);
+        self.mark_idle(slot);
+        self.wake(site_id);
+    }
+
+    /// The connection has nothing to do from now on, unless the site's turn finds something.
+    pub(super) fn mark_idle(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if connection.phase != Phase::Ready {
+            return;
+        }
+        connection.idle_since = self.now.mono;
+        if !connection.idle_armed {
+            connection.idle_armed = true;
+            let limits = &self.sites[connection.site as usize].limits;
+            self.timers.push(self.now.mono + limits.idle_timeout, Timer::Idle(connection.id));
+        }
+        let site = &self.sites[connection.site as usize];
+        if self.counts.idle as usize > MAX_IDLE && site.ready() == 0 {
+            self.close(slot);
+        }
+    }
+
+    /// Closes a connection that was idle for long enough.
+    pub(super) fn review_idle(&mut self, id: ConnectionId) {
+        let Some(slot) = self.slot(id) else { return };
+        let connection = &mut self.connections[slot];
+        connection.idle_armed = false;
+        if connection.phase != Phase::Ready || !connection.transactions.is_empty() {
+            return;
+        }
+        let end = connection.idle_since + self.sites[connection.site as usize].limits.idle_timeout;
+        if end > self.now.mono {
+            connection.idle_armed = true;
+            self.timers.push(end, Timer::Idle(id));
+        } else {
+            self.close(slot);
+        }
+    }
+
+    /// TLS failed with the host: it is spoken to in clear text for a while, where the policy allows that.
+    pub(super) fn avoid_tls(&mut self, site: SiteId, host: &str) {
+        let until = self.now.mono + CLEAR_TEXT;
+        if let Some(host) = self.sites[site as usize].hosts.iter_mut().find(|h| *h.name == *host) {
+            host.clear_text_until = Some(until);
+        }
+    }
+}
+
+/// The gauge that counts this connection.
+pub(super) fn gauge<'a>(counts: &'a mut Counts, connection: &Connection) -> &'a mut u64 {
+    match connection.phase {
+        Phase::Connecting | Phase::Abandoned => &mut counts.connecting,
+        Phase::Ready | Phase::Closing if connection.transactions.is_empty() => &mut counts.idle,
+        Phase::Ready | Phase::Closing => &mut counts.busy,
+    }
+}

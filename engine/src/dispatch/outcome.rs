@@ -1,0 +1,274 @@
+//! What became of a transaction, recipient by recipient.
+
+use super::message::{Death, HeldId, MessageIndex};
+use super::{Action, ConnectionId, Dispatch, Happened, Kind, TlsState};
+use super::connection::Transaction;
+use crate::notice::Failure;
+use crate::retry::{self, Next};
+use crate::verdict::{self, Fate};
+use super::bounds::MAX_LOSSES;
+use super::settle::last_error;
+use queue::store::Retry;
+use queue::{Content, RecipientSet};
+use smtp::Reply;
+use smtp::client::{Outcome, Report, Stage};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where and how something was tried, for events and notices.
+#[derive(Clone)]
+pub(super) struct Trace {
+    site: Arc<str>,
+    mx: Option<Arc<str>>,
+    mx_address: Option<Arc<str>>,
+    source_address: Option<IpAddr>,
+    tls: Option<Arc<TlsState>>,
+    attempt_time: Option<Duration>,
+    in_doubt: bool,
+    content: Option<Arc<Content>>,
+}
+
+impl Trace {
+    /// Nothing was tried.
+    pub(super) fn of_site(site: Arc<str>) -> Trace {
+        Trace {
+            site,
+            mx: None,
+            mx_address: None,
+            source_address: None,
+            tls: None,
+            attempt_time: None,
+            in_doubt: false,
+            content: None,
+        }
+    }
+}
+
+/// A report, by recipient.
+struct Outcomes {
+    rest: Outcome,
+    /// By position in the message, ascending.
+    exceptions: Vec<(u32, Outcome)>,
+    /// Some were taken, and others refused as too many for one transaction: those follow in the next.
+    crowded: bool,
+}
+
+impl Outcomes {
+    fn new(report: Report, transaction: &Transaction) -> Outcomes {
+        let mut exceptions = report.exceptions;
+        if !exceptions.is_empty() {
+            let mut positions: Vec<u32> = transaction.parts.iter().flat_map(|(_, part)| part.iter()).collect();
+            positions.sort_unstable();
+            // The report counts in the order of submission, which is that of the positions.
+            exceptions.retain_mut(|(index, _)| match positions.get(*index as usize) {
+                Some(position) => {
+                    *index = *position;
+                    true
+                }
+                None => false,
+            });
+            exceptions.sort_unstable_by_key(|(position, _)| *position);
+        }
+        let taken = matches!(&report.outcome, Outcome::Replied(Stage::Final, reply) if reply.is_success());
+        let crowded = taken && exceptions.iter().any(|(_, outcome)| is_crowd(outcome));
+        Outcomes { rest: report.outcome, exceptions, crowded }
+    }
+    fn of(&self, position: u32) -> &Outcome {
+        match self.exceptions.binary_search_by_key(&position, |(p, _)| *p) {
+            Ok(at) => &self.exceptions[at].1,
+            Err(_) => &self.rest,
+        }
+    }
+    fn fate(&self, outcome: &Outcome, losses: u8) -> Fate {
+        match verdict::on_outcome(outcome).fate {
+            Fate::Soon if losses >= MAX_LOSSES => Fate::Retry,
+            _ if self.crowded && is_crowd(outcome) => Fate::Again,
+            fate => fate,
+        }
+    }
+    /// The peer answered something that was about the transaction.
+    fn answered(&self) -> bool {
+        let answer = |o: &Outcome| matches!(o, Outcome::Replied(_, reply) if reply.code != 421);
+        answer(&self.rest) || self.exceptions.iter().any(|(_, o)| answer(o))
+    }
+}
+
+fn is_crowd(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Replied(Stage::Rcpt, reply) if verdict::is_too_many_recipients(reply))
+}
+
+impl Dispatch {
+    pub(super) fn handle_report(&mut self, connection: ConnectionId, report: Report) {
+        let transaction_slot = super::connection::slot(report.id);
+        if self.transactions.get(transaction_slot).is_none_or(|t| t.name != report.id) {
+            return;
+        }
+        let Some(slot) = self.slot(connection) else { return };
+        let mut transaction = self.transactions.remove(transaction_slot);
+        let body_bytes = transaction.content.body.len();
+        self.change_connection(slot, |c| {
+            c.transactions.retain(|t| *t as usize != transaction_slot);
+            c.bytes_ahead -= body_bytes;
+        });
+        let site_id = self.connections[slot].site;
+        self.sites[site_id as usize].active -= 1;
+        let outcomes = Outcomes::new(report, &transaction);
+        if outcomes.answered() {
+            self.absolve(slot);
+        } else if matches!(outcomes.rest, Outcome::NotSent) {
+            // It never reached the peer, so it does not count against the rate.
+            self.sites[site_id as usize].rate.give_back();
+        }
+        if outcomes.crowded {
+            let taken = transaction.parts.iter().map(|(_, p)| p.len()).sum::<usize>() - outcomes.exceptions.len();
+            self.sites[site_id as usize].recipients_cap = taken.max(1) as u32;
+        }
+        let mut trace = self.trace(slot, &transaction);
+        for (held, part) in std::mem::take(&mut transaction.parts) {
+            self.counts.active -= part.len() as u64;
+            self.settle_part(held, part, &outcomes, &mut trace);
+        }
+        if self.connections[slot].transactions.is_empty() {
+            self.mark_idle(slot);
+        }
+        self.wake(site_id);
+    }
+
+    fn trace(&self, slot: usize, transaction: &Transaction) -> Trace {
+        let connection = &self.connections[slot];
+        Trace {
+            site: self.sites[connection.site as usize].name.clone(),
+            mx: Some(connection.host.clone()),
+            mx_address: connection.address_text.clone(),
+            source_address: connection.source,
+            tls: connection.tls.clone(),
+            attempt_time: Some(self.now.mono.saturating_duration_since(transaction.handed.mono)),
+            in_doubt: false,
+            content: Some(transaction.content.clone()),
+        }
+    }
+
+    /// Decides the recipients of one entry.
+    fn settle_part(&mut self, held: HeldId, part: RecipientSet, outcomes: &Outcomes, trace: &mut Trace) {
+        let losses = self.messages.held[held as usize].losses;
+        let (mut done, mut back, mut lost) = (RecipientSet::new(), RecipientSet::new(), false);
+        let mut again: Option<(Next, Retry)> = None;
+        for position in part.iter() {
+            let outcome = outcomes.of(position);
+            let fate = outcomes.fate(outcome, losses);
+            if matches!(fate, Fate::Soon | Fate::Again) {
+                lost |= fate == Fate::Soon;
+                back.insert(position);
+                continue;
+            }
+            trace.in_doubt = matches!(outcome, Outcome::Lost { in_doubt: true, .. });
+            let reply = verdict::tell(outcome).into_owned();
+            if fate == Fate::Retry {
+                let (next, retry) = again.get_or_insert_with(|| self.next_attempt(held, &reply));
+                if let Next::At(_) = next {
+                    retry.recipients.insert(position);
+                    self.tell(held, position, Kind::Deferred, Some(reply), trace);
+                    continue;
+                }
+            }
+            done.insert(position);
+            match fate {
+                Fate::Delivered => self.tell(held, position, Kind::Delivered, Some(reply), trace),
+                _ => self.bury(held, position, fate == Fate::Retry, reply, trace),
+            }
+        }
+        let retry = again.map(|(_, retry)| retry).filter(|retry| !retry.recipients.is_empty());
+        self.settle(held, done, retry);
+        if !back.is_empty() {
+            self.messages.held[held as usize].losses += u8::from(lost);
+            self.restore(held, back);
+        }
+    }
+
+    /// When the entry is tried again after this attempt, and the empty record of that.
+    fn next_attempt(&mut self, held: HeldId, reply: &Reply) -> (Next, Retry) {
+        let state = &self.messages.held[held as usize];
+        let attempts = state.attempts.saturating_add(1);
+        let now_ms = self.now.wall_ms();
+        let next = retry::next(&self.config.retry, attempts, state.accepted_ms, now_ms, &mut self.rng);
+        let due_ms = if let Next::At(due_ms) = next { due_ms } else { now_ms };
+        (next, Retry { recipients: RecipientSet::new(), due_ms, attempts, last_error: last_error(reply) })
+    }
+
+    /// Recipients fail for one and the same reason, outside of a transaction.
+    pub(super) fn fail(&mut self, held: HeldId, recipients: RecipientSet, fate: Fate, reply: &Reply, trace: &Trace) {
+        if recipients.is_empty() {
+            return;
+        }
+        let expired = fate != Fate::Bounce;
+        if expired {
+            let (next, mut retry) = self.next_attempt(held, reply);
+            if let Next::At(_) = next {
+                for position in recipients.iter() {
+                    self.tell(held, position, Kind::Deferred, Some(reply.clone()), trace);
+                }
+                retry.recipients = recipients;
+                self.settle(held, RecipientSet::new(), Some(retry));
+                return;
+            }
+        }
+        let death = Death { held, recipients, expired, reply: reply.clone(), site: trace.site.clone() };
+        let message = self.messages.held[held as usize].message;
+        if self.messages.slab[message as usize].content.is_some() {
+            self.bury_late(death);
+        } else {
+            // The notice quotes the message: it is settled when that is read.
+            self.messages.slab[message as usize].deaths.push(death);
+            self.load(message);
+        }
+    }
+
+    /// Settles recipients that failed for good, now that the content is there (or cannot be had).
+    pub(super) fn bury_late(&mut self, death: Death) {
+        let mut trace = Trace::of_site(death.site);
+        trace.content = self.content_of(self.messages.held[death.held as usize].message);
+        for position in death.recipients.iter() {
+            self.bury(death.held, position, death.expired, death.reply.clone(), &trace);
+        }
+        self.settle(death.held, death.recipients, None);
+    }
+
+    fn content_of(&self, message: MessageIndex) -> Option<Arc<Content>> {
+        self.messages.slab[message as usize].content.clone()
+    }
+
+    /// A recipient failed for good: told, and noted for the notice to the sender.
+    fn bury(&mut self, held: HeldId, position: u32, expired: bool, reply: Reply, trace: &Trace) {
+        if let Some(content) = &trace.content {
+            let failure = Failure { recipient: position, reply: reply.clone(), mx: trace.mx.clone(), expired };
+            self.settles.mourn(content, failure);
+        }
+        let kind = if expired { Kind::Expired } else { Kind::Bounced };
+        self.tell(held, position, kind, Some(reply), trace);
+    }
+
+    /// Tells the event log.
+    pub(super) fn tell(&mut self, held: HeldId, recipient: u32, kind: Kind, reply: Option<Reply>, trace: &Trace) {
+        let state = &self.messages.held[held as usize];
+        let message = &self.messages.slab[state.message as usize];
+        let content = trace.content.clone().or_else(|| message.content.clone());
+        self.actions.push_back(Action::Happened(Box::new(Happened {
+            now: self.now,
+            kind,
+            id: message.id,
+            recipient,
+            site: trace.site.clone(),
+            mx: trace.mx.clone(),
+            mx_address: trace.mx_address.clone(),
+            source_address: trace.source_address,
+            attempt: state.attempts.saturating_add(u16::from(kind != Kind::Removed)),
+            reply,
+            in_doubt: trace.in_doubt,
+            attempt_time: trace.attempt_time,
+            tls: trace.tls.clone(),
+            accepted_us: content.as_ref().map_or(state.accepted_ms * 1000, |c| c.envelope.accepted_us),
+            content,
+        })));
+    }
+}

@@ -1,0 +1,121 @@
+//! Outcomes on their way to disk: gathered into one group per drain, and remembered until it is durable.
+
+use super::bounds::LAST_ERROR_BYTES;
+use super::domain::DomainId;
+use super::message::HeldId;
+use super::{Action, Dispatch};
+use crate::notice::{self, Failure};
+use queue::store::Retry;
+use queue::{Content, EntryKey, Group, MessageId, RecipientSet, Settle};
+use smtp::Reply;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// What is gathered, and what is under way.
+#[derive(Default)]
+pub(super) struct Settles {
+    group: Vec<Settle>,
+    record: Record,
+    /// Messages with recipients that failed for good: one notice each.
+    notices: BTreeMap<MessageId, (Arc<Content>, Vec<Failure>)>,
+    token: u64,
+    under_way: HashMap<u64, Record>,
+}
+
+/// What to do when a group is durable.
+#[derive(Default)]
+struct Record {
+    held: Vec<HeldId>,
+    /// Entries moved to these due times.
+    due: Vec<(DomainId, u64)>,
+}
+
+impl Settles {
+    pub(super) fn is_empty(&self) -> bool {
+        self.group.is_empty() && self.under_way.is_empty()
+    }
+    /// A recipient failed for good: its message's notice will say so.
+    pub(super) fn mourn(&mut self, content: &Arc<Content>, failure: Failure) {
+        let slot = self.notices.entry(content.id).or_insert_with(|| (content.clone(), Vec::new()));
+        slot.1.push(failure);
+    }
+}
+
+impl Dispatch {
+    /// Decides recipients of an entry: `done` leave the queue, those of `retry` move.
+    pub(super) fn settle(&mut self, held: HeldId, done: RecipientSet, retry: Option<Retry>) {
+        let moved = retry.as_ref().map_or(0, |r| r.recipients.len());
+        if done.is_empty() && moved == 0 {
+            return;
+        }
+        let state = &mut self.messages.held[held as usize];
+        state.open -= (done.len() + moved) as u32;
+        state.settling += 1;
+        if let Some(retry) = &retry {
+            self.settles.record.due.push((state.domain, retry.due_ms));
+        }
+        let key = EntryKey {
+            domain: self.domains[state.domain].name.clone(),
+            due_ms: state.due_ms,
+            id: self.messages.slab[state.message as usize].id,
+        };
+        self.settles.record.held.push(held);
+        self.settles.group.push(Settle { key, done, retry });
+    }
+
+    /// What was gathered, as one group.
+    pub(super) fn poll_settle(&mut self) -> Option<Action> {
+        if self.settles.group.is_empty() {
+            return None;
+        }
+        let mut accepts = Vec::new();
+        for (content, mut failures) in std::mem::take(&mut self.settles.notices).into_values() {
+            failures.sort_by_key(|f| f.recipient);
+            if !content.envelope.reverse_path.is_null() {
+                let id = (self.ids)();
+                accepts.extend(notice::write(&self.config, id, self.now, &content, &failures));
+            }
+        }
+        self.settles.token += 1;
+        let token = self.settles.token;
+        let record = std::mem::take(&mut self.settles.record);
+        self.settles.under_way.insert(token, record);
+        let settles = std::mem::take(&mut self.settles.group);
+        Some(Action::Settle { token, group: Group { accepts, settles } })
+    }
+
+    pub(super) fn handle_settled(&mut self, token: u64) {
+        let Some(record) = self.settles.under_way.remove(&token) else { return };
+        // Due times first: the domain is not forgotten while its entries are held.
+        for (domain, due_ms) in record.due {
+            self.note_due(domain, due_ms);
+        }
+        for held in record.held {
+            let state = &mut self.messages.held[held as usize];
+            state.settling -= 1;
+            if state.settling > 0 || state.open > 0 {
+                continue;
+            }
+            let domain = &mut self.domains[state.domain];
+            if domain.is_fetching() {
+                domain.lingering.push(held);
+            } else {
+                self.release(held);
+            }
+        }
+    }
+}
+
+/// The reply as it is kept with the entry: one line, bounded.
+pub(super) fn last_error(reply: &Reply) -> Box<str> {
+    let mut text = String::with_capacity(64);
+    let _ = write!(text, "{}", reply.code);
+    if let Some(code) = reply.enhanced {
+        let _ = write!(text, " {}.{}.{}", code.0, code.1, code.2);
+    }
+    text.push(' ');
+    text.extend(reply.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LAST_ERROR_BYTES));
+    text.truncate(text.floor_char_boundary(LAST_ERROR_BYTES));
+    text.into_boxed_str()
+}

@@ -1,0 +1,222 @@
+//! Sites: the mail system behind domains, with everything that is kept for one.
+
+use super::domain::DomainId;
+use super::host::Host;
+use super::message::DeliveryId;
+use super::bounds;
+use crate::config::{Config, Limits, SiteRule, Via};
+use crate::limit::{Binding, Limit, Meter};
+use dns::Exchanger;
+use smtp::Reply;
+use smtp::client::Protocol;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) type SiteId = u32;
+
+/// What makes a site one.
+///
+/// The first `[[site]]` rule that matches decides its limits. When it matched by the recipient domain rather than by an
+/// MX host, the rule's domains form a site of their own, so that its limits do not leak to the provider's other domains.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SiteKey {
+    /// The MX set or the route.
+    pub(super) target: Target,
+    /// First pattern of the rule that set these domains apart.
+    pub(super) apart: Option<Box<str>>,
+}
+
+/// Where a site is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    /// The hosts of this MX set.
+    Exchangers(Arc<str>),
+    /// A route.
+    Via(Via),
+}
+
+impl Target {
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Target::Exchangers(_) | Target::Via(Via::Mx | Via::Smtp { .. }) => Protocol::Smtp,
+            Target::Via(Via::Lmtp { .. } | Via::LmtpUnix(_)) => Protocol::Lmtp,
+        }
+    }
+    pub(super) fn unix_path(&self) -> Option<&PathBuf> {
+        match self {
+            Target::Via(Via::LmtpUnix(path)) => Some(path),
+            _ => None,
+        }
+    }
+    pub(super) fn port(&self, config: &Config) -> u16 {
+        match self {
+            Target::Via(Via::Smtp { port, .. } | Via::Lmtp { port, .. }) => *port,
+            _ => config.delivery.port,
+        }
+    }
+    /// For metrics, events and people.
+    fn name(&self) -> Arc<str> {
+        match self {
+            Target::Exchangers(site) => site.clone(),
+            Target::Via(Via::Smtp { host, port } | Via::Lmtp { host, port }) => format!("{host}:{port}").into(),
+            Target::Via(Via::LmtpUnix(path)) => path.to_string_lossy().into(),
+            Target::Via(Via::Mx) => "mx".into(),
+        }
+    }
+    /// The hosts to connect to. A Unix socket counts as a host without addresses.
+    pub(super) fn hosts(&self, exchangers: &[Exchanger]) -> Vec<Host> {
+        match self {
+            Target::Via(Via::Smtp { host, .. } | Via::Lmtp { host, .. }) => vec![Host::new(host.clone(), 0)],
+            Target::Via(Via::LmtpUnix(_)) => vec![Host::new(self.name(), 0)],
+            _ => exchangers.iter().map(|e| Host::new(e.host.clone(), e.preference)).collect(),
+        }
+    }
+}
+
+/// The first rule for a domain at these hosts, and the mark that sets the domain apart if it matched by domain.
+pub(super) fn rule<'a>(
+    config: &'a Config,
+    domain: &str,
+    hosts: &mut dyn Iterator<Item = &str>,
+) -> (Option<&'a SiteRule>, Option<Box<str>>) {
+    if config.sites.is_empty() {
+        return (None, None);
+    }
+    let hosts: smallvec::SmallVec<[&str; 8]> = hosts.collect();
+    for rule in &config.sites {
+        if rule.mx.iter().any(|p| hosts.iter().any(|h| p.matches(h))) {
+            return (Some(rule), None);
+        }
+        if rule.domains.iter().any(|p| p.matches(domain)) {
+            return (Some(rule), rule.domains.first().map(|p| p.0.clone()));
+        }
+    }
+    (None, None)
+}
+
+/// Everything that is kept for a site.
+pub(super) struct Site {
+    pub(super) key: SiteKey,
+    pub(super) name: Arc<str>,
+    /// The domain that created it, for looking up its rule again after a reload.
+    pub(super) creator: Arc<str>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) hosts: Vec<Host>,
+    /// Deliveries whose content is in memory, and those whose content has to be read first.
+    pub(super) warm: VecDeque<DeliveryId>,
+    pub(super) cold: VecDeque<DeliveryId>,
+    /// Deliveries whose content is being read.
+    pub(super) loading: usize,
+    /// New entries that fetches under way may bring.
+    pub(super) fetching: usize,
+    /// Domains with due entries on disk. May name domains that are elsewhere by now: looked at before use.
+    pub(super) spilled: VecDeque<DomainId>,
+    /// It waits for its turn to fetch.
+    pub(super) wants_fetch: bool,
+    /// Slots of its connections, in any phase.
+    pub(super) connections: Vec<u32>,
+    pub(super) connecting: usize,
+    /// Transactions in flight.
+    pub(super) active: usize,
+    pub(super) connection_rate: Meter,
+    pub(super) rate: Meter,
+    /// A connection became ready since the last time that all hosts failed.
+    pub(super) proven: bool,
+    /// All hosts failed, and nothing has succeeded since.
+    pub(super) failed: bool,
+    /// All hosts failed: no connection before this.
+    pub(super) backoff: Option<Instant>,
+    pub(super) next_source: usize,
+    /// Fewer recipients per transaction than configured, where the peer said "too many".
+    pub(super) recipients_cap: u32,
+    /// Domains that are routed here.
+    pub(super) domains: u32,
+    /// Questions for addresses under way.
+    pub(super) asking: u32,
+    pub(super) in_wake: bool,
+    pub(super) armed: Option<Instant>,
+    /// Since when nothing refers to it.
+    pub(super) vacant_since: Option<Instant>,
+    pub(super) binding: Binding,
+    pub(super) bound_since: Option<Instant>,
+    /// Throttled time not yet reported, by limit.
+    pub(super) throttled: [Duration; Limit::ALL.len()],
+    pub(super) last_error: Option<Reply>,
+}
+
+impl Site {
+    pub(super) fn new(key: SiteKey, creator: Arc<str>, limits: Arc<Limits>, hosts: Vec<Host>) -> Site {
+        let name = match &key.apart {
+            Some(pattern) => Arc::from(&**pattern),
+            None => key.target.name(),
+        };
+        Site {
+            name,
+            creator,
+            connection_rate: Meter::new(limits.connection_rate),
+            rate: Meter::new(limits.rate),
+            recipients_cap: u32::MAX,
+            key,
+            limits,
+            hosts,
+            warm: VecDeque::new(),
+            cold: VecDeque::new(),
+            loading: 0,
+            fetching: 0,
+            spilled: VecDeque::new(),
+            wants_fetch: false,
+            connections: Vec::new(),
+            connecting: 0,
+            active: 0,
+            proven: false,
+            failed: false,
+            backoff: None,
+            next_source: 0,
+            domains: 0,
+            asking: 0,
+            in_wake: false,
+            armed: None,
+            vacant_since: None,
+            binding: Binding::NONE,
+            bound_since: None,
+            throttled: Default::default(),
+            last_error: None,
+        }
+    }
+    /// Deliveries in memory.
+    pub(super) fn ready(&self) -> usize {
+        self.warm.len() + self.cold.len() + self.loading
+    }
+    /// How many more it may keep, when `kept` are kept by all.
+    pub(super) fn room(&self, kept: usize) -> usize {
+        if self.limits.suspend { 0 } else { bounds::share(kept).saturating_sub(self.ready() + self.fetching) }
+    }
+    pub(super) fn recipients_per_transaction(&self) -> usize {
+        self.limits.recipients_per_message.min(self.recipients_cap).max(1) as usize
+    }
+    pub(super) fn take_limits(&mut self, limits: Arc<Limits>) {
+        self.connection_rate.change(limits.connection_rate);
+        self.rate.change(limits.rate);
+        self.limits = limits;
+    }
+    /// Takes a new answer for the same set of hosts: preferences may differ, what is known of a host is kept.
+    pub(super) fn take_exchangers(&mut self, exchangers: &[Exchanger]) {
+        for exchanger in exchangers {
+            if let Some(host) = self.hosts.iter_mut().find(|h| h.name == exchanger.host) {
+                host.preference = exchanger.preference;
+            }
+        }
+    }
+    /// Nothing refers to it, and nothing would happen without it.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.domains == 0
+            && self.ready() == 0
+            && self.fetching == 0
+            && self.asking == 0
+            && self.connections.is_empty()
+            && !self.wants_fetch
+            && !self.in_wake
+    }
+}

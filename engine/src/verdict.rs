@@ -1,0 +1,321 @@
+//! The one table that decides the fate of mail: stage × cause × reply class.
+//!
+//! | what came | fate | connection | blame |
+//! |---|---|---|---|
+//! | 2xx to the content | delivered | kept | |
+//! | 421 anywhere | soon | dropped | host |
+//! | 4xx to RCPT; 452 and 552 there mean "too many recipients" (RFC 5321 §4.5.3.1.10) | retry | kept | recipient |
+//! | 5xx to RCPT | bounce | kept | recipient |
+//! | 4xx to MAIL, DATA or the content | retry | kept | message |
+//! | 5xx to MAIL, DATA or the content | bounce | kept | message |
+//! | any refusal before MAIL (greeting, EHLO, STARTTLS), also 5xx | next host, then retry | dropped | host |
+//! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
+//! | the connection ended after the content (in doubt) | retry | dropped | host |
+//! | nothing was sent | again | | nobody |
+//! | the peer lacks what the message needs | bounce | kept | message |
+//! | no such domain, null MX, mail loop | bounce | | site |
+//! | DNS gave no answer | retry | | site |
+//!
+//! *Soon* is another try at once, over another connection, that counts as no attempt, a few times at most; then it is a
+//! retry. *Again* is the same without a bound, since nothing was tried. A 5xx greeting never bounces: like Postfix's
+//! `smtp_skip_5xx_greeting` the next host is tried, and if there is none, later.
+
+use dns::MxFailure;
+use smtp::Reply;
+use smtp::client::{Cause, Outcome, Stage, Unsupported};
+use smtp::reply::EnhancedCode;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// What becomes of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer took it.
+    Delivered,
+    /// Refused for good.
+    Bounce,
+    /// Tried again after a step of the schedule.
+    Retry,
+    /// Tried again at once, a few times; then like `Retry`.
+    Soon,
+    /// Tried again at once: nothing happened to it.
+    Again,
+}
+
+/// Whose fault it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody's.
+    Nobody,
+    /// This recipient's: others of the message fare on their own.
+    Recipient,
+    /// The message's: all its recipients at this site share the fate.
+    Message,
+    /// The host's: another one may take it.
+    Host,
+    /// The site's (or domain's): no host will take it.
+    Site,
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What becomes of the recipient.
+    pub fate: Fate,
+    /// Whether the connection can be used on.
+    pub keep: bool,
+    /// Whose fault it was.
+    pub blame: Blame,
+}
+
+const fn line(fate: Fate, keep: bool, blame: Blame) -> Verdict {
+    Verdict { fate, keep, blame }
+}
+
+/// The verdict on what a transaction came to for one recipient.
+pub fn on_outcome(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Replied(stage, reply) => on_reply(*stage, reply),
+        Outcome::Lost { in_doubt: true, .. } => line(Fate::Retry, false, Blame::Host),
+        Outcome::Lost { in_doubt: false, .. } => line(Fate::Soon, false, Blame::Host),
+        Outcome::NotSent => line(Fate::Again, true, Blame::Nobody),
+        Outcome::Unsupported(_) => line(Fate::Bounce, true, Blame::Message),
+    }
+}
+
+fn on_reply(stage: Stage, reply: &Reply) -> Verdict {
+    use Stage::*;
+    match (stage, reply.code / 100) {
+        (_, _) if reply.code == 421 => line(Fate::Soon, false, Blame::Host),
+        (Final, 2) => line(Fate::Delivered, true, Blame::Nobody),
+        (Rcpt, 4) => line(Fate::Retry, true, Blame::Recipient),
+        (Rcpt, 5) if is_too_many_recipients(reply) => line(Fate::Retry, true, Blame::Recipient),
+        (Rcpt, 5) => line(Fate::Bounce, true, Blame::Recipient),
+        (Mail | Data | Final, 4) => line(Fate::Retry, true, Blame::Message),
+        (Mail | Data | Final, 5) => line(Fate::Bounce, true, Blame::Message),
+        (Connect | Greeting | Hello | StartTls | Tls | Auth, _) => line(Fate::Soon, false, Blame::Host),
+        // A reply that makes no sense here: the peer is out of step.
+        _ => line(Fate::Soon, false, Blame::Host),
+    }
+}
+
+/// "Too many recipients in this transaction", which says nothing about the recipient (RFC 5321 §4.5.3.1.10).
+pub fn is_too_many_recipients(reply: &Reply) -> bool {
+    match reply.enhanced {
+        Some(EnhancedCode(_, 5, 3)) => true,
+        Some(_) => false,
+        None => reply.code == 452 || reply.code == 552,
+    }
+}
+
+/// The verdict on a domain that could not be routed, and what to tell about it.
+pub fn on_route(failure: &MxFailure) -> (Fate, Reply) {
+    let (fate, code, enhanced) = match failure {
+        MxFailure::NoSuchDomain => (Fate::Bounce, 550, EnhancedCode(5, 1, 2)),
+        MxFailure::NullMx => (Fate::Bounce, 556, EnhancedCode(5, 1, 10)),
+        MxFailure::Loop => (Fate::Bounce, 554, EnhancedCode(5, 4, 6)),
+        MxFailure::Temporary(_) => (Fate::Retry, 451, EnhancedCode(4, 4, 3)),
+    };
+    (fate, Reply::new(code, enhanced, failure.to_string()))
+}
+
+/// What to tell about a host without addresses. When no host of a site exists at all, this is what bounces.
+pub fn on_host(host: &str, failure: &MxFailure) -> Reply {
+    match failure {
+        MxFailure::NoSuchDomain => Reply::new(550, EnhancedCode(5, 4, 4), format!("{host}: the mail server does not exist")),
+        other => Reply::new(451, EnhancedCode(4, 4, 3), format!("{host}: {other}")),
+    }
+}
+
+/// How a connection's end reflects on the host that it led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing to hold against it.
+    Fair,
+    /// TLS did not come up.
+    TlsFailed,
+    /// It is not to be used for a while.
+    HostFailed,
+}
+
+/// The verdict on a connection that ended. `set_up`: it had become ready; `of_use`: some transaction was answered on it.
+pub fn on_closed(stage: Stage, cause: &Cause, set_up: bool, of_use: bool) -> End {
+    match (stage, cause) {
+        (Stage::Tls, _) => End::TlsFailed,
+        (_, Cause::Tls(_)) => End::TlsFailed,
+        _ if !set_up => End::HostFailed,
+        // Having worked, it may end for any reason: the next connection tells whether something is wrong.
+        _ if of_use => End::Fair,
+        (Stage::Idle | Stage::Quit, Cause::Done | Cause::Eof | Cause::Timeout) => End::Fair,
+        _ => End::HostFailed,
+    }
+}
+
+/// What to tell about an outcome: the peer's words, or ours in the same form.
+pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
+    match outcome {
+        Outcome::Replied(_, reply) => Cow::Borrowed(reply),
+        Outcome::Lost { cause: Cause::Replied(reply), in_doubt: false, .. } => Cow::Borrowed(reply),
+        Outcome::Lost { stage, cause, in_doubt } => {
+            let mut text = format!("{} {}", describe(cause), during(*stage));
+            if *in_doubt {
+                text.push_str("; the message may have been taken");
+            }
+            Cow::Owned(Reply::new(451, EnhancedCode(4, 4, 2), text))
+        }
+        Outcome::NotSent => Cow::Owned(Reply::fixed(451, EnhancedCode(4, 4, 2), "nothing was sent")),
+        Outcome::Unsupported(lack) => {
+            let enhanced = match lack {
+                Unsupported::Smtputf8 => EnhancedCode(5, 6, 7),
+                Unsupported::Size { .. } => EnhancedCode(5, 3, 4),
+                Unsupported::Binary => EnhancedCode(5, 6, 1),
+            };
+            Cow::Owned(Reply::new(554, enhanced, lack.to_string()))
+        }
+    }
+}
+
+/// What to tell about a connection that ended in its set-up. Always transient: a host's refusal is never the recipient's.
+pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
+    let enhanced = match (stage, cause) {
+        (_, Cause::Replied(reply)) => {
+            reply.enhanced.map_or(EnhancedCode(4, 3, 2), |EnhancedCode(_, subject, detail)| EnhancedCode(4, subject, detail))
+        }
+        (Stage::Tls | Stage::StartTls, _) | (_, Cause::Tls(_)) => EnhancedCode(4, 7, 5),
+        (Stage::Connect, _) => EnhancedCode(4, 4, 1),
+        _ => EnhancedCode(4, 4, 2),
+    };
+    let mut text = format!("{peer}: {} {}", describe(cause), during(stage));
+    if let Cause::Replied(reply) = cause {
+        let _ = write!(text, ": {} {}", reply.code, reply.text);
+    }
+    Reply::new(451, enhanced, text)
+}
+
+fn describe(cause: &Cause) -> Cow<'static, str> {
+    match cause {
+        Cause::Done => "connection closed".into(),
+        Cause::Replied(_) => "refused".into(),
+        Cause::Eof => "connection closed by the peer".into(),
+        Cause::Timeout => "timed out".into(),
+        Cause::Io(kind) => kind.to_string().into(),
+        Cause::Tls(what) => format!("TLS failed ({what})").into(),
+        Cause::Protocol(what) => format!("not understood ({what})").into(),
+    }
+}
+
+fn during(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "while connecting",
+        Stage::Greeting => "while awaiting the greeting",
+        Stage::Hello => "after EHLO",
+        Stage::StartTls => "after STARTTLS",
+        Stage::Tls => "in the TLS handshake",
+        Stage::Auth => "after AUTH",
+        Stage::Mail => "after MAIL",
+        Stage::Rcpt => "after RCPT",
+        Stage::Data => "after DATA",
+        Stage::Final => "while sending the content",
+        Stage::Idle => "between messages",
+        Stage::Quit => "after QUIT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16) -> Reply {
+        Reply { code, enhanced: None, text: "".into() }
+    }
+
+    #[test]
+    fn replies_are_judged_by_stage_and_class() {
+        use Stage::*;
+        let check = |stage, code, fate, keep, blame| {
+            let verdict = on_outcome(&Outcome::Replied(stage, reply(code)));
+            assert_eq!(verdict, Verdict { fate, keep, blame }, "{code} at {stage:?}");
+        };
+        check(Final, 250, Fate::Delivered, true, Blame::Nobody);
+        check(Rcpt, 450, Fate::Retry, true, Blame::Recipient);
+        check(Rcpt, 550, Fate::Bounce, true, Blame::Recipient);
+        check(Rcpt, 552, Fate::Retry, true, Blame::Recipient);
+        check(Rcpt, 452, Fate::Retry, true, Blame::Recipient);
+        for stage in [Mail, Data, Final] {
+            check(stage, 451, Fate::Retry, true, Blame::Message);
+            check(stage, 554, Fate::Bounce, true, Blame::Message);
+        }
+        for stage in [Greeting, Hello, Mail, Rcpt, Data, Final] {
+            check(stage, 421, Fate::Soon, false, Blame::Host);
+        }
+        for stage in [Greeting, Hello, StartTls, Auth] {
+            check(stage, 554, Fate::Soon, false, Blame::Host);
+        }
+        check(Mail, 250, Fate::Soon, false, Blame::Host);
+        check(Final, 354, Fate::Soon, false, Blame::Host);
+    }
+
+    #[test]
+    fn a_full_mailbox_is_not_too_many_recipients() {
+        let full = Reply::fixed(552, EnhancedCode(5, 2, 2), "mailbox full");
+        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, full)).fate, Fate::Bounce);
+        let many = Reply::fixed(552, EnhancedCode(5, 5, 3), "too many recipients");
+        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, many)).fate, Fate::Retry);
+    }
+
+    #[test]
+    fn losses_are_judged_by_doubt() {
+        let lost = |in_doubt| Outcome::Lost { stage: Stage::Final, cause: Cause::Eof, in_doubt };
+        assert_eq!(on_outcome(&lost(true)), line(Fate::Retry, false, Blame::Host));
+        assert_eq!(on_outcome(&lost(false)), line(Fate::Soon, false, Blame::Host));
+        assert_eq!(on_outcome(&Outcome::NotSent).fate, Fate::Again);
+        assert!(tell(&lost(true)).text.contains("may have been taken"));
+    }
+
+    #[test]
+    fn what_the_peer_lacks_bounces_with_its_own_code() {
+        for (lack, code) in [
+            (Unsupported::Smtputf8, EnhancedCode(5, 6, 7)),
+            (Unsupported::Size { limit: 10 }, EnhancedCode(5, 3, 4)),
+            (Unsupported::Binary, EnhancedCode(5, 6, 1)),
+        ] {
+            let outcome = Outcome::Unsupported(lack);
+            assert_eq!(on_outcome(&outcome).fate, Fate::Bounce);
+            assert_eq!(tell(&outcome).enhanced, Some(code));
+        }
+    }
+
+    #[test]
+    fn routes_fail_for_good_or_for_now() {
+        for (failure, fate, enhanced) in [
+            (MxFailure::NoSuchDomain, Fate::Bounce, EnhancedCode(5, 1, 2)),
+            (MxFailure::NullMx, Fate::Bounce, EnhancedCode(5, 1, 10)),
+            (MxFailure::Loop, Fate::Bounce, EnhancedCode(5, 4, 6)),
+            (MxFailure::Temporary("SERVFAIL".into()), Fate::Retry, EnhancedCode(4, 4, 3)),
+        ] {
+            let (got, reply) = on_route(&failure);
+            assert_eq!((got, reply.enhanced), (fate, Some(enhanced)), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_held_against_its_host_until_it_was_of_use() {
+        let refused = Cause::Replied(reply(554));
+        assert_eq!(on_closed(Stage::Connect, &Cause::Timeout, false, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::Greeting, &refused, false, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::StartTls, &refused, false, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::Tls, &Cause::Eof, false, false), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), false, false), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, true), End::Fair);
+        assert_eq!(on_closed(Stage::Idle, &Cause::Done, true, false), End::Fair);
+    }
+
+    #[test]
+    fn a_refused_greeting_is_told_as_transient() {
+        let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "go away");
+        let told = tell_closed("mx1.example[192.0.2.1]", Stage::Greeting, &Cause::Replied(refused));
+        assert_eq!((told.code, told.enhanced), (451, Some(EnhancedCode(4, 7, 1))));
+        assert_eq!(told.text, "mx1.example[192.0.2.1]: refused while awaiting the greeting: 554 go away");
+    }
+}
