@@ -6,8 +6,8 @@
 pub mod config;
 pub mod dispatch;
 pub mod events;
-pub mod metrics;
 pub mod limit;
+pub mod metrics;
 pub mod notice;
 pub mod now;
 pub mod retry;

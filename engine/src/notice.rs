@@ -168,7 +168,11 @@ impl<'a> Notice<'a> {
             out.push_str("\r\n");
         }
         if self.failures.len() > NAMED_RECIPIENTS {
-            let _ = write!(out, "... and {} more, named in the attached report.\r\n\r\n", self.failures.len() - NAMED_RECIPIENTS);
+            let _ = write!(
+                out,
+                "... and {} more, named in the attached report.\r\n\r\n",
+                self.failures.len() - NAMED_RECIPIENTS
+            );
         }
     }
 

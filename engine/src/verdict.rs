@@ -122,7 +122,9 @@ pub fn on_route(failure: &MxFailure) -> (Fate, Reply) {
 /// What to tell about a host without addresses. When no host of a site exists at all, this is what bounces.
 pub fn on_host(host: &str, failure: &MxFailure) -> Reply {
     match failure {
-        MxFailure::NoSuchDomain => Reply::new(550, EnhancedCode(5, 4, 4), format!("{host}: the mail server does not exist")),
+        MxFailure::NoSuchDomain => {
+            Reply::new(550, EnhancedCode(5, 4, 4), format!("{host}: the mail server does not exist"))
+        }
         other => Reply::new(451, EnhancedCode(4, 4, 3), format!("{host}: {other}")),
     }
 }
@@ -178,9 +180,9 @@ pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
 /// What to tell about a connection that ended in its set-up. Always transient: a host's refusal is never the recipient's.
 pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
     let enhanced = match (stage, cause) {
-        (_, Cause::Replied(reply)) => {
-            reply.enhanced.map_or(EnhancedCode(4, 3, 2), |EnhancedCode(_, subject, detail)| EnhancedCode(4, subject, detail))
-        }
+        (_, Cause::Replied(reply)) => reply
+            .enhanced
+            .map_or(EnhancedCode(4, 3, 2), |EnhancedCode(_, subject, detail)| EnhancedCode(4, subject, detail)),
         (Stage::Tls | Stage::StartTls, _) | (_, Cause::Tls(_)) => EnhancedCode(4, 7, 5),
         (Stage::Connect, _) => EnhancedCode(4, 4, 1),
         _ => EnhancedCode(4, 4, 2),

@@ -1,7 +1,7 @@
 //! Outbound connections as dispatch sees them, and the transactions on them.
 
 use super::bounds::{BYTES_AHEAD, WINDOW, WINDOW_STREAM};
-use super::message::{HeldId, MessageIndex};
+use super::message::HeldId;
 use super::{ConnectionId, TlsState};
 use crate::config::Limits;
 use crate::config::TlsPolicy;
@@ -74,7 +74,6 @@ pub(super) fn window(limits: &Limits) -> usize {
 /// One transaction in flight.
 pub(super) struct Transaction {
     pub(super) name: u64,
-    pub(super) message: MessageIndex,
     pub(super) content: Arc<Content>,
     /// Its recipients by entry.
     pub(super) parts: SmallVec<[(HeldId, RecipientSet); 1]>,

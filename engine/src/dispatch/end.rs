@@ -1,12 +1,12 @@
 //! Connections end; sites fail; the engine drains.
 
-use super::open::gauge;
+use super::connection::{Connection, Phase};
 use super::message::DeliveryId;
+use super::open::gauge;
 use super::outcome::Trace;
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{ConnectionId, Dispatch};
-use super::connection::{Connection, Phase};
 use crate::config::TlsPolicy;
 use crate::verdict::{self, End, Fate};
 use smtp::Reply;

@@ -1,11 +1,11 @@
 //! Entries come in: committed, or known to be on disk. Routed ones join the ready list of their site.
 
+use super::Dispatch;
 use super::bounds;
 use super::domain::{DomainId, Route};
 use super::message::{Delivery, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
 use super::timer::Timer;
-use super::Dispatch;
 use queue::store::Committed;
 use queue::{Domain, Entry, EntryKey};
 use smallvec::smallvec;
@@ -111,7 +111,11 @@ impl Dispatch {
                 state.deliveries.push(delivery);
                 let site = &mut self.sites[site_id as usize];
                 let list = if state.content.is_some() { &mut site.warm } else { &mut site.cold };
-                if first { list.push_front(delivery) } else { list.push_back(delivery) }
+                if first {
+                    list.push_front(delivery)
+                } else {
+                    list.push_back(delivery)
+                }
                 self.kept += 1;
                 delivery
             }

@@ -148,6 +148,7 @@ impl Dispatch {
         }
         state.loading = true;
         state.held += 1;
+        self.messages.loading_bytes += state.body_bytes as usize;
         self.actions.push_back(Action::Load(state.id, state.location));
     }
 
@@ -158,10 +159,13 @@ impl Dispatch {
                 self.messages.set_content(message, content);
                 None
             }
-            Err(why) => Some(Reply::new(451, EnhancedCode(4, 3, 0), format!("the queue cannot read the message: {why}"))),
+            Err(why) => {
+                Some(Reply::new(451, EnhancedCode(4, 3, 0), format!("the queue cannot read the message: {why}")))
+            }
         };
         let state = &mut self.messages.slab[message as usize];
         state.loading = false;
+        self.messages.loading_bytes -= state.body_bytes as usize;
         let deaths = std::mem::take(&mut state.deaths);
         for delivery in state.deliveries.clone() {
             if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {

@@ -88,6 +88,8 @@ pub(super) struct Messages {
     pub(super) deliveries: slab::Slab<Delivery>,
     /// Octets of the contents in memory.
     pub(super) body_bytes: usize,
+    /// Octets of the contents that are being read.
+    pub(super) loading_bytes: usize,
 }
 
 impl Messages {

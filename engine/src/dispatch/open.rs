@@ -32,7 +32,9 @@ impl Dispatch {
             }
             match self.pick(id) {
                 Pick::Address(host, ip) => self.open(id, host, Some(ip)),
-                Pick::Ask(host) if self.sites[id as usize].key.target.unix_path().is_some() => self.open(id, host, None),
+                Pick::Ask(host) if self.sites[id as usize].key.target.unix_path().is_some() => {
+                    self.open(id, host, None)
+                }
                 Pick::Ask(host) => {
                     self.ask_addresses(id, host);
                     return None;

@@ -58,7 +58,11 @@ impl Dispatch {
             return;
         }
         let attempts = self.messages.held[held as usize].attempts;
-        self.settle(held, RecipientSet::new(), Some(Retry { recipients, due_ms, attempts, last_error: entry.last_error }));
+        self.settle(
+            held,
+            RecipientSet::new(),
+            Some(Retry { recipients, due_ms, attempts, last_error: entry.last_error }),
+        );
     }
 
     fn remove(&mut self, key: EntryKey, entry: Entry) {

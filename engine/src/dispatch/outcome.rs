@@ -1,13 +1,13 @@
 //! What became of a transaction, recipient by recipient.
 
-use super::message::{Death, HeldId, MessageIndex};
-use super::{Action, ConnectionId, Dispatch, Happened, Kind, TlsState};
+use super::bounds::MAX_LOSSES;
 use super::connection::Transaction;
+use super::message::{Death, HeldId, MessageIndex};
+use super::settle::last_error;
+use super::{Action, ConnectionId, Dispatch, Happened, Kind, TlsState};
 use crate::notice::Failure;
 use crate::retry::{self, Next};
 use crate::verdict::{self, Fate};
-use super::bounds::MAX_LOSSES;
-use super::settle::last_error;
 use queue::store::Retry;
 use queue::{Content, RecipientSet};
 use smtp::Reply;

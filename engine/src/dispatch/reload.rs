@@ -43,7 +43,8 @@ impl Dispatch {
         site.take_limits(limits);
         site.recipients_cap = u32::MAX;
         let most = site.limits.connections as usize;
-        let sources = &self.config.delivery.source_addresses;
+        let config = self.config.clone();
+        let sources = &config.delivery.source_addresses;
         for (i, slot) in site.connections.clone().into_iter().enumerate() {
             let connection = &mut self.connections[slot as usize];
             connection.most = self.sites[id as usize].limits.messages_per_connection.max(1);

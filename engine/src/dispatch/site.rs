@@ -1,9 +1,9 @@
 //! Sites: the mail system behind domains, with everything that is kept for one.
 
+use super::bounds;
 use super::domain::DomainId;
 use super::host::Host;
 use super::message::DeliveryId;
-use super::bounds;
 use crate::config::{Config, Limits, SiteRule, Via};
 use crate::limit::{Binding, Limit, Meter};
 use dns::Exchanger;

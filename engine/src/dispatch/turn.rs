@@ -114,7 +114,7 @@ impl Dispatch {
         let name = connection::name(serial, entry.key());
         let transaction_slot = entry.key() as u32;
         let body_bytes = content.body.len();
-        entry.insert(Transaction { name, message, content: content.clone(), parts, handed: self.now });
+        entry.insert(Transaction { name, content: content.clone(), parts, handed: self.now });
         self.sites[id as usize].active += 1;
         let connection = self.connections[slot].id;
         self.change_connection(slot, |c| {
@@ -157,7 +157,7 @@ impl Dispatch {
             if site.loading >= if site.warm.len() < LOADED_ENOUGH { LOAD_AHEAD } else { 1 } {
                 return;
             }
-            let over = self.messages.body_bytes >= self.config.queue.body_cache_bytes;
+            let over = self.messages.body_bytes + self.messages.loading_bytes >= self.config.queue.body_cache_bytes;
             if over && (site.loading > 0 || !site.warm.is_empty()) {
                 return;
             }
