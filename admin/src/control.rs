@@ -1,0 +1,293 @@
+//! What an operator can ask of the engine and tell it. The types are the API's JSON, for both its ends.
+
+use queue::{Domain, EntryKey, MessageId};
+use serde::{Deserialize, Serialize};
+
+/// The engine, as the admin server sees it. Calls may block for a disk read.
+pub trait Control: Send + Sync {
+    /// Whether mail is taken: the queue is open, the listeners are up. The error is the reason, in a few words.
+    ///
+    /// # Errors
+    /// Not ready.
+    fn ready(&self) -> Result<(), String>;
+    /// Totals.
+    ///
+    /// # Errors
+    /// The queue cannot be read.
+    fn summary(&self) -> Result<Summary, Refusal>;
+    /// Queued entries that match, in the order of their keys, from behind `after`; at most `limit`. It may look at a
+    /// bounded number of entries only and answer with few or none and a `next`.
+    ///
+    /// # Errors
+    /// The queue cannot be read.
+    fn list(&self, selection: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal>;
+    /// One message with all that is still queued of it.
+    ///
+    /// # Errors
+    /// It is not in the queue.
+    fn show(&self, id: MessageId) -> Result<Message, Refusal>;
+    /// Does something to all that match. `selection` is never empty unless its `all` is set.
+    ///
+    /// # Errors
+    /// The queue cannot be read or written.
+    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal>;
+    /// What would happen to a message for this address.
+    ///
+    /// # Errors
+    /// It is no address.
+    fn explain(&self, address: &str) -> Result<Explanation, Refusal>;
+}
+
+/// What can be done to what is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Try now.
+    Retry,
+    /// Keep, try nothing.
+    Hold,
+    /// End of `Hold`: due now.
+    Release,
+    /// Drop without a notice.
+    Remove,
+}
+
+impl Act {
+    /// All of them.
+    pub const ALL: [Act; 4] = [Act::Retry, Act::Hold, Act::Release, Act::Remove];
+    /// As in the path and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Act::Retry => "retry",
+            Act::Hold => "hold",
+            Act::Release => "release",
+            Act::Remove => "remove",
+        }
+    }
+}
+
+/// Which queued recipients: those that match everything that is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// One message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Recipients of one domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Messages of one reverse-path; empty: notices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// Messages of one campaign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Everything; must be said to act without any of the above.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
+impl Selection {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.id.is_none() && self.domain.is_none() && self.sender.is_none() && self.campaign.is_none()
+    }
+    /// The id, parsed.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
+        self.id.as_deref().map(parse_id).transpose()
+    }
+    /// The domain, in lower case.
+    pub fn domain(&self) -> Option<Domain> {
+        self.domain.as_deref().map(Domain::new)
+    }
+}
+
+/// A message id as the sender was told it.
+pub(crate) fn parse_id(text: &str) -> Result<MessageId, Refusal> {
+    text.parse().map_err(|error| Refusal::invalid(format!("`{text}` is no message id"), format!("{error}")))
+}
+
+/// Totals of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Recipients in memory that wait for their turn.
+    pub ready: u64,
+    /// In a transaction.
+    pub active: u64,
+    /// Waiting for their next attempt, or on disk for their turn.
+    pub deferred: u64,
+    /// Held by an operator.
+    pub held: u64,
+    /// All of them.
+    pub recipients: u64,
+    /// Message × domain × due time.
+    pub entries: u64,
+    /// The journal on disk.
+    pub journal_bytes: u64,
+    /// Free space beside it.
+    pub free_bytes: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Domains with the most recipients, bounded.
+    pub domains: Vec<DomainCount>,
+}
+
+/// One domain's share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainCount {
+    /// Lower case.
+    pub domain: String,
+    /// Queued.
+    pub recipients: u64,
+}
+
+/// Some queued entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// In the order of their keys.
+    pub entries: Vec<Item>,
+    /// For `after` of the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A message's recipients of one domain that are due at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The message.
+    pub id: String,
+    /// `ready`, `active`, `deferred`, `held`.
+    pub state: String,
+    /// MAIL FROM; empty for notices.
+    pub sender: String,
+    /// The recipients' domain.
+    pub domain: String,
+    /// The first of them; bounded.
+    pub recipients: Vec<String>,
+    /// How many there are.
+    pub recipient_count: u64,
+    /// Octets of the message.
+    pub size: u64,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Unix milliseconds.
+    pub accepted_ms: u64,
+    /// Unix milliseconds; absent when held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
+    /// Why it is still here; empty before the first attempt.
+    pub last_error: String,
+    /// The sender's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+}
+
+/// One message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// What is still queued of it.
+    pub entries: Vec<Item>,
+    /// Its header section, as UTF-8 where it is none; bounded.
+    pub header: String,
+}
+
+/// What an act came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Recipients.
+    pub recipients: u64,
+    /// Message × domain × due time.
+    pub entries: u64,
+    /// The bound was reached: call again for the rest.
+    pub more: bool,
+}
+
+/// What would happen to a message for an address, as lines to read: subject, what holds, and what says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The address.
+    pub address: String,
+    /// In the order in which mail meets them: route, mx, site, source, limits …, tls.
+    pub facts: Vec<Fact>,
+}
+
+/// One line of an explanation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// `route`, `mx`, `connections` …
+    pub name: String,
+    /// What holds.
+    pub value: String,
+    /// `posthaste.toml:41`, `default`, `dns` …
+    pub origin: String,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400.
+    Invalid(Problem),
+    /// 404.
+    NotFound(Problem),
+    /// 503.
+    Unavailable(Problem),
+}
+
+/// The JSON of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong.
+    pub error: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Refusal {
+    /// The question makes no sense.
+    pub fn invalid(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
+        Refusal::Invalid(Problem { error: error.into(), hint: hint.into() })
+    }
+    /// There is no such thing.
+    pub fn not_found(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
+        Refusal::NotFound(Problem { error: error.into(), hint: hint.into() })
+    }
+    /// Not now.
+    pub fn unavailable(error: impl Into<String>, hint: impl Into<String>) -> Refusal {
+        Refusal::Unavailable(Problem { error: error.into(), hint: hint.into() })
+    }
+}
+
+/// The text form of a place in the queue, for `after`: `due.id.domain`.
+pub fn cursor(key: &EntryKey) -> String {
+    format!("{}.{}.{}", key.due_ms, key.id, key.domain.as_str())
+}
+
+/// What [`cursor`] wrote.
+///
+/// # Errors
+/// It did not write this.
+pub fn parse_cursor(text: &str) -> Result<EntryKey, Refusal> {
+    let mut parts = text.splitn(3, '.');
+    let mut key = || {
+        let due_ms = parts.next()?.parse().ok()?;
+        let id = parts.next()?.parse().ok()?;
+        Some(EntryKey { due_ms, id, domain: Domain::new(parts.next()?) })
+    };
+    key().ok_or_else(|| Refusal::invalid(format!("`{text}` is no cursor"), "take `next` of the page before as `after`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let key = EntryKey { domain: Domain::new("mail.example.com"), due_ms: EntryKey::HELD, id: MessageId(1 << 40) };
+        assert_eq!(parse_cursor(&cursor(&key)), Ok(key));
+        for text in ["", "1", "1.2", "x.2.a.b", "1..a.b"] {
+            assert!(matches!(parse_cursor(text), Err(Refusal::Invalid(_))), "{text}");
+        }
+    }
+}
