@@ -1,6 +1,7 @@
 //! What is stored once per message × domain × due time: the unit of the index.
 
-use crate::{Domain, MessageId};
+use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::{Domain, Envelope, MessageId};
 
 /// Where an entry stands in the order of the index: all of a domain together, by due time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,21 @@ pub struct EntryKey {
 impl EntryKey {
     /// The due time of what an operator holds: never.
     pub const HELD: u64 = u64::MAX;
+
+    /// Held by an operator.
+    pub fn is_held(&self) -> bool {
+        self.due_ms == EntryKey::HELD
+    }
+
+    /// Before every other entry of the domain.
+    pub(crate) fn first_of(domain: Domain) -> EntryKey {
+        EntryKey { domain, due_ms: 0, id: MessageId(0) }
+    }
+
+    /// Not before any other entry of the domain.
+    pub(crate) fn last_of(domain: Domain) -> EntryKey {
+        EntryKey { domain, due_ms: u64::MAX, id: MessageId(u64::MAX) }
+    }
 }
 
 /// Where the Accept record of a message lies in the journal.
@@ -70,6 +86,67 @@ impl RecipientSet {
             self.insert(p);
         }
     }
+    /// Keeps only what is also in `other`.
+    pub fn intersect(&mut self, other: &RecipientSet) {
+        self.0.retain(|p| other.contains(*p));
+    }
+
+    /// Runs, or a bitmap where that is shorter; `docs/queue.md` draws it.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let runs = self.0.chunk_by(|a, b| a + 1 == *b);
+        put_varint(out, (runs.count() as u64) << 1);
+        let mut next = 0;
+        for run in self.0.chunk_by(|a, b| a + 1 == *b) {
+            put_varint(out, u64::from(run[0] - next));
+            put_varint(out, run.len() as u64 - 1);
+            next = run[0] + run.len() as u32;
+        }
+        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return };
+        let bitmap_bytes = (last - first) as usize / 8 + 1;
+        if bitmap_bytes + 5 < out.len() - start {
+            out.truncate(start);
+            put_varint(out, (bitmap_bytes as u64) << 1 | 1);
+            put_varint(out, u64::from(*first));
+            let at = out.len();
+            out.resize(at + bitmap_bytes, 0);
+            for position in &self.0 {
+                let bit = (position - first) as usize;
+                out[at + bit / 8] |= 1 << (bit % 8);
+            }
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<RecipientSet, Malformed> {
+        const LIMIT: u32 = Envelope::MAX_RECIPIENTS as u32;
+        const BAD: Malformed = Malformed("recipient set");
+        let head = reader.varint()?;
+        let mut set = smallvec::SmallVec::new();
+        if head & 1 == 0 {
+            let mut next: u32 = 0;
+            for _ in 0..head >> 1 {
+                let first = next.checked_add(reader.narrow()?).ok_or(BAD)?;
+                next = first.checked_add(reader.narrow()?).and_then(|n| n.checked_add(1)).ok_or(BAD)?;
+                if next > LIMIT {
+                    return Err(BAD);
+                }
+                set.extend(first..next);
+            }
+        } else {
+            let len = usize::try_from(head >> 1).map_err(|_| BAD)?;
+            let base: u32 = reader.narrow()?;
+            let bitmap = reader.bytes(len)?;
+            if base > LIMIT || len > Envelope::MAX_RECIPIENTS / 8 {
+                return Err(BAD);
+            }
+            for bit in 0..len * 8 {
+                if bitmap[bit / 8] & 1 << (bit % 8) != 0 {
+                    set.push(base + bit as u32);
+                }
+            }
+        }
+        Ok(RecipientSet(set))
+    }
 }
 
 impl FromIterator<u32> for RecipientSet {
@@ -96,4 +173,102 @@ pub struct Entry {
     pub body_bytes: u32,
     /// Why it is still here: the last reply or error, at most 200 bytes; empty before the first attempt.
     pub last_error: Box<str>,
+}
+
+impl Entry {
+    /// Longer errors are cut, so that an index value stays under 1 KiB.
+    pub const MAX_ERROR_BYTES: usize = 200;
+
+    /// `text`, cut to what an entry keeps.
+    pub(crate) fn clip(text: &str) -> &str {
+        &text[..text.floor_char_boundary(Entry::MAX_ERROR_BYTES)]
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.location.segment);
+        put_varint(out, u64::from(self.location.offset));
+        put_varint(out, u64::from(self.location.len));
+        put_varint(out, u64::from(self.attempts));
+        put_varint(out, self.accepted_ms);
+        put_varint(out, u64::from(self.body_bytes));
+        put_text(out, Entry::clip(&self.last_error));
+        self.open.encode(out);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
+        let location = Location { segment: reader.varint()?, offset: reader.narrow()?, len: reader.narrow()? };
+        Ok(Entry {
+            location,
+            attempts: reader.narrow()?,
+            accepted_ms: reader.varint()?,
+            body_bytes: reader.narrow()?,
+            last_error: reader.text()?.into(),
+            open: RecipientSet::decode(reader)?,
+        })
+    }
+
+    /// What it costs the memtable, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<(EntryKey, Entry)>() + self.last_error.len() + self.open.len().saturating_sub(4) * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn entry(open: RecipientSet) -> Entry {
+        Entry {
+            location: Location { segment: u64::MAX, offset: u32::MAX, len: u32::MAX },
+            open,
+            attempts: u16::MAX,
+            accepted_ms: u64::MAX,
+            body_bytes: u32::MAX,
+            last_error: "é".repeat(300).into(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sets_round_trip(positions in proptest::collection::btree_set(0u32..6000, 0..3000), dense in 0u32..6000) {
+            let set: RecipientSet = positions.into_iter().chain(0..dense).collect();
+            let mut bytes = Vec::new();
+            set.encode(&mut bytes);
+            prop_assert!(bytes.len() <= 760, "{} bytes", bytes.len());
+            let reader = &mut Reader::new(&bytes);
+            prop_assert_eq!(RecipientSet::decode(reader), Ok(set));
+            prop_assert!(reader.end().is_ok());
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = Entry::decode(&mut Reader::new(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_value_stays_under_one_kibibyte() {
+        for step in 1..5 {
+            let mut bytes = Vec::new();
+            let full = entry((0..6000).step_by(step).collect());
+            full.encode(&mut bytes);
+            assert!(bytes.len() < 1024, "{} bytes", bytes.len());
+            let back = Entry::decode(&mut Reader::new(&bytes)).expect("as written");
+            assert_eq!(back.open, full.open);
+            assert_eq!(&*back.last_error, "é".repeat(100));
+        }
+    }
+
+    #[test]
+    fn set_arithmetic() {
+        let set = |list: &[u32]| list.iter().copied().collect::<RecipientSet>();
+        let mut a = set(&[5, 1, 3, 3]);
+        a.union(&set(&[2, 5]));
+        assert_eq!(a, set(&[1, 2, 3, 5]));
+        a.subtract(&set(&[1, 9]));
+        assert_eq!(a, set(&[2, 3, 5]));
+        a.intersect(&set(&[3, 4, 5]));
+        assert_eq!(a, set(&[3, 5]));
+    }
 }

@@ -1,14 +1,39 @@
 //! The persistent queue: a journal for durability, sled as the index of what stays longer than a checkpoint.
 //!
 //! [`Store`] is the queue without threads (the simulation drives it on a memory disk); [`Queue`] is the handle that the
-//! engine uses: a committer, a checkpointer and a reader thread around one store.
+//! engine uses: a committer, a checkpointer and a reader thread around one store. `docs/queue.md` draws every byte.
 
+pub mod checkpoint;
+mod codec;
+mod committer;
+mod counters;
+pub mod disk;
 pub mod entry;
 pub mod envelope;
+mod error;
+mod group;
+mod id;
+pub mod index;
+mod journal;
+mod lock;
+mod memtable;
+mod read;
+mod record;
+mod recovery;
+mod relocate;
+mod scan;
+mod segment;
 pub mod service;
+mod settle;
+mod state;
 pub mod store;
 
+pub use counters::Stats;
 pub use entry::{Entry, EntryKey, Location, RecipientSet};
-pub use envelope::{Content, Domain, Envelope, MessageId, Recipient};
-pub use service::{Queue, QueueError};
-pub use store::{Group, NewMessage, Settle, Store};
+pub use envelope::{Content, Domain, Envelope, Recipient};
+pub use error::QueueError;
+pub use id::{BadMessageId, MessageId};
+pub use read::DomainSummary;
+pub use recovery::{FORMAT, Recovery};
+pub use service::{Options, Queue};
+pub use store::{Committed, Group, Limits, NewMessage, Retry, Settle, Store};

@@ -1,10 +1,23 @@
 //! The queue as threads: committer, checkpointer, reader.
+//!
+//! The committer takes everything that is waiting, makes it durable with one write and one sync, and answers; while it does,
+//! the next group gathers by itself. Submitters never block; what bounds them are the permits that intake gives out.
 
-use crate::store::{Committed, Group};
-use crate::{Content, Domain, Entry, EntryKey, Location, MessageId};
+use crate::committer::{self, Inbox, Submission};
+use crate::disk::{Disk, RealDisk};
+use crate::index::SledIndex;
+use crate::lock::Lock;
+use crate::store::{Limits, Store};
+use crate::{Content, Domain, DomainSummary, Entry, EntryKey, Location, MessageId};
+use crossbeam_channel::{Receiver, Sender};
+use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+pub use crate::committer::Answer;
+pub use crate::{Committed, Group, QueueError, Recovery, Stats};
 
 /// All limits of the queue.
 #[derive(Clone, Debug)]
@@ -21,158 +34,335 @@ pub struct Options {
     pub checkpoint_interval: Duration,
     /// sled's cache: 48 MiB.
     pub index_cache_bytes: u64,
-    /// The longest that the committer waits for company once traffic is dense; 0 for a lone message.
+    /// The longest that the committer waits for company once traffic is dense; a lone message is never delayed.
     pub gather: Duration,
     /// A lone settle waits at most so long for a commit to ride on: 5 ms.
     pub settle_delay: Duration,
+    /// The journal may always grow to this before survivors are copied forward: 1 GiB.
+    pub journal_floor_bytes: u64,
 }
 
-/// A handle on the open queue; cheap to clone, usable from every thread.
+impl Options {
+    /// The defaults, for this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Options {
+        Options {
+            dir: dir.into(),
+            segment_bytes: 64 << 20,
+            memtable_entries: 50_000,
+            memtable_bytes: 32 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            index_cache_bytes: 48 << 20,
+            gather: Duration::from_millis(2),
+            settle_delay: Duration::from_millis(5),
+            journal_floor_bytes: 1 << 30,
+        }
+    }
+}
+
+/// What a fetch answers: entries, and whether there may be more.
+pub type Fetched = Result<(Vec<(EntryKey, Entry)>, bool), Arc<QueueError>>;
+
+type Read = Box<dyn FnOnce(&Store) + Send>;
+
+/// What the reader is told; `None`: to end.
+type Request = Option<Read>;
+
+/// A handle on the open queue; cheap to clone, usable from every thread. When the last one goes without
+/// [`Queue::close`], the threads end as in a crash: what was answered is durable, the next start replays.
 #[derive(Clone)]
-pub struct Queue {}
-
-/// Why the queue cannot be opened, or cannot go on. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    /// Another process has it.
-    #[error("{dir} is in use by {holder}; two servers never share one data_dir")]
-    Locked {
-        /// The directory.
-        dir: PathBuf,
-        /// Process id and host, as the lock file says.
-        holder: String,
-    },
-    /// The journal is damaged before its end.
-    #[error(
-        "the journal is damaged at {segment} byte {offset} ({what}); run `posthaste queue repair` to save what can be saved"
-    )]
-    Damaged {
-        /// File name.
-        segment: String,
-        /// Where.
-        offset: u64,
-        /// What is wrong there.
-        what: String,
-    },
-    /// Written by a version that this one does not read.
-    #[error("{dir} has queue format {found}, this version reads {expected}")]
-    Version {
-        /// The directory.
-        dir: PathBuf,
-        /// On disk.
-        found: u32,
-        /// Ours.
-        expected: u32,
-    },
-    /// The operating system said no.
-    #[error("{action} {path}: {source}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What it said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A write or sync of the journal failed: nothing is accepted any more.
-    #[error("the journal cannot be written ({0}); no mail is accepted until a restart")]
-    Failed(String),
+pub struct Queue {
+    inner: Arc<Inner>,
 }
 
-/// What recovery found.
-#[derive(Clone, Debug, Default)]
-pub struct Recovery {
-    /// Entries and recipients in the queue.
-    pub entries: u64,
-    /// Recipients in the queue.
-    pub recipients: u64,
-    /// Octets cut from the torn tail.
-    pub torn_bytes: u64,
-    /// The index had to be rebuilt from the journal, and why.
-    pub index_rebuilt: Option<String>,
-    /// Groups replayed.
-    pub replayed_groups: u64,
+struct Inner {
+    store: Arc<Store>,
+    disk: RealDisk,
+    inbox: Arc<Inbox>,
+    pace: Arc<Pace>,
+    reads: Sender<Request>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<Lock>>,
 }
 
-/// Counters and gauges, read at any time without a lock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stats {
-    /// Entries in the queue (message × domain × due).
-    pub entries: u64,
-    /// Recipients in the queue.
-    pub recipients: u64,
-    /// Recipients that are held.
-    pub held_recipients: u64,
-    /// Octets of journal on disk.
-    pub journal_bytes: u64,
-    /// Groups written and synced since the start.
-    pub commits: u64,
-    /// Syncs of any file since the start.
-    pub syncs: u64,
-    /// Messages accepted since the start.
-    pub messages: u64,
+/// What the checkpointer and a committer that waits for it tell each other.
+#[derive(Default)]
+pub(crate) struct Pace {
+    shared: Mutex<PaceState>,
+    wanted: Condvar,
+    finished: Condvar,
+}
+
+#[derive(Default)]
+struct PaceState {
+    wanted: bool,
+    stop: bool,
+    rounds: u64,
+}
+
+impl Pace {
+    /// A checkpoint is due before its time.
+    pub(crate) fn want(&self) {
+        let mut state = crate::store::lock(&self.shared);
+        if !state.wanted {
+            state.wanted = true;
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Asks for a checkpoint and waits for the end of one, or for the end of everything (false).
+    pub(crate) fn wait(&self) -> bool {
+        self.want();
+        let state = crate::store::lock(&self.shared);
+        let rounds = state.rounds;
+        let state = self.finished.wait_while(state, |state| state.rounds == rounds && !state.stop);
+        !state.unwrap_or_else(|poisoned| poisoned.into_inner()).stop
+    }
+
+    fn stop(&self) {
+        crate::store::lock(&self.shared).stop = true;
+        self.wanted.notify_all();
+        self.finished.notify_all();
+    }
+
+    /// Until the next checkpoint is wanted; false at the end.
+    fn next(&self, interval: Duration) -> bool {
+        let state = crate::store::lock(&self.shared);
+        let waited = self.wanted.wait_timeout_while(state, interval, |state| !state.wanted && !state.stop);
+        let (mut state, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        state.wanted = false;
+        !state.stop
+    }
+
+    /// After a failure: no new attempt before its time.
+    fn pause(&self, interval: Duration) {
+        let state = crate::store::lock(&self.shared);
+        let _ = self.wanted.wait_timeout_while(state, interval, |state| !state.stop);
+    }
+
+    fn finished(&self) {
+        crate::store::lock(&self.shared).rounds += 1;
+        self.finished.notify_all();
+    }
+}
+
+fn io(action: &'static str, path: PathBuf) -> impl FnOnce(std::io::Error) -> QueueError {
+    move |source| QueueError::Io { action, path, source }
+}
+
+/// Names the directory in what the store says of paths within it.
+fn within(dir: &std::path::Path, error: QueueError) -> QueueError {
+    match error {
+        QueueError::Io { action, path, source } => QueueError::Io { action, path: dir.join(path), source },
+        QueueError::Version { found, expected, .. } => QueueError::Version { dir: dir.to_owned(), found, expected },
+        other => other,
+    }
+}
+
+/// Unknown outside the process: the standard library seeds its hashers from the operating system.
+fn secret_seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 impl Queue {
     /// Opens or creates the queue, recovers, and starts the threads.
     pub fn open(options: Options) -> Result<(Queue, Recovery), QueueError> {
-        let _ = options;
-        todo!()
+        let dir = options.dir.clone();
+        std::fs::create_dir_all(&dir).map_err(io("creating", dir.clone()))?;
+        let lock = Lock::take(&dir)?;
+        let disk = RealDisk::new(&dir);
+        let home = SledIndex { path: dir.join("index"), cache_bytes: options.index_cache_bytes };
+        let limits = Limits {
+            segment_bytes: options.segment_bytes,
+            memtable_entries: options.memtable_entries,
+            memtable_bytes: options.memtable_bytes,
+            journal_floor_bytes: options.journal_floor_bytes,
+            seed: secret_seed(),
+        };
+        let opened = Store::open(Arc::new(disk.clone()), &home, limits);
+        let (store, recovery) = opened.map_err(|error| within(&dir, error))?;
+        let (reads, requests) = crossbeam_channel::unbounded();
+        let inner = Inner {
+            store: Arc::new(store),
+            disk,
+            inbox: Arc::default(),
+            pace: Arc::default(),
+            reads,
+            threads: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+        };
+        inner.start(&options, requests).map_err(io("starting a thread for", dir))?;
+        Ok((Queue { inner: Arc::new(inner) }, recovery))
     }
+
     /// The next id.
     pub fn next_id(&self) -> MessageId {
-        todo!()
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.inner.store.next_id(now.as_millis() as u64)
     }
+
     /// Makes a group durable; then `done` is called once, on the committer's thread, with the accepted messages in order.
     /// Groups of several callers share a sync. A group without `accepts` is not urgent: it rides on the next commit,
     /// or is written after `settle_delay`.
-    pub fn submit(&self, group: Group, done: Box<dyn FnOnce(Result<Vec<Committed>, Arc<QueueError>>) + Send>) {
-        let _ = (group, done);
-        todo!()
+    ///
+    /// [`QueueError::Failed`] is final; [`QueueError::Io`] (no room) and [`QueueError::TooLarge`] concern this group only, of which
+    /// then nothing is kept. Groups with settles are not refused for want of room: they wait for it.
+    pub fn submit(&self, group: Group, done: Answer) {
+        self.inner.inbox.push(Submission { group, done });
     }
-    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`, without those whose key is
-    /// for which `skip` says true. Answered on the reader thread. The flag says whether there may be more.
+
+    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`, without those for whose key
+    /// `skip` says true. Answered on the reader thread. The flag says whether there may be more.
+    ///
+    /// What a settle that is not yet answered changes may still be seen as it was before.
     pub fn fetch(
         &self,
         domain: Domain,
         until_ms: u64,
         limit: usize,
         skip: Box<dyn Fn(&EntryKey) -> bool + Send>,
-        done: Box<dyn FnOnce(Result<(Vec<(EntryKey, Entry)>, bool), Arc<QueueError>>) + Send>,
+        done: Box<dyn FnOnce(Fetched) + Send>,
     ) {
-        let _ = (domain, until_ms, limit, skip, done);
-        todo!()
+        self.read(Box::new(move |store| {
+            done(store.fetch(&domain, until_ms, limit, skip).map_err(Arc::new));
+        }));
     }
+
     /// Reads a message back, one `pread`. Answered on the reader thread. The location is followed if the message moved.
+    /// A message that is damaged or gone is an error of its own; the queue goes on.
     pub fn load(
         &self,
         id: MessageId,
         location: Location,
         done: Box<dyn FnOnce(Result<Arc<Content>, Arc<QueueError>>) + Send>,
     ) {
-        let _ = (id, location, done);
-        todo!()
+        self.read(Box::new(move |store| done(store.load(id, location).map_err(Arc::new))));
     }
+
+    /// After [`Queue::close`] the reader is gone, and the answer with it: it is dropped uncalled.
+    fn read(&self, read: Read) {
+        let _ = self.inner.reads.send(Some(read));
+    }
+
     /// Every domain with something queued, with its earliest due time (unix ms); one seek a domain. Blocks; for start-up.
     pub fn domains(&self) -> Result<Vec<(Domain, u64)>, QueueError> {
-        todo!()
+        self.inner.store.domains()
     }
+
     /// Walks all entries in key order from `after` (exclusive), at most `limit`. Blocks; for operators.
     pub fn list(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
-        let _ = (after, limit);
-        todo!()
+        self.inner.store.list(after, limit)
     }
+
+    /// As [`Queue::list`], of one domain. Blocks.
+    pub fn list_domain(
+        &self,
+        domain: &Domain,
+        after: Option<EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        self.inner.store.list_domain(domain, after, limit)
+    }
+
+    /// All entries of a message. Reads the whole index and blocks; for operators.
+    pub fn find(&self, id: MessageId) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        self.inner.store.find(id)
+    }
+
+    /// Reads a message back on this thread; as [`Queue::load`], for operators.
+    pub fn load_now(&self, id: MessageId, location: Location) -> Result<Arc<Content>, QueueError> {
+        self.inner.store.load(id, location)
+    }
+
+    /// Totals of each domain, the `limit` with the most recipients first. Reads the whole index and blocks; for operators.
+    pub fn summary(&self, limit: usize) -> Result<Vec<DomainSummary>, QueueError> {
+        self.inner.store.summary(limit)
+    }
+
     /// Now.
     pub fn stats(&self) -> Stats {
-        todo!()
+        self.inner.store.stats()
     }
+
     /// Free octets on the queue's file system.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
-        todo!()
+        self.inner.disk.free_bytes()
     }
-    /// Commits what is pending, writes a checkpoint, ends the threads, releases the lock. Blocks.
+
+    /// Commits what is pending, writes a checkpoint, ends the threads, releases the lock. Blocks. Not from a callback.
     pub fn close(self) -> Result<(), QueueError> {
-        todo!()
+        self.inner.inbox.close(true);
+        self.inner.join();
+        let written = match self.inner.store.checkpoint() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(within(self.inner.disk.root(), error)),
+        };
+        crate::store::lock(&self.inner.lock).take();
+        written
+    }
+}
+
+impl Inner {
+    fn start(&self, options: &Options, requests: Receiver<Request>) -> std::io::Result<()> {
+        let mut threads = crate::store::lock(&self.threads);
+        let name = |name: &str| std::thread::Builder::new().name(format!("queue-{name}"));
+
+        let (store, inbox, pace) = (self.store.clone(), self.inbox.clone(), self.pace.clone());
+        let (gather, settle_delay) = (options.gather, options.settle_delay);
+        let committer = move || committer::run(&store, &inbox, &pace, gather, settle_delay);
+        threads.push(name("commit").spawn(committer)?);
+
+        let (store, pace, interval) = (self.store.clone(), self.pace.clone(), options.checkpoint_interval);
+        threads.push(name("checkpoint").spawn(move || keep_checkpoints(&store, &pace, interval))?);
+
+        let store = self.store.clone();
+        threads.push(name("read").spawn(move || requests.iter().map_while(|read| read).for_each(|read| read(&store)))?);
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Ends the threads. From one of them (a handle dropped in a callback), only tells them to end.
+    fn join(&self) {
+        let threads = std::mem::take(&mut *crate::store::lock(&self.threads));
+        let mine = std::thread::current().id();
+        let mut threads = threads.into_iter();
+        let wait = |thread: Option<JoinHandle<()>>| {
+            if let Some(thread) = thread.filter(|thread| thread.thread().id() != mine)
+                && thread.join().is_err()
+            {
+                tracing::error!("a thread of the queue panicked");
+            }
+        };
+        // The committer first: it may be waiting for a checkpoint.
+        wait(threads.next());
+        self.pace.stop();
+        let _ = self.reads.send(None);
+        threads.for_each(|thread| wait(Some(thread)));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inbox.close(false);
+        self.join();
+    }
+}
+
+/// The checkpointer's thread.
+fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
+    while pace.next(interval) {
+        let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
+        pace.finished();
+        match result {
+            Ok(0) => {}
+            Ok(moved) => tracing::debug!("copied {moved} messages forward"),
+            Err(error) => {
+                tracing::error!("checkpoint: {error}");
+                pace.pause(interval);
+            }
+        }
+        if let Err(error) = store.prepare_spare() {
+            tracing::debug!("preparing a segment: {error}");
+        }
     }
 }

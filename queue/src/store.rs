@@ -1,10 +1,24 @@
 //! The queue without threads: groups in, durable state out.
+//!
+//! Every method may be called from any thread; [`Store::commit`] and [`Store::checkpoint`] exclude each other only where they
+//! write the journal. Lock order: journal, then state. No lock is held while the index is read or written.
 
-use crate::{Content, Domain, Entry, EntryKey, RecipientSet};
-use std::sync::Arc;
+use crate::checkpoint::Checkpoint;
+use crate::counters::{Counters, Stats};
+use crate::disk::{Disk, File};
+use crate::group::{GROUP_HEADER, GroupWriter};
+use crate::index::{Index, IndexError};
+use crate::journal::{self, Journal};
+use crate::segment::{self, Segment};
+use crate::settle::Outcome;
+use crate::state::{Frozen, State};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, QueueError, RecipientSet};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// One durable step, atomic: all of it survives a power cut or none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Group {
     /// New messages.
     pub accepts: Vec<NewMessage>,
@@ -13,7 +27,7 @@ pub struct Group {
 }
 
 /// A message to be made durable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NewMessage {
     /// What to store.
     pub content: Arc<Content>,
@@ -24,11 +38,29 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// Groups the envelope's recipients by domain.
+    /// Groups the envelope's recipients by domain, in the order in which domains first occur.
     pub fn new(content: Arc<Content>, due_ms: u64) -> NewMessage {
-        let _ = &content;
-        let _ = due_ms;
-        todo!()
+        let mut domains: smallvec::SmallVec<[(Domain, RecipientSet); 1]> = smallvec::SmallVec::new();
+        let mut places: HashMap<Domain, usize> = HashMap::new();
+        for (position, recipient) in content.envelope.recipients.iter().enumerate() {
+            let name = recipient.mailbox.domain_key();
+            // Almost always the domain is the one before; a map only pays with many.
+            let found = match domains.len() {
+                0..8 => domains.iter().rposition(|(domain, _)| domain.as_str() == name),
+                _ => places.get(&*name).copied(),
+            };
+            let at = found.unwrap_or_else(|| {
+                domains.push((Domain(name.into()), RecipientSet::new()));
+                if domains.len() == 8 {
+                    places.extend(domains.iter().enumerate().map(|(i, (domain, _))| (domain.clone(), i)));
+                } else if let (true, Some((domain, _))) = (domains.len() > 8, domains.last()) {
+                    places.insert(domain.clone(), domains.len() - 1);
+                }
+                domains.len() - 1
+            });
+            domains[at].1.insert(position as u32);
+        }
+        NewMessage { content, domains, due_ms }
     }
 }
 
@@ -66,5 +98,326 @@ pub struct Committed {
     pub entries: smallvec::SmallVec<[(EntryKey, Entry); 1]>,
 }
 
-/// The queue's state on one disk. (Its constructor, disk and index seams are this crate's to define.)
-pub struct Store {}
+/// Limits of a store.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Octets of a journal segment; 64 MiB. Whole pages of 4 KiB, at least 16.
+    pub segment_bytes: u64,
+    /// Entries newer than the last checkpoint: 50,000.
+    pub memtable_entries: usize,
+    /// Their octets: 32 MiB.
+    pub memtable_bytes: usize,
+    /// The journal may always grow to this before survivors are copied forward: 1 GiB.
+    pub journal_floor_bytes: u64,
+    /// From this come the generations of segments; must not be known outside.
+    pub seed: u64,
+}
+
+impl Group {
+    /// Octets of bodies that would be written.
+    pub fn body_bytes(&self) -> usize {
+        self.accepts.iter().map(|message| message.content.body.len()).sum()
+    }
+
+    /// Whether it can be written at all.
+    pub fn check(&self) -> Result<(), QueueError> {
+        for message in &self.accepts {
+            let recipients = message.content.envelope.recipients.len();
+            let top = message.domains.iter().flat_map(|(_, set)| set.iter().last()).max().unwrap_or(0) as usize;
+            if recipients.max(top + 1) > Envelope::MAX_RECIPIENTS {
+                return Err(QueueError::TooLarge { what: "recipients", limit: Envelope::MAX_RECIPIENTS as u64 });
+            }
+            if message.content.body.len() as u64 > Store::MAX_BODY_BYTES {
+                return Err(QueueError::TooLarge { what: "octets of body", limit: Store::MAX_BODY_BYTES });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The queue's state on one disk.
+pub struct Store {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) journal: Mutex<Journal>,
+    pub(crate) state: Mutex<State>,
+    /// The greatest id given out or found.
+    pub(crate) last_id: AtomicU64,
+    /// Segments open for reading.
+    pub(crate) files: Mutex<HashMap<u64, Arc<dyn File>>>,
+}
+
+/// A panic elsewhere is no reason to give up durable mail: state changes only after all that can fail.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Store {
+    /// One message's body is at most this long, so that places within a segment fit 32 bits.
+    pub const MAX_BODY_BYTES: u64 = 1 << 30;
+
+    /// The next id at this wall-clock time.
+    pub fn next_id(&self, now_ms: u64) -> MessageId {
+        let next = |last: u64| (now_ms << 20).max(last + 1);
+        let last = self.last_id.fetch_update(Relaxed, Relaxed, |last| Some(next(last)));
+        MessageId(last.map_or_else(next, next))
+    }
+
+    /// Now.
+    pub fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    /// Whether commits should wait for a checkpoint.
+    pub fn is_memtable_full(&self) -> bool {
+        let state = lock(&self.state);
+        state.memtable_len() >= self.limits.memtable_entries || state.memtable_bytes() >= self.limits.memtable_bytes
+    }
+
+    /// Whether a checkpoint is worth its while before its time.
+    pub fn is_checkpoint_due(&self) -> bool {
+        let state = lock(&self.state);
+        state.memtable_len() >= self.limits.memtable_entries / 2
+            || state.memtable_bytes() >= self.limits.memtable_bytes / 2
+    }
+
+    /// What a key holds now.
+    pub(crate) fn get(&self, key: &EntryKey) -> Result<Option<Entry>, IndexError> {
+        if let Some(known) = lock(&self.state).get(key) {
+            return Ok(known.cloned());
+        }
+        self.index.get(key)
+    }
+
+    /// Makes groups durable together, with one write and one sync; returns each one's accepted messages, in order.
+    ///
+    /// [`QueueError::Failed`] is final. After any other error nothing has changed, on disk or in memory.
+    pub fn commit<'g>(
+        &self,
+        groups: impl Iterator<Item = &'g Group> + Clone,
+    ) -> Result<Vec<Vec<Committed>>, QueueError> {
+        for group in groups.clone() {
+            group.check()?;
+        }
+        let mut journal = lock(&self.journal);
+        let mut outcome = Outcome::default();
+        for settle in groups.clone().flat_map(|group| &group.settles) {
+            outcome.settle(settle, &|key| self.get(key)).map_err(|error| self.index_failed(&error))?;
+        }
+        outcome.touched.retain(|_, touched| touched.is_changed());
+
+        let accepts = groups.clone().flat_map(|group| &group.accepts);
+        let bound: u64 = accepts.map(|message| GroupWriter::bound(&message.content, &message.domains)).sum::<u64>()
+            + outcome.touched.keys().map(GroupWriter::bound_of_change).sum::<u64>();
+        journal.reserve(GROUP_HEADER as u64 + bound)?;
+
+        let mut writer = journal.begin();
+        let committed: Vec<Vec<Committed>> =
+            groups.map(|group| group.accepts.iter().map(|message| accept(&mut writer, message)).collect()).collect();
+        for (key, touched) in &outcome.touched {
+            write_change(&mut writer, key, touched.now.as_ref(), touched.before.as_ref());
+        }
+        if !writer.is_empty() {
+            journal.commit(writer)?;
+            self.apply(&journal, &committed, outcome);
+        }
+        Ok(committed)
+    }
+
+    fn apply(&self, journal: &Journal, committed: &[Vec<Committed>], outcome: Outcome) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        self.note_segment(state, journal);
+        let mut messages = 0;
+        for message in committed.iter().flatten() {
+            messages += 1;
+            self.last_id.fetch_max(message.content.id.0, Relaxed);
+            for (key, entry) in &message.entries {
+                state.account(key, None, Some(entry));
+                state.active.set(key.clone(), Some(entry.clone()), false);
+            }
+        }
+        for (key, touched) in outcome.touched {
+            state.account(&key, touched.counted_before().as_ref(), touched.now.as_ref());
+            state.active.set(key, touched.now, touched.before.is_some());
+        }
+        self.counters.accepted(messages);
+        self.counters.set_totals(&state.totals, state.live_bytes);
+    }
+
+    /// After a group: the segment it went to, as it now is.
+    pub(crate) fn note_segment(&self, state: &mut State, journal: &Journal) {
+        let active = journal.active();
+        let known = state.segments.len();
+        let segment = state.segments.entry(active.number).or_insert(Segment {
+            size: active.size,
+            end: active.position,
+            written: active.written,
+            live: Default::default(),
+        });
+        let before = segment.live_bytes();
+        segment.end = active.position;
+        let grown = segment.size != active.size;
+        segment.size = active.size;
+        let after = segment.live_bytes();
+        state.live_bytes = state.live_bytes + after - before;
+        if grown || state.segments.len() != known {
+            self.note_journal_bytes(state, journal);
+        }
+    }
+
+    pub(crate) fn note_journal_bytes(&self, state: &State, journal: &Journal) {
+        let spares = journal.spares.len() as u64 * journal.segment_bytes();
+        self.counters.set_journal_bytes(state.segments.values().map(|s| s.size).sum::<u64>() + spares);
+    }
+
+    /// Remembers that the index is not to be trusted at the next start, and why nothing more can be settled.
+    pub(crate) fn index_failed(&self, error: &IndexError) -> QueueError {
+        tracing::error!("{error}; the next start rebuilds it from the journal");
+        if let Err(error) = crate::disk::write_small(&*self.disk, crate::recovery::DISTRUST, error.0.as_bytes()) {
+            tracing::error!("and that could not be noted: {error}");
+        }
+        QueueError::Index(error.clone())
+    }
+
+    /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
+    /// When it fails, the queue goes on; the next call tries again.
+    pub fn checkpoint(&self) -> Result<bool, QueueError> {
+        let Some(frozen) = self.freeze() else { return Ok(false) };
+        self.write_index(&frozen).map_err(QueueError::Index)?;
+        let mut journal = lock(&self.journal);
+        let bytes = 256 + 32 * frozen.checkpoint.live.len() as u64;
+        journal.reserve(GROUP_HEADER as u64 + bytes)?;
+        let mut writer = journal.begin();
+        writer.checkpoint(&frozen.checkpoint);
+        let sequence = journal.commit(writer)?;
+        let mut state = lock(&self.state);
+        self.note_segment(&mut state, &journal);
+        state.frozen = None;
+        state.checkpoint = frozen.checkpoint.number;
+        state.checkpoint_sequence = sequence;
+        self.counters.checkpoint();
+        self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
+        Ok(true)
+    }
+
+    fn freeze(&self) -> Option<Frozen> {
+        let journal = lock(&self.journal);
+        let mut state = lock(&self.state);
+        if state.frozen.is_none() {
+            if journal.sequence() <= state.checkpoint_sequence {
+                return None;
+            }
+            let checkpoint = Checkpoint {
+                number: state.checkpoint + 1,
+                sequence: journal.sequence(),
+                segment: journal.active().number,
+                offset: journal.active().position,
+                last_id: MessageId(self.last_id.load(Relaxed)),
+                totals: state.totals,
+                live: state.live(),
+            };
+            let table = Arc::new(std::mem::take(&mut state.active));
+            state.frozen = Some(Frozen { table, checkpoint });
+        }
+        state.frozen.clone()
+    }
+
+    fn write_index(&self, frozen: &Frozen) -> Result<(), IndexError> {
+        if !frozen.table.is_empty() {
+            self.index.apply(&mut frozen.table.changes())?;
+            self.index.sync()?;
+            self.counters.sync();
+        }
+        self.index.set_checkpoint(&frozen.checkpoint)?;
+        self.index.sync()?;
+        self.counters.sync();
+        Ok(())
+    }
+
+    /// From the oldest on, while nothing in them is needed: not by the index, not for replay.
+    fn free_segments(&self, journal: &mut Journal, state: &mut State, checkpoint: &Checkpoint) {
+        let mut freed = false;
+        while let Some((&number, segment)) = state.segments.first_key_value() {
+            let needed = number >= checkpoint.segment || checkpoint.live.contains_key(&number);
+            if needed || segment.live.entries > 0 {
+                break;
+            }
+            let recycle = segment.written
+                && segment.size == journal.segment_bytes()
+                && journal.spares.len() < journal::KEEP_SPARES;
+            lock(&self.files).remove(&number);
+            if let Err(error) = self.free_segment(journal, number, recycle) {
+                tracing::warn!("freeing {}: {error}", segment::file_name(number));
+                break;
+            }
+            state.segments.remove(&number);
+            freed = true;
+        }
+        if freed {
+            self.note_journal_bytes(state, journal);
+        }
+    }
+
+    fn free_segment(&self, journal: &mut Journal, number: u64, recycle: bool) -> std::io::Result<()> {
+        let path = segment::path(number);
+        if !recycle {
+            return self.disk.remove(&path);
+        }
+        let spare = journal.next_spare_path();
+        let file = self.disk.open(&path)?;
+        self.disk.rename(&path, &spare)?;
+        journal.spares.push_back(journal::Spare { path: spare, file });
+        Ok(())
+    }
+
+    /// Prepares a segment ahead when the journal will want one. Takes a while: it writes all of it.
+    pub fn prepare_spare(&self) -> std::io::Result<bool> {
+        let (path, bytes) = {
+            let mut journal = lock(&self.journal);
+            let active = journal.active();
+            let used = active.header_pending.is_none() || active.number > 1;
+            if !used || !journal.spares.is_empty() {
+                return Ok(false);
+            }
+            (journal.next_spare_path(), journal.segment_bytes())
+        };
+        // Not the last of the disk: the journal itself, and others, need room too.
+        if self.disk.free_bytes()? < bytes.saturating_mul(4) {
+            return Ok(false);
+        }
+        let spare = journal::prepare_spare(&*self.disk, path, bytes)?;
+        self.counters.sync();
+        let mut journal = lock(&self.journal);
+        journal.spares.push_back(spare);
+        self.note_journal_bytes(&lock(&self.state), &journal);
+        Ok(true)
+    }
+}
+
+fn accept<'g>(writer: &mut GroupWriter<'g>, message: &'g NewMessage) -> Committed {
+    let content = &message.content;
+    let location = writer.accept(content, message.due_ms, &message.domains);
+    let (accepted_ms, body_bytes) = (content.envelope.accepted_us / 1000, content.body.len() as u32);
+    let entries = message.domains.iter().map(|(domain, open)| {
+        let key = EntryKey { domain: domain.clone(), due_ms: message.due_ms, id: content.id };
+        (key, new_entry(location, open.clone(), accepted_ms, body_bytes))
+    });
+    Committed { content: content.clone(), entries: entries.collect() }
+}
+
+/// An entry as acceptance makes it.
+pub(crate) fn new_entry(location: Location, open: RecipientSet, accepted_ms: u64, body_bytes: u32) -> Entry {
+    Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Box::default() }
+}
+
+fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, now: Option<&Entry>, before: Option<&Entry>) {
+    let before = before.map(crate::record::Before::of);
+    match (now, before) {
+        (Some(entry), before) => writer.put(key, entry, before.as_ref()),
+        (None, Some(before)) => writer.gone(key, &before),
+        (None, None) => {}
+    }
+}

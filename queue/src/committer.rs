@@ -1,0 +1,263 @@
+//! The committer: what is waiting becomes one group of the journal, then everybody is answered.
+
+use crate::service::Pace;
+use crate::store::{Store, lock};
+use crate::{Committed, Group, QueueError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// How a submission is answered.
+pub type Answer = Box<dyn FnOnce(Result<Vec<Committed>, Arc<QueueError>>) + Send>;
+
+/// Bounds of one journal group: past them the rest waits for the next.
+const GROUP_BODY_BYTES: usize = 16 << 20;
+const GROUP_RECORDS: usize = 4096;
+/// Traffic is dense when recent groups had this many messages.
+const DENSE: usize = 4;
+/// A group this large gains nothing by waiting.
+const PLENTY: usize = 64;
+/// While gathering, arrivals are looked at so often rather than waking the committer for each.
+const GATHER_STEP: Duration = Duration::from_micros(250);
+/// Settles that found no room are tried again this often.
+const NO_ROOM_DELAY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Submission {
+    pub group: Group,
+    pub done: Answer,
+}
+
+impl Submission {
+    fn records(&self) -> usize {
+        self.group.accepts.len() + self.group.settles.len()
+    }
+}
+
+/// Where submissions wait.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    shared: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    submissions: VecDeque<Submission>,
+    messages: usize,
+    awaiting: Awaiting,
+    closed: Option<Close>,
+}
+
+/// What the committer sleeps for; it is woken for nothing less.
+#[derive(Default, PartialEq)]
+enum Awaiting {
+    #[default]
+    Nothing,
+    Anything,
+    Messages,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Close {
+    Commit,
+    Abandon,
+}
+
+impl Inbox {
+    pub(crate) fn push(&self, submission: Submission) {
+        let messages = submission.group.accepts.len();
+        let mut waiting = lock(&self.shared);
+        if waiting.closed.is_some() {
+            drop(waiting);
+            return (submission.done)(Err(Arc::new(QueueError::Failed("the queue is closed".into()))));
+        }
+        waiting.submissions.push_back(submission);
+        waiting.messages += messages;
+        let wake = match waiting.awaiting {
+            Awaiting::Nothing => false,
+            Awaiting::Anything => true,
+            Awaiting::Messages => messages > 0,
+        };
+        if wake {
+            waiting.awaiting = Awaiting::Nothing;
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nothing is taken any more. `commit`: what is waiting is still written; otherwise it is dropped unanswered.
+    pub(crate) fn close(&self, commit: bool) {
+        lock(&self.shared).closed = Some(if commit { Close::Commit } else { Close::Abandon });
+        self.arrived.notify_all();
+    }
+
+    fn messages(&self) -> usize {
+        lock(&self.shared).messages
+    }
+
+    /// Waits for something to commit; a settle alone waits for company. False: closed and nothing left.
+    fn wait(&self, settle_delay: Duration) -> bool {
+        let mut waiting = lock(&self.shared);
+        while waiting.submissions.is_empty() && waiting.closed.is_none() {
+            waiting.awaiting = Awaiting::Anything;
+            waiting = self.arrived.wait(waiting).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        let deadline = Instant::now() + settle_delay;
+        while waiting.messages == 0 && waiting.closed.is_none() && waiting.submissions.len() < GROUP_RECORDS {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            waiting.awaiting = Awaiting::Messages;
+            let woken = self.arrived.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        waiting.awaiting = Awaiting::Nothing;
+        if waiting.closed == Some(Close::Abandon) {
+            waiting.submissions.clear();
+        }
+        !waiting.submissions.is_empty()
+    }
+
+    /// What fits one group, in order; at least one submission.
+    fn take(&self, batch: &mut VecDeque<Submission>) {
+        let mut waiting = lock(&self.shared);
+        let (mut bytes, mut records) = (0, 0);
+        while let Some(next) = waiting.submissions.pop_front() {
+            bytes += next.group.body_bytes();
+            records += next.records();
+            if !batch.is_empty() && (bytes > GROUP_BODY_BYTES || records > GROUP_RECORDS) {
+                waiting.submissions.push_front(next);
+                return;
+            }
+            waiting.messages -= next.group.accepts.len();
+            batch.push_back(next);
+        }
+    }
+
+    /// Settles that have to be tried again, before all others.
+    fn put_back(&self, batch: VecDeque<Submission>) {
+        let mut waiting = lock(&self.shared);
+        for submission in batch.into_iter().rev() {
+            waiting.messages += submission.group.accepts.len();
+            waiting.submissions.push_front(submission);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.shared).closed.is_some()
+    }
+}
+
+/// How many messages come together lately: decides whether waiting for more pays.
+#[derive(Default)]
+struct Density {
+    /// Sizes of recent groups with messages.
+    recent: [usize; 16],
+    at: usize,
+}
+
+impl Density {
+    fn note(&mut self, messages: usize) {
+        if messages > 0 {
+            self.recent[self.at % self.recent.len()] = messages;
+            self.at += 1;
+        }
+    }
+
+    fn is_dense(&self) -> bool {
+        self.recent.iter().sum::<usize>() >= DENSE * self.recent.len()
+    }
+
+    /// As many as came together at best: in a closed loop nobody else is left to come.
+    fn expected(&self) -> usize {
+        self.recent.iter().copied().max().unwrap_or(0).min(PLENTY)
+    }
+}
+
+/// Waits for company, without being woken for each arrival.
+fn gather(inbox: &Inbox, density: &Density, limit: Duration) {
+    let mut messages = inbox.messages();
+    if messages == 0 || limit.is_zero() || !density.is_dense() {
+        return;
+    }
+    let deadline = Instant::now() + limit;
+    let mut quiet = 0;
+    while messages < density.expected() && quiet < 3 && !inbox.is_closed() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(GATHER_STEP));
+        let now = inbox.messages();
+        quiet = if now > messages { 0 } else { quiet + 1 };
+        messages = now;
+    }
+}
+
+/// The committer's thread.
+pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, gather_limit: Duration, settle_delay: Duration) {
+    let mut density = Density::default();
+    let mut batch = VecDeque::new();
+    while inbox.wait(settle_delay) {
+        gather(inbox, &density, gather_limit);
+        while store.is_memtable_full() && !inbox.is_closed() && pace.wait() {}
+        inbox.take(&mut batch);
+        density.note(batch.iter().map(|submission| submission.group.accepts.len()).sum());
+        refuse_impossible(&mut batch);
+        if commit(store, inbox, &mut batch) {
+            if store.is_checkpoint_due() {
+                pace.want();
+            }
+        } else if inbox.is_closed() {
+            // No room even now: it was not answered, and is as after a crash.
+            return;
+        } else {
+            std::thread::sleep(NO_ROOM_DELAY);
+        }
+    }
+}
+
+fn refuse_impossible(batch: &mut VecDeque<Submission>) {
+    let is_possible = |submission: &Submission| submission.group.check();
+    let mut i = 0;
+    while i < batch.len() {
+        match is_possible(&batch[i]) {
+            Ok(()) => i += 1,
+            Err(error) => {
+                if let Some(submission) = batch.remove(i) {
+                    (submission.done)(Err(Arc::new(error)));
+                }
+            }
+        }
+    }
+}
+
+/// Commits and answers a batch. False: settles of it wait for room.
+fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> bool {
+    match store.commit(batch.iter().map(|submission| &submission.group)) {
+        Ok(committed) => {
+            for (submission, committed) in batch.drain(..).zip(committed) {
+                (submission.done)(Ok(committed));
+            }
+            true
+        }
+        Err(error @ QueueError::Io { .. }) if batch.iter().any(|s| s.group.settles.is_empty()) => {
+            // No room: messages are refused, and what else there was may still fit the current segment.
+            let error = Arc::new(error);
+            let (refused, rest): (VecDeque<_>, VecDeque<_>) =
+                batch.drain(..).partition(|submission| submission.group.settles.is_empty());
+            refused.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
+            *batch = rest;
+            batch.is_empty() || commit(store, inbox, batch)
+        }
+        Err(QueueError::Io { .. }) => {
+            inbox.put_back(std::mem::take(batch));
+            false
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            batch.drain(..).for_each(|submission| (submission.done)(Err(error.clone())));
+            true
+        }
+    }
+}

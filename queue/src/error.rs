@@ -1,0 +1,69 @@
+//! Why the queue cannot be opened, or cannot go on.
+
+use crate::MessageId;
+use crate::index::IndexError;
+use std::path::PathBuf;
+
+/// Why the queue cannot be opened, or cannot go on. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Another process has it.
+    #[error("{} is in use by {holder}; two servers never share one data_dir", .dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// Process id and host, as the lock file says.
+        holder: String,
+    },
+    /// The journal is damaged before its end.
+    #[error(
+        "the journal is damaged at {segment} byte {offset} ({what}); run `posthaste queue repair` to save what can be saved"
+    )]
+    Damaged {
+        /// File name.
+        segment: String,
+        /// Where.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Written by a version that this one does not read.
+    #[error("{} has queue format {found}, this version reads {expected}", .dir.display())]
+    Version {
+        /// The directory.
+        dir: PathBuf,
+        /// On disk; 0 when it cannot be told.
+        found: u32,
+        /// Ours.
+        expected: u32,
+    },
+    /// The operating system said no. Nothing has changed.
+    #[error("{action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A write or sync of the journal failed: nothing is accepted any more.
+    #[error("the journal cannot be written ({0}); no mail is accepted until a restart")]
+    Failed(String),
+    /// The index cannot be read or written. The next start rebuilds it from the journal; until then new mail is still
+    /// accepted while memory lasts.
+    #[error("{0}; restart to rebuild it from the journal")]
+    Index(#[from] IndexError),
+    /// More of something than a message may have.
+    #[error("a message has at most {limit} {what}")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// The message is not in the queue (any more).
+    #[error("message {0} is not in the queue")]
+    NoSuchMessage(MessageId),
+}

@@ -1,0 +1,190 @@
+//! sled 0.34 as the index, kept on a short leash.
+//!
+//! Its `flush` does not reach the disk (`sync_file_range`), so its file is synced by us; it can panic on what a crash left, so every
+//! call is fenced; leaf pages over 128 KiB would go to `blobs/` files that are never synced, so values stay under 1 KiB.
+
+use super::{Change, Index, IndexError, IndexHome};
+use crate::checkpoint::Checkpoint;
+use crate::codec::{Malformed, Reader};
+use crate::{Domain, Entry, EntryKey, MessageId};
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const CHECKPOINT: &[u8] = b"\0ckpt";
+const ENTRY: u8 = b'q';
+/// `0`, due, id.
+const KEY_TAIL: usize = 1 + 8 + 8;
+
+/// The home of a sled index: a directory.
+#[derive(Clone, Debug)]
+pub struct SledIndex {
+    /// `queue/index`.
+    pub path: PathBuf,
+    /// sled's cache, octets.
+    pub cache_bytes: u64,
+}
+
+impl IndexHome for SledIndex {
+    fn open(&self) -> Result<Arc<dyn Index>, IndexError> {
+        let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes).flush_every_ms(None);
+        let db = fenced(|| Ok(config.open()?))?;
+        let file = std::fs::File::open(self.path.join("db")).map_err(|e| IndexError(e.to_string()))?;
+        Ok(Arc::new(Open { db, file }))
+    }
+
+    fn set_aside(&self) -> std::io::Result<()> {
+        let aside = self.path.with_extension("distrusted");
+        match std::fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        match std::fs::rename(&self.path, &aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Open {
+    db: sled::Db,
+    file: std::fs::File,
+}
+
+/// Errors of sled and of decoding, as text.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Sled(#[from] sled::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A panic of sled becomes an error: the index is dispensable, the process is not.
+fn fenced<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|fault| IndexError(fault.to_string())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            Err(IndexError(text.to_owned()))
+        }
+    }
+}
+
+fn encode_key(key: &EntryKey, out: &mut Vec<u8>) {
+    out.clear();
+    out.push(ENTRY);
+    out.extend_from_slice(key.domain.as_str().as_bytes());
+    out.push(0);
+    out.extend_from_slice(&key.due_ms.to_be_bytes());
+    out.extend_from_slice(&key.id.0.to_be_bytes());
+}
+
+fn key_bytes(key: &EntryKey) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + key.domain.as_str().len() + KEY_TAIL);
+    encode_key(key, &mut out);
+    out
+}
+
+fn decode_key(bytes: &[u8]) -> Result<EntryKey, Malformed> {
+    const BAD: Malformed = Malformed("index key");
+    let (&ENTRY, rest) = bytes.split_first().ok_or(BAD)? else { return Err(BAD) };
+    let (domain, tail) = rest.split_last_chunk::<KEY_TAIL>().ok_or(BAD)?;
+    let domain = std::str::from_utf8(domain).map_err(|_| BAD)?;
+    let number = |from: usize| tail[from..from + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    Ok(EntryKey { domain: Domain(domain.into()), due_ms: number(1), id: MessageId(number(9)) })
+}
+
+fn decode_entry(bytes: &[u8]) -> Result<Entry, Malformed> {
+    let reader = &mut Reader::new(bytes);
+    let entry = Entry::decode(reader)?;
+    reader.end()?;
+    Ok(entry)
+}
+
+impl Index for Open {
+    fn apply(&self, changes: &mut dyn Iterator<Item = Change<'_>>) -> Result<(), IndexError> {
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        fenced(|| {
+            for (key, entry) in changes {
+                encode_key(key, &mut name);
+                match entry {
+                    Some(entry) => {
+                        value.clear();
+                        entry.encode(&mut value);
+                        self.db.insert(&name, value.as_slice())?;
+                    }
+                    None => _ = self.db.remove(&name)?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn range(
+        &self,
+        from: Bound<&EntryKey>,
+        to: Bound<&EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<(EntryKey, Entry)>, IndexError> {
+        let from = match from {
+            Bound::Unbounded => Bound::Included(vec![ENTRY]),
+            bound => bound.map(key_bytes),
+        };
+        let to = match to {
+            Bound::Unbounded => Bound::Excluded(vec![ENTRY + 1]),
+            bound => bound.map(key_bytes),
+        };
+        fenced(|| {
+            let mut found = Vec::new();
+            for item in self.db.range::<Vec<u8>, _>((from, to)).take(limit) {
+                let (key, value) = item?;
+                found.push((decode_key(&key)?, decode_entry(&value)?));
+            }
+            Ok(found)
+        })
+    }
+
+    fn get(&self, key: &EntryKey) -> Result<Option<Entry>, IndexError> {
+        fenced(|| Ok(self.db.get(key_bytes(key))?.map(|value| decode_entry(&value)).transpose()?))
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, IndexError> {
+        fenced(|| {
+            let Some(value) = self.db.get(CHECKPOINT)? else { return Ok(None) };
+            Ok(Some(Checkpoint::decode(&mut Reader::new(&value))?))
+        })
+    }
+
+    fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
+        let mut value = Vec::new();
+        checkpoint.encode(&mut value);
+        fenced(|| {
+            self.db.insert(CHECKPOINT, value)?;
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> Result<(), IndexError> {
+        fenced(|| {
+            self.db.flush()?;
+            self.file.sync_data()?;
+            Ok(())
+        })
+    }
+
+    fn count(&self) -> Result<u64, IndexError> {
+        fenced(|| {
+            let mut count = 0;
+            for key in self.db.range([ENTRY]..[ENTRY + 1]).keys() {
+                key?;
+                count += 1;
+            }
+            Ok(count)
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! Reading the queue: memtables over the index, and messages from the journal.
+
+use crate::disk::{File, read_exactly};
+use crate::index::IndexError;
+use crate::record;
+use crate::segment;
+use crate::store::{Store, lock};
+use crate::{Content, Domain, Entry, EntryKey, Location, MessageId, QueueError};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Entries are merged so many at a time.
+const CHUNK: usize = 512;
+/// Segments kept open for reading.
+const OPEN_FILES: usize = 64;
+
+/// What is queued for one domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainSummary {
+    /// The domain.
+    pub domain: Domain,
+    /// Entries.
+    pub entries: u64,
+    /// Open recipients.
+    pub recipients: u64,
+    /// Of them, held ones.
+    pub held_recipients: u64,
+    /// The earliest due time, unix ms.
+    pub earliest_due_ms: u64,
+    /// The earliest acceptance, unix ms.
+    pub oldest_accepted_ms: u64,
+    /// Octets of bodies, counted once per entry.
+    pub body_bytes: u64,
+}
+
+/// Live entries in order, and where to go on (`None`: that was all).
+type Chunk = (Vec<(EntryKey, Entry)>, Option<EntryKey>);
+
+impl Store {
+    /// Merges what memtables and index hold within the bounds, about `limit` entries.
+    fn chunk(&self, from: Bound<&EntryKey>, to: Bound<&EntryKey>, limit: usize) -> Result<Chunk, IndexError> {
+        let owned = |(key, entry): (&EntryKey, Option<&Entry>)| (key.clone(), entry.cloned());
+        let (active, frozen) = {
+            let state = lock(&self.state);
+            let active: Vec<_> = state.active.range(from, to).take(limit).map(owned).collect();
+            (active, state.frozen.as_ref().map(|frozen| frozen.table.clone()))
+        };
+        // After the memtables: what a checkpoint moves to the index meanwhile is then seen in one of them at least.
+        let frozen: Vec<_> = frozen.iter().flat_map(|table| table.range(from, to).take(limit)).map(owned).collect();
+        let index = self.index.range(from, to, limit)?;
+
+        let last_of = |len: usize, last: Option<EntryKey>| if len < limit { None } else { last };
+        let horizon = [
+            last_of(active.len(), active.last().map(|(key, _)| key.clone())),
+            last_of(frozen.len(), frozen.last().map(|(key, _)| key.clone())),
+            last_of(index.len(), index.last().map(|(key, _)| key.clone())),
+        ];
+        let horizon = horizon.into_iter().flatten().min();
+        if active.is_empty() && frozen.is_empty() {
+            return Ok((index, horizon));
+        }
+        let mut merged: BTreeMap<EntryKey, Option<Entry>> = index.into_iter().map(|(k, e)| (k, Some(e))).collect();
+        merged.extend(frozen);
+        merged.extend(active);
+        let within = merged.into_iter().take_while(|(key, _)| horizon.as_ref().is_none_or(|horizon| key <= horizon));
+        let live = within.filter_map(|(key, entry)| Some((key, entry?))).collect();
+        Ok((live, horizon))
+    }
+
+    /// Calls `each` with entries in key order within the bounds until it says false. Says whether the end was reached.
+    pub(crate) fn walk(
+        &self,
+        from: Bound<EntryKey>,
+        to: Bound<&EntryKey>,
+        chunk: usize,
+        mut each: impl FnMut(EntryKey, Entry) -> bool,
+    ) -> Result<bool, IndexError> {
+        let mut from = from;
+        loop {
+            let (entries, next) = self.chunk(from.as_ref(), to, chunk)?;
+            for (key, entry) in entries {
+                if !each(key, entry) {
+                    return Ok(false);
+                }
+            }
+            match next {
+                Some(key) => from = Bound::Excluded(key),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`, without those for whose key
+    /// `skip` says true. The flag says whether there may be more.
+    pub fn fetch(
+        &self,
+        domain: &Domain,
+        until_ms: u64,
+        limit: usize,
+        skip: impl Fn(&EntryKey) -> bool,
+    ) -> Result<(Vec<(EntryKey, Entry)>, bool), QueueError> {
+        let from = Bound::Included(EntryKey::first_of(domain.clone()));
+        let to = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
+        let mut found = Vec::new();
+        let complete = self.walk(from, Bound::Included(&to), limit.clamp(16, CHUNK), |key, entry| {
+            if found.len() == limit {
+                return false;
+            }
+            if !skip(&key) {
+                found.push((key, entry));
+            }
+            true
+        })?;
+        Ok((found, !complete))
+    }
+
+    /// Every domain with something queued, with its earliest due time (unix ms); one seek a domain.
+    pub fn domains(&self) -> Result<Vec<(Domain, u64)>, QueueError> {
+        let mut found: Vec<(Domain, u64)> = Vec::new();
+        let mut from = Bound::Unbounded;
+        loop {
+            let before = found.len();
+            self.walk(from, Bound::Unbounded, 4, |key, _| {
+                found.push((key.domain, key.due_ms));
+                false
+            })?;
+            match found.last() {
+                Some((domain, _)) if found.len() > before => from = Bound::Excluded(EntryKey::last_of(domain.clone())),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Walks all entries in key order from `after` (exclusive), at most `limit`.
+    pub fn list(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        self.take(after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded, limit)
+    }
+
+    /// As [`Store::list`], of one domain.
+    pub fn list_domain(
+        &self,
+        domain: &Domain,
+        after: Option<EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        let first = EntryKey::first_of(domain.clone());
+        let from = match after {
+            Some(after) if after >= first => Bound::Excluded(after),
+            _ => Bound::Included(first),
+        };
+        let last = EntryKey::last_of(domain.clone());
+        if from.as_ref() == Bound::Excluded(&last) || matches!(&from, Bound::Excluded(after) if *after > last) {
+            return Ok(Vec::new());
+        }
+        self.take(from, Bound::Included(&last), limit)
+    }
+
+    fn take(
+        &self,
+        from: Bound<EntryKey>,
+        to: Bound<&EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        let mut found = Vec::new();
+        if limit > 0 {
+            self.walk(from, to, limit.min(CHUNK), |key, entry| {
+                found.push((key, entry));
+                found.len() < limit
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// All entries of a message. Reads the whole index: for operators.
+    pub fn find(&self, id: MessageId) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        let mut found = Vec::new();
+        self.walk(Bound::Unbounded, Bound::Unbounded, CHUNK, |key, entry| {
+            if key.id == id {
+                found.push((key, entry));
+            }
+            true
+        })?;
+        Ok(found)
+    }
+
+    /// Totals of each domain, the `limit` with the most recipients first. Reads the whole index: for operators.
+    pub fn summary(&self, limit: usize) -> Result<Vec<DomainSummary>, QueueError> {
+        let mut all: Vec<DomainSummary> = Vec::new();
+        self.walk(Bound::Unbounded, Bound::Unbounded, CHUNK, |key, entry| {
+            if all.last().is_none_or(|last| last.domain != key.domain) {
+                all.push(DomainSummary {
+                    domain: key.domain.clone(),
+                    entries: 0,
+                    recipients: 0,
+                    held_recipients: 0,
+                    earliest_due_ms: key.due_ms,
+                    oldest_accepted_ms: entry.accepted_ms,
+                    body_bytes: 0,
+                });
+            }
+            if let Some(domain) = all.last_mut() {
+                let recipients = entry.open.len() as u64;
+                domain.entries += 1;
+                domain.recipients += recipients;
+                domain.held_recipients += if key.is_held() { recipients } else { 0 };
+                domain.oldest_accepted_ms = domain.oldest_accepted_ms.min(entry.accepted_ms);
+                domain.body_bytes += u64::from(entry.body_bytes);
+            }
+            true
+        })?;
+        all.sort_by_key(|domain| std::cmp::Reverse(domain.recipients));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    /// Reads a message back, one `pread`. A place that the message has left since is followed: through the recent moves,
+    /// else by looking the message up, which reads the whole index.
+    pub fn load(&self, id: MessageId, location: Location) -> Result<Arc<Content>, QueueError> {
+        let location = lock(&self.state).moved.get(id).filter(|to| *to > location).unwrap_or(location);
+        if let Some(content) = self.load_at(id, location)? {
+            return Ok(content);
+        }
+        let entries = self.find(id)?;
+        let Some(location) = entries.iter().map(|(_, entry)| entry.location).max() else {
+            return Err(QueueError::NoSuchMessage(id));
+        };
+        self.load_at(id, location)?.ok_or(QueueError::NoSuchMessage(id))
+    }
+
+    /// `None` when the segment was freed.
+    fn load_at(&self, id: MessageId, location: Location) -> Result<Option<Arc<Content>>, QueueError> {
+        let read = match self.segment_file(location.segment)? {
+            Some(file) => read_exactly(&*file, u64::from(location.offset), location.len as usize),
+            None => return Ok(None),
+        };
+        // Only now: a segment is taken off the list before its file is used again, so what was read is the message's.
+        if !lock(&self.state).segments.contains_key(&location.segment) {
+            return Ok(None);
+        }
+        let damaged = |what: String| QueueError::Damaged {
+            segment: segment::file_name(location.segment),
+            offset: u64::from(location.offset),
+            what,
+        };
+        let record = Bytes::from(read.map_err(|error| damaged(error.to_string()))?);
+        let content = record::decode_content(&record).map_err(|error| damaged(error.to_string()))?;
+        if content.id == id { Ok(Some(Arc::new(content))) } else { Err(damaged(format!("holds {}", content.id))) }
+    }
+
+    pub(crate) fn segment_file(&self, number: u64) -> Result<Option<Arc<dyn File>>, QueueError> {
+        if !lock(&self.state).segments.contains_key(&number) {
+            return Ok(None);
+        }
+        let mut files = lock(&self.files);
+        if let Some(file) = files.get(&number) {
+            return Ok(Some(file.clone()));
+        }
+        let path = segment::path(number);
+        match self.disk.open(&path) {
+            Ok(file) => {
+                if files.len() >= OPEN_FILES {
+                    files.clear();
+                }
+                files.insert(number, file.clone());
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(QueueError::Io { action: "opening", path: path.into(), source }),
+        }
+    }
+}

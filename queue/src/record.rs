@@ -1,0 +1,207 @@
+//! The records of the journal: what a group is made of. `docs/queue.md` draws their bytes.
+//!
+//! Settles are logged as results (`Put`, `Gone`), so that replaying them over an older or half-newer index gives the
+//! same state; `before` says what a key held until then, so that replay keeps the counters without reading the index.
+
+use crate::checkpoint::Checkpoint;
+use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, MessageId, RecipientSet};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use smtp::Body;
+use smtp::body::Facts;
+
+/// Kind, zeros, head length.
+pub(crate) const RECORD_HEADER: usize = 8;
+
+pub(crate) const ACCEPT: u8 = 1;
+pub(crate) const PUT: u8 = 2;
+pub(crate) const GONE: u8 = 3;
+pub(crate) const MOVED: u8 = 4;
+pub(crate) const CHECKPOINT: u8 = 5;
+
+/// What a key held before a record changed it, as far as counters need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    pub recipients: u32,
+    pub segment: u64,
+    pub len: u32,
+}
+
+impl Before {
+    pub(crate) fn of(entry: &Entry) -> Before {
+        Before { recipients: entry.open.len() as u32, segment: entry.location.segment, len: entry.location.len }
+    }
+}
+
+/// Recipients by domain.
+pub(crate) type Domains = SmallVec<[(Domain, RecipientSet); 1]>;
+
+/// The head of an Accept or Moved record, and the body after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Message<'a> {
+    pub id: MessageId,
+    pub body_crc: u32,
+    pub facts: Facts,
+    pub due_ms: u64,
+    pub accepted_ms: u64,
+    pub domains: Domains,
+    pub envelope: &'a [u8],
+    pub body: &'a [u8],
+}
+
+/// One record, as read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    Accept(Message<'a>),
+    Put { key: EntryKey, entry: Entry, before: Option<Before> },
+    Gone { key: EntryKey, before: Before },
+    Moved(Message<'a>),
+    Checkpoint(Checkpoint),
+}
+
+pub(crate) fn put_key(out: &mut Vec<u8>, key: &EntryKey) {
+    put_text(out, key.domain.as_str());
+    out.extend_from_slice(&key.due_ms.to_le_bytes());
+    out.extend_from_slice(&key.id.0.to_le_bytes());
+}
+
+fn read_key(reader: &mut Reader<'_>) -> Result<EntryKey, Malformed> {
+    let domain = Domain(reader.text()?.into());
+    Ok(EntryKey { domain, due_ms: reader.u64()?, id: MessageId(reader.u64()?) })
+}
+
+pub(crate) fn put_before(out: &mut Vec<u8>, before: Option<&Before>) {
+    match before {
+        None => put_varint(out, 0),
+        Some(before) => {
+            put_varint(out, u64::from(before.recipients) + 1);
+            put_varint(out, before.segment);
+            put_varint(out, u64::from(before.len));
+        }
+    }
+}
+
+fn read_before(reader: &mut Reader<'_>) -> Result<Option<Before>, Malformed> {
+    Ok(match reader.narrow::<u32>()?.checked_sub(1) {
+        None => None,
+        Some(recipients) => Some(Before { recipients, segment: reader.varint()?, len: reader.narrow()? }),
+    })
+}
+
+const EIGHT_BIT: u8 = 1;
+const DOT_LINES: u8 = 2;
+const BINARY: u8 = 4;
+const ENDS_WITH_CRLF: u8 = 8;
+
+fn facts_bits(facts: Facts) -> u8 {
+    let bit = |on, bit| if on { bit } else { 0 };
+    bit(facts.eight_bit, EIGHT_BIT)
+        | bit(facts.dot_lines, DOT_LINES)
+        | bit(facts.binary, BINARY)
+        | bit(facts.ends_with_crlf, ENDS_WITH_CRLF)
+}
+
+/// The fixed part of a message's head.
+pub(crate) struct Fixed {
+    pub body_bytes: u32,
+    pub body_crc: u32,
+    pub facts: Facts,
+    pub id: MessageId,
+    pub due_ms: u64,
+    pub accepted_ms: u64,
+}
+
+impl Fixed {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.body_bytes.to_le_bytes());
+        out.extend_from_slice(&self.body_crc.to_le_bytes());
+        out.extend_from_slice(&self.facts.longest_line.to_le_bytes());
+        out.push(facts_bits(self.facts));
+        out.extend_from_slice(&self.id.0.to_le_bytes());
+        out.extend_from_slice(&self.due_ms.to_le_bytes());
+        out.extend_from_slice(&self.accepted_ms.to_le_bytes());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Fixed, Malformed> {
+        let (body_bytes, body_crc, longest_line) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let bits = reader.u8()?;
+        Ok(Fixed {
+            body_bytes,
+            body_crc,
+            facts: Facts {
+                eight_bit: bits & EIGHT_BIT != 0,
+                dot_lines: bits & DOT_LINES != 0,
+                binary: bits & BINARY != 0,
+                ends_with_crlf: bits & ENDS_WITH_CRLF != 0,
+                longest_line,
+            },
+            id: MessageId(reader.u64()?),
+            due_ms: reader.u64()?,
+            accepted_ms: reader.u64()?,
+        })
+    }
+}
+
+impl<'a> Message<'a> {
+    fn decode(head: &'a [u8], tail: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
+        let reader = &mut Reader::new(head);
+        let fixed = Fixed::decode(reader)?;
+        let mut domains = Domains::new();
+        for _ in 0..reader.varint()? {
+            let domain = Domain(reader.text()?.into());
+            domains.push((domain, RecipientSet::decode(reader)?));
+        }
+        let body = tail.bytes(fixed.body_bytes as usize)?;
+        let Fixed { body_crc, facts, id, due_ms, accepted_ms, .. } = fixed;
+        Ok(Message { id, body_crc, facts, due_ms, accepted_ms, domains, envelope: reader.rest(), body })
+    }
+
+    /// Whether the body is the one that was written.
+    pub(crate) fn is_intact(&self) -> bool {
+        crc32fast::hash(self.body) == self.body_crc
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Takes one record off the reader: its head's bytes (header included) and what they mean.
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<(&'a [u8], Record<'a>), Malformed> {
+        let all = reader.rest();
+        let kind = reader.u32()?;
+        let len = reader.u32()? as usize;
+        let head = reader.bytes(len)?;
+        let fields = &mut Reader::new(head);
+        let record = match u8::try_from(kind) {
+            Ok(ACCEPT) => Record::Accept(Message::decode(head, reader)?),
+            Ok(MOVED) => Record::Moved(Message::decode(head, reader)?),
+            Ok(PUT) => {
+                Record::Put { key: read_key(fields)?, entry: Entry::decode(fields)?, before: read_before(fields)? }
+            }
+            Ok(GONE) => Record::Gone {
+                key: read_key(fields)?,
+                before: read_before(fields)?.ok_or(Malformed("removal of nothing"))?,
+            },
+            Ok(CHECKPOINT) => Record::Checkpoint(Checkpoint::decode(fields)?),
+            _ => return Err(Malformed("record kind")),
+        };
+        Ok((&all[..RECORD_HEADER + len], record))
+    }
+}
+
+/// A message from the bytes of its Accept or Moved record; the body shares them.
+pub(crate) fn decode_content(record: &Bytes) -> Result<Content, Malformed> {
+    let reader = &mut Reader::new(record);
+    let (head, decoded) = Record::decode(reader)?;
+    let (Record::Accept(message) | Record::Moved(message)) = decoded else {
+        return Err(Malformed("record of another kind"));
+    };
+    if !message.is_intact() {
+        return Err(Malformed("body: its checksum differs"));
+    }
+    let body = record.slice(head.len()..head.len() + message.body.len());
+    Ok(Content {
+        id: message.id,
+        envelope: Envelope::decode(message.envelope)?,
+        body: Body::from_parts([body], message.facts),
+    })
+}

@@ -1,0 +1,503 @@
+//! Opening: what the disk holds, and whether to believe it. `docs/queue.md` has the rules.
+
+use crate::checkpoint::{Checkpoint, Live, Totals};
+use crate::counters::Counters;
+use crate::disk::{self, Disk};
+use crate::group::{self, PAGE};
+use crate::index::{Index, IndexHome};
+use crate::journal::{self, Active, Journal, Spare};
+use crate::record::Record;
+use crate::scan::{Found, Scanner, damaged, io_error, scan};
+use crate::segment::{self, JOURNAL, Segment};
+use crate::state::State;
+use crate::store::{Limits, Store, new_entry};
+use crate::{EntryKey, Location, QueueError};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::IoSlice;
+use std::ops::Bound;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+/// Version of everything in the directory.
+pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT_FILE: &str = "format";
+/// Present: the index failed while the queue was running.
+pub(crate) const DISTRUST: &str = "distrust";
+
+/// What recovery found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Entries in the queue.
+    pub entries: u64,
+    /// Recipients in the queue.
+    pub recipients: u64,
+    /// Octets cut from the torn tail.
+    pub torn_bytes: u64,
+    /// The index had to be rebuilt from the journal, and why.
+    pub index_rebuilt: Option<String>,
+    /// Groups replayed.
+    pub replayed_groups: u64,
+}
+
+/// The segments of a journal, without a hole, and its spares.
+struct Files {
+    segments: Vec<Found>,
+    spares: VecDeque<Spare>,
+    next_spare: u64,
+}
+
+/// What a replay leaves behind.
+struct Replayed {
+    state: State,
+    sequence: u64,
+    last_id: u64,
+    /// Groups that changed something, and records in them.
+    groups: u64,
+    changes: u64,
+    torn_bytes: u64,
+    last_group: Option<u64>,
+    /// The greatest of the journal's Checkpoint records in what was read.
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Store {
+    /// Opens or creates a queue: recovers what the disk holds.
+    pub fn open(disk: Arc<dyn Disk>, home: &dyn IndexHome, limits: Limits) -> Result<(Store, Recovery), QueueError> {
+        let limits = Limits { segment_bytes: limits.segment_bytes.next_multiple_of(PAGE).max(16 * PAGE), ..limits };
+        disk.create_dir(JOURNAL).map_err(|e| io_error("creating", JOURNAL, e))?;
+        check_format(&*disk)?;
+        let files = find_files(&*disk, limits.segment_bytes)?;
+        let distrust = disk::read_small(&*disk, DISTRUST).map_err(|e| io_error("reading", DISTRUST, e))?;
+        let distrust = distrust.map(|why| String::from_utf8_lossy(&why).into_owned());
+
+        let opening = Opening { disk, home, limits, files };
+        let mut why = distrust;
+        if why.is_none() {
+            match opening.with_index()? {
+                Ok(opened) => return Ok(opened),
+                Err(reason) => why = Some(reason),
+            }
+        }
+        opening.rebuilt(why)
+    }
+}
+
+struct Opening<'h> {
+    disk: Arc<dyn Disk>,
+    home: &'h dyn IndexHome,
+    limits: Limits,
+    files: Files,
+}
+
+impl Opening<'_> {
+    /// Index and the journal's tail; or why the index is not to be believed.
+    fn with_index(&self) -> Result<Result<(Store, Recovery), String>, QueueError> {
+        let index = match self.home.open() {
+            Ok(index) => index,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let base = match index.checkpoint() {
+            Ok(base) => base.unwrap_or_default(),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let segments = &self.files.segments;
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+            if base.totals.entries > 0 {
+                return Err(damaged(base.segment, 0, "the journal is gone"));
+            }
+            return match base.number {
+                0 => self.finish(index, self.empty(), None).map(Ok),
+                _ => Ok(Err("it is not of this journal".into())),
+            };
+        };
+        // Before the first checkpoint the index says nothing, and replay begins with the first segment ever.
+        let from = if base.number == 0 { 1 } else { base.segment.min(last.number) };
+        let needed = std::iter::once(&from).chain(base.live.keys());
+        let missing = needed.into_iter().find(|number| !(first.number..=last.number).contains(number));
+        if let Some(missing) = missing {
+            return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
+        }
+        let replayed = self.replay(&base, from, None)?;
+        match &replayed.checkpoint {
+            Some(newest) if newest.number > base.number => {
+                return Ok(Err(format!("it is at checkpoint {}, the journal at {}", base.number, newest.number)));
+            }
+            Some(same) if same.number == base.number && *same != base => {
+                return Ok(Err("its counters are not those of the journal".into()));
+            }
+            _ => {}
+        }
+        if replayed.sequence < base.sequence {
+            return Err(damaged(
+                last.number,
+                replayed.state.segments[&last.number].end,
+                "groups that the index knows are missing",
+            ));
+        }
+        let clean = replayed.groups == 0;
+        let (store, recovery) = self.finish(index, replayed, None)?;
+        if clean {
+            return Ok(Ok((store, recovery)));
+        }
+        // After a crash, the index may have lost more than it admits: what it holds must match the counters.
+        match store.checkpoint() {
+            Ok(_) => {}
+            Err(QueueError::Index(error)) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        }
+        let (counted, expected) = (store.index.count().map_err(|e| e.to_string()), store.stats().entries);
+        Ok(match counted {
+            Ok(counted) if counted == expected => Ok((store, recovery)),
+            Ok(counted) => Err(format!("it holds {counted} entries instead of {expected}")),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// The index moved aside and written anew from the whole journal.
+    fn rebuilt(&self, why: Option<String>) -> Result<(Store, Recovery), QueueError> {
+        if let Some(why) = &why {
+            tracing::warn!("the index is rebuilt from the journal: {why}");
+        }
+        self.home.set_aside().map_err(|e| io_error("moving aside", "index", e))?;
+        let index = self.home.open().map_err(QueueError::Index)?;
+        // The index attempt may have logged a checkpoint: look again at what there is.
+        let files = find_files(&*self.disk, self.limits.segment_bytes)?;
+        let opening = Opening { disk: self.disk.clone(), home: self.home, limits: self.limits.clone(), files };
+        let replayed = match opening.files.segments.first() {
+            None => opening.empty(),
+            Some(first) => {
+                let first = first.number;
+                let mut replayed = opening.replay(&Checkpoint::default(), first, Some(&*index))?;
+                check_beginning(first, replayed.checkpoint.as_ref())?;
+                replayed.state.checkpoint = replayed.checkpoint.as_ref().map_or(0, |c| c.number);
+                replayed
+            }
+        };
+        let (store, mut recovery) = opening.finish(index, replayed, why)?;
+        store.recount()?;
+        store.checkpoint()?;
+        match store.disk.remove(DISTRUST) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("removing", DISTRUST, error));
+            }
+            _ => {}
+        }
+        let stats = store.stats();
+        (recovery.entries, recovery.recipients) = (stats.entries, stats.recipients);
+        Ok((store, recovery))
+    }
+
+    fn empty(&self) -> Replayed {
+        Replayed {
+            state: State::default(),
+            sequence: 0,
+            last_id: 0,
+            groups: 0,
+            changes: 0,
+            torn_bytes: 0,
+            last_group: None,
+            checkpoint: None,
+        }
+    }
+
+    /// Reads the segments from `from` on, and applies groups after `base`. `spill`: where the memtable goes when it grows
+    /// past its bound.
+    fn replay(&self, base: &Checkpoint, from: u64, spill: Option<&dyn Index>) -> Result<Replayed, QueueError> {
+        let segments = &self.files.segments;
+        let mut replayed = Replayed { last_id: base.last_id.0, ..self.empty() };
+        for (i, found) in segments.iter().enumerate() {
+            let written = found.header.is_some_and(|header| header.written);
+            let end = end_of(segments, i).unwrap_or(found.size);
+            let segment = Segment { size: found.size, end, written, live: Live::default() };
+            replayed.state.segments.insert(found.number, segment);
+        }
+        replayed.state.restore(base.totals, &base.live);
+        replayed.state.checkpoint = base.number;
+        let mut previous = None;
+        for (i, found) in segments.iter().enumerate().filter(|(_, found)| found.number >= from) {
+            let end = scan(found, end_of(segments, i), &mut |header, place, payload| {
+                if previous.is_some_and(|previous| header.sequence != previous + 1) {
+                    return Err(damaged(place.segment, place.offset, "a group of another sequence"));
+                }
+                previous = Some(header.sequence);
+                replayed.sequence = header.sequence;
+                let newer = header.sequence > base.sequence;
+                let changes = replayed.changes;
+                group::read_records(header, place, payload, |location, record| replayed.note(location, record, newer))
+                    .map_err(|error| damaged(place.segment, place.offset, error.to_string()))?;
+                replayed.groups += u64::from(replayed.changes > changes);
+                match spill {
+                    Some(index) => replayed.spill(index, &self.limits),
+                    None => Ok(()),
+                }
+            })?;
+            if let Some(segment) = replayed.state.segments.get_mut(&found.number) {
+                segment.end = end.position;
+            }
+            replayed.torn_bytes = end.torn;
+            replayed.last_group = end.last_group;
+        }
+        let totals = (replayed.state.totals, replayed.state.live());
+        replayed.state.restore(totals.0, &totals.1);
+        Ok(replayed)
+    }
+
+    /// Makes the end of the journal sure, and the store of it.
+    fn finish(
+        &self,
+        index: Arc<dyn Index>,
+        mut replayed: Replayed,
+        index_rebuilt: Option<String>,
+    ) -> Result<(Store, Recovery), QueueError> {
+        let Opening { disk, limits, files, .. } = self;
+        let counters = Arc::new(Counters::default());
+        let random = journal::splitmix(limits.seed ^ replayed.sequence);
+        let active = match files.segments.last() {
+            Some(last) => {
+                let end = replayed.state.segments[&last.number].end;
+                harden(last, &replayed, end)?;
+                counters.sync();
+                active_of(last, end)?
+            }
+            None => {
+                let active = journal::first_segment(&**disk, limits.segment_bytes, random)?;
+                counters.sync();
+                let segment = Segment { size: active.size, end: PAGE, written: false, live: Live::default() };
+                replayed.state.segments.insert(active.number, segment);
+                active
+            }
+        };
+        if replayed.groups == 0 {
+            replayed.state.checkpoint_sequence = replayed.sequence;
+        }
+        let totals = replayed.state.totals;
+        let recovery = Recovery {
+            entries: totals.entries,
+            recipients: totals.recipients,
+            torn_bytes: replayed.torn_bytes,
+            index_rebuilt,
+            replayed_groups: replayed.groups,
+        };
+        let spares = files.spares.iter().map(|s| Spare { path: s.path.clone(), file: s.file.clone() }).collect();
+        let journal = Journal::new(
+            journal::Start { active, sequence: replayed.sequence, spares, next_spare: files.next_spare, random },
+            disk.clone(),
+            counters.clone(),
+            limits.segment_bytes,
+        );
+        let store = Store {
+            disk: disk.clone(),
+            index,
+            limits: limits.clone(),
+            counters,
+            journal: Mutex::new(journal),
+            last_id: AtomicU64::new(replayed.last_id),
+            state: Mutex::new(replayed.state),
+            files: Mutex::new(HashMap::new()),
+        };
+        store.publish();
+        Ok((store, recovery))
+    }
+}
+
+impl Replayed {
+    fn note(&mut self, location: Location, record: Record<'_>, newer: bool) {
+        if let Record::Checkpoint(checkpoint) = record {
+            self.last_id = self.last_id.max(checkpoint.last_id.0);
+            if self.checkpoint.as_ref().is_none_or(|known| known.number <= checkpoint.number) {
+                self.checkpoint = Some(checkpoint);
+            }
+            return;
+        }
+        if !newer {
+            return;
+        }
+        self.changes += 1;
+        match record {
+            Record::Accept(message) => {
+                self.last_id = self.last_id.max(message.id.0);
+                let body_bytes = message.body.len() as u32;
+                for (domain, open) in message.domains {
+                    let key = EntryKey { domain, due_ms: message.due_ms, id: message.id };
+                    let entry = new_entry(location, open, message.accepted_ms, body_bytes);
+                    self.state.account(&key, None, Some(&entry));
+                    self.state.active.set(key, Some(entry), true);
+                }
+            }
+            Record::Put { key, entry, before } => {
+                self.state.account(&key, before.as_ref(), Some(&entry));
+                self.state.active.set(key, Some(entry), true);
+            }
+            Record::Gone { key, before } => {
+                self.state.account(&key, Some(&before), None);
+                self.state.active.set(key, None, true);
+            }
+            Record::Moved(_) | Record::Checkpoint(_) => {}
+        }
+    }
+}
+
+impl Replayed {
+    /// Keeps a rebuild's memory bounded: what it read so far goes to the new index.
+    fn spill(&mut self, index: &dyn Index, limits: &Limits) -> Result<(), QueueError> {
+        let table = &self.state.active;
+        if table.len() < limits.memtable_entries && table.bytes() < limits.memtable_bytes {
+            return Ok(());
+        }
+        index.apply(&mut table.changes()).map_err(QueueError::Index)?;
+        self.state.active = Default::default();
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Counters from what is really there, after a rebuild.
+    fn recount(&self) -> Result<(), QueueError> {
+        let mut totals = Totals::default();
+        let mut live: BTreeMap<u64, Live> = BTreeMap::new();
+        self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
+            let recipients = entry.open.len() as u64;
+            totals.entries += 1;
+            totals.recipients += recipients;
+            totals.held += if key.is_held() { recipients } else { 0 };
+            let segment = live.entry(entry.location.segment).or_default();
+            segment.entries += 1;
+            segment.bytes += u64::from(entry.location.len);
+            true
+        })?;
+        {
+            let mut state = crate::store::lock(&self.state);
+            if let Some(missing) = live.keys().find(|number| !state.segments.contains_key(number)) {
+                return Err(damaged(*missing, 0, "the segment is missing"));
+            }
+            state.restore(totals, &live);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let journal = crate::store::lock(&self.journal);
+        let state = crate::store::lock(&self.state);
+        self.counters.set_totals(&state.totals, state.live_bytes);
+        self.note_journal_bytes(&state, &journal);
+    }
+}
+
+/// A journal whose first segment is not the first ever must say itself that nothing older is needed.
+fn check_beginning(first: u64, checkpoint: Option<&Checkpoint>) -> Result<(), QueueError> {
+    let complete = match checkpoint {
+        _ if first == 1 => true,
+        Some(checkpoint) => checkpoint.segment >= first && checkpoint.live.keys().all(|number| *number >= first),
+        None => false,
+    };
+    if complete { Ok(()) } else { Err(damaged(first - 1, 0, "the segment is missing")) }
+}
+
+fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
+    let found = match disk::read_small(disk, FORMAT_FILE).map_err(|e| io_error("reading", FORMAT_FILE, e))? {
+        Some(text) => {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            text.trim_end().strip_prefix("posthaste queue ").and_then(|n| n.parse().ok()).unwrap_or(0)
+        }
+        None => {
+            let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
+            if names.iter().any(|name| segment::number_of(name).is_some()) {
+                0
+            } else {
+                let text = format!("posthaste queue {FORMAT}\n");
+                disk::write_small(disk, FORMAT_FILE, text.as_bytes())
+                    .map_err(|e| io_error("writing", FORMAT_FILE, e))?;
+                FORMAT
+            }
+        }
+    };
+    if found == FORMAT { Ok(()) } else { Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }) }
+}
+
+/// Where a segment must end, as the next one says.
+fn end_of(segments: &[Found], i: usize) -> Option<u64> {
+    segments.get(i + 1)?.header.map(|header| header.previous_end)
+}
+
+fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, QueueError> {
+    let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
+    numbers.sort_unstable();
+    // What was freed may come back after a power cut, with a hole behind it; whether it is needed is seen later.
+    let start = numbers.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |i| i + 1);
+    let mut segments = Vec::with_capacity(numbers.len());
+    for number in &numbers[start..] {
+        segments.push(Found::open(disk, *number)?);
+    }
+    drop_unborn(disk, &mut segments)?;
+    if let Some(headless) = segments.iter().find(|found| found.header.is_none()) {
+        return Err(damaged(headless.number, 0, "no segment header"));
+    }
+    let (spares, next_spare) = find_spares(disk, &names, segment_bytes)?;
+    Ok(Files { segments, spares, next_spare })
+}
+
+/// A last segment whose first write never happened.
+fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueError> {
+    let Some(last) = segments.last().filter(|last| last.header.is_none()) else { return Ok(()) };
+    if Scanner::new(last.clone()).next_header(PAGE, None)?.is_some() {
+        // Its first group and its header were written together: groups may be there before the header, but only the first.
+        let second = Scanner::new(last.clone()).next_header(2 * PAGE, None)?;
+        if second.is_some() {
+            return Err(damaged(last.number, 0, "no segment header"));
+        }
+    }
+    let path = segment::path(last.number);
+    disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
+    disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
+    segments.pop();
+    Ok(())
+}
+
+fn find_spares(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<(VecDeque<Spare>, u64), QueueError> {
+    let mut spares = VecDeque::new();
+    let mut next = 0;
+    for name in names.iter().filter(|name| name.starts_with("spare-")) {
+        let path = format!("{JOURNAL}/{name}");
+        let number: Option<u64> = name["spare-".len()..].parse().ok();
+        next = next.max(number.unwrap_or(0));
+        let usable = number.is_some() && spares.len() < journal::KEEP_SPARES;
+        let file = disk.open(&path).map_err(|e| io_error("opening", &path, e))?;
+        if usable && file.len().is_ok_and(|len| len == segment_bytes) {
+            spares.push_back(Spare { path, file });
+        } else {
+            drop(file);
+            disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
+        }
+    }
+    Ok((spares, next))
+}
+
+/// The last group may have come from a cache that never reached the disk: write it again, and nothing after it.
+fn harden(last: &Found, replayed: &Replayed, end: u64) -> Result<(), QueueError> {
+    let rewrite = || -> std::io::Result<()> {
+        if let Some(start) = replayed.last_group {
+            let group = disk::read_exactly(&*last.file, start, (end - start) as usize)?;
+            last.file.write_at(start, &mut [IoSlice::new(&group)])?;
+        }
+        if replayed.torn_bytes > 0 && end + PAGE <= last.size {
+            last.file.write_at(end, &mut [IoSlice::new(&[0; PAGE as usize])])?;
+        }
+        last.file.sync()
+    };
+    rewrite().map_err(|e| io_error("securing the end of", &segment::path(last.number), e))
+}
+
+fn active_of(last: &Found, position: u64) -> Result<Active, QueueError> {
+    let Some(header) = last.header else { return Err(damaged(last.number, 0, "no segment header")) };
+    Ok(Active {
+        number: last.number,
+        generation: header.generation,
+        file: last.file.clone(),
+        size: last.size,
+        position,
+        written: header.written,
+        header_pending: None,
+    })
+}

@@ -1,0 +1,153 @@
+//! Copying survivors of the oldest segments forward, so that one old message does not keep a whole journal.
+
+use crate::codec::Reader;
+use crate::disk::read_exactly;
+use crate::group::{GROUP_HEADER, GroupWriter};
+use crate::record::{Before, RECORD_HEADER, Record};
+use crate::store::{Store, lock};
+use crate::{Entry, EntryKey, Location, MessageId, QueueError};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Survivors gathered in one pass over the index.
+const SURVIVORS: u64 = 100_000;
+/// Octets of messages moved in one group.
+const GROUP_BYTES: u64 = 4 << 20;
+
+/// A message to be moved, and the keys of its entries when it was found.
+struct Survivor {
+    id: MessageId,
+    location: Location,
+    keys: Vec<EntryKey>,
+}
+
+impl Store {
+    /// When the journal has outgrown what it holds, copies survivors of its oldest segments to its end; the next
+    /// checkpoint frees those segments. One pass over the index, a bounded number of messages. Says how many were moved.
+    pub fn relocate(&self) -> Result<u64, QueueError> {
+        let Some(through) = self.crowded() else { return Ok(0) };
+        let mut survivors: BTreeMap<(Location, MessageId), Vec<EntryKey>> = BTreeMap::new();
+        let mut found = 0;
+        self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
+            if entry.location.segment <= through {
+                survivors.entry((entry.location, key.id)).or_default().push(key);
+                found += 1;
+            }
+            found < SURVIVORS
+        })?;
+        let mut moved = 0;
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for ((location, id), keys) in survivors {
+            bytes += u64::from(location.len);
+            batch.push(Survivor { id, location, keys });
+            if bytes >= GROUP_BYTES {
+                moved += self.relocate_batch(&std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        moved += self.relocate_batch(&batch)?;
+        self.counters.moved(moved);
+        Ok(moved)
+    }
+
+    /// The newest of the oldest segments that are worth emptying now.
+    fn crowded(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        let used: u64 = state.segments.values().map(|segment| segment.end).sum();
+        if used <= self.limits.journal_floor_bytes.max(2 * state.live_bytes) {
+            return None;
+        }
+        let newest = *state.segments.last_key_value()?.0;
+        let mut through = None;
+        let mut entries = 0;
+        for (number, segment) in state.segments.range(..newest) {
+            entries += segment.live.entries;
+            // Full segments gain nothing by a move.
+            if (through.is_some() && entries > SURVIVORS) || segment.live_bytes() > segment.end / 2 {
+                break;
+            }
+            through = Some(*number);
+        }
+        // When the very oldest is well filled it still has to go: it holds up all those behind it.
+        through.or_else(|| state.segments.first_key_value().map(|(number, _)| *number).filter(|first| *first < newest))
+    }
+
+    fn relocate_batch(&self, batch: &[Survivor]) -> Result<u64, QueueError> {
+        let mut records = Vec::with_capacity(batch.len());
+        for survivor in batch {
+            let Location { segment, offset, len } = survivor.location;
+            let Some(file) = self.segment_file(segment)? else { continue };
+            let read = read_exactly(&*file, u64::from(offset), len as usize);
+            let damaged = |what: String| QueueError::Damaged {
+                segment: crate::segment::file_name(segment),
+                offset: u64::from(offset),
+                what,
+            };
+            let record = Bytes::from(read.map_err(|error| damaged(error.to_string()))?);
+            let (head, decoded) =
+                Record::decode(&mut Reader::new(&record)).map_err(|error| damaged(error.to_string()))?;
+            let (Record::Accept(message) | Record::Moved(message)) = decoded else {
+                return Err(damaged("a record of another kind".into()));
+            };
+            if message.id != survivor.id || !message.is_intact() {
+                return Err(damaged("the message's checksum or id differs".into()));
+            }
+            let body = [record.slice(head.len()..head.len() + message.body.len())];
+            records.push((survivor, record.clone(), body));
+        }
+        self.write_moved(&records)
+    }
+
+    fn write_moved(&self, records: &[(&Survivor, Bytes, [Bytes; 1])]) -> Result<u64, QueueError> {
+        let mut journal = lock(&self.journal);
+        let mut moves: Vec<(usize, Vec<(EntryKey, Entry)>)> = Vec::new();
+        let mut bound = GROUP_HEADER as u64;
+        for (i, (survivor, record, _)) in records.iter().enumerate() {
+            let mut entries = Vec::new();
+            for key in &survivor.keys {
+                let entry = self.get(key).map_err(|error| self.index_failed(&error))?;
+                // Settled or moved since the pass: nothing to do, or another pass finds its new key.
+                entries.extend(entry.filter(|e| e.location == survivor.location).map(|e| (key.clone(), e)));
+            }
+            if !entries.is_empty() {
+                bound += (RECORD_HEADER + record.len()) as u64;
+                bound += entries.iter().map(|(key, _)| GroupWriter::bound_of_change(key)).sum::<u64>();
+                moves.push((i, entries));
+            }
+        }
+        if moves.is_empty() {
+            return Ok(0);
+        }
+        journal.reserve(bound)?;
+        let mut writer = journal.begin();
+        let mut changes: Vec<(EntryKey, Entry, Before)> = Vec::new();
+        let mut places = Vec::new();
+        for (i, entries) in moves {
+            let (survivor, record, body) = &records[i];
+            let Ok((_, Record::Accept(message) | Record::Moved(message))) = Record::decode(&mut Reader::new(record))
+            else {
+                continue;
+            };
+            let location = writer.moved(&message, body);
+            places.push((survivor.id, location));
+            for (key, mut entry) in entries {
+                let before = Before::of(&entry);
+                entry.location = location;
+                writer.put(&key, &entry, Some(&before));
+                changes.push((key, entry, before));
+            }
+        }
+        journal.commit(writer)?;
+        let mut state = lock(&self.state);
+        self.note_segment(&mut state, &journal);
+        for (key, entry, before) in changes {
+            state.account(&key, Some(&before), Some(&entry));
+            state.active.set(key, Some(entry), true);
+        }
+        places.iter().for_each(|(id, location)| state.moved.insert(*id, *location));
+        self.counters.set_totals(&state.totals, state.live_bytes);
+        Ok(places.len() as u64)
+    }
+}

@@ -1,0 +1,169 @@
+//! The queue with its threads, on a real directory.
+
+use posthaste_queue as queue;
+use queue::{
+    Committed, Content, Domain, EntryKey, Envelope, Group, MessageId, NewMessage, Options, Queue, QueueError,
+    Recipient, Retry, Settle,
+};
+use smtp::{Body, Mailbox, ReversePath};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).expect("an address")
+}
+
+fn content(id: MessageId, to: &[&str], body: &str) -> Arc<Content> {
+    let envelope = Envelope {
+        reverse_path: ReversePath(Some(mailbox("from@sender.example"))),
+        recipients: to.iter().map(|text| Recipient { mailbox: mailbox(text) }).collect(),
+        accepted_us: id.0 >> 20,
+        smtputf8: false,
+        tenant: Some("t".into()),
+        campaign: None,
+    };
+    Arc::new(Content { id, envelope, body: Body::new(body.as_bytes().to_vec()) })
+}
+
+fn options(dir: &Path) -> Options {
+    Options { segment_bytes: 1 << 20, ..Options::new(dir) }
+}
+
+fn submit(queue: &Queue, group: Group) -> Result<Vec<Committed>, Arc<QueueError>> {
+    let (answer, answered) = mpsc::channel();
+    queue.submit(group, Box::new(move |result| _ = answer.send(result)));
+    answered.recv().expect("every submission is answered")
+}
+
+fn accept(queue: &Queue, to: &[&str], body: &str) -> Committed {
+    let message = NewMessage::new(content(queue.next_id(), to, body), 1000);
+    let mut committed = submit(queue, Group { accepts: vec![message], settles: vec![] }).expect("a working disk");
+    committed.pop().expect("one message")
+}
+
+fn settle(queue: &Queue, settle: Settle) {
+    submit(queue, Group { accepts: vec![], settles: vec![settle] }).expect("a working disk");
+}
+
+#[test]
+fn a_message_from_acceptance_over_restarts_to_its_end() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (queue, recovery) = Queue::open(options(dir.path())).expect("opens");
+    assert_eq!(recovery, Default::default());
+    let first = accept(&queue, &["a@x.example", "b@Y.example", "c@x.example"], "Subject: one\r\n\r\nbody\r\n");
+    let second = accept(&queue, &["d@y.example"], "two\r\n");
+    assert_eq!(first.entries.len(), 2);
+    assert_eq!(first.entries[0].0.domain.as_str(), "x.example");
+    assert_eq!(first.entries[0].1.open, [0, 2].into_iter().collect());
+    assert!(second.content.id > first.content.id);
+    let stats = queue.stats();
+    assert_eq!((stats.entries, stats.recipients, stats.messages), (3, 4, 2));
+    queue.close().expect("closes");
+
+    let (queue, recovery) = Queue::open(options(dir.path())).expect("opens again");
+    assert_eq!((recovery.entries, recovery.recipients, recovery.replayed_groups), (3, 4, 0));
+    assert_eq!(queue.domains().expect("read"), [(Domain::new("x.example"), 1000), (Domain::new("y.example"), 1000)]);
+    let (key, entry) = first.entries[0].clone();
+    let retry =
+        Retry { recipients: [2].into_iter().collect(), due_ms: 5000, attempts: 1, last_error: "450 later".into() };
+    settle(&queue, Settle { key: key.clone(), done: [0].into_iter().collect(), retry: Some(retry) });
+    let (answer, answered) = mpsc::channel();
+    queue.fetch(key.domain.clone(), u64::MAX, 10, Box::new(|_| false), Box::new(move |r| _ = answer.send(r)));
+    let (found, more) = answered.recv().expect("answered").expect("read");
+    assert!(!more && found.len() == 1 && found[0].0.due_ms == 5000);
+    assert_eq!((found[0].1.attempts, &*found[0].1.last_error), (1, "450 later"));
+    let (answer, answered) = mpsc::channel();
+    queue.load(key.id, entry.location, Box::new(move |r| _ = answer.send(r)));
+    let loaded = answered.recv().expect("answered").expect("read");
+    assert_eq!(loaded.envelope, first.content.envelope);
+    assert_eq!(loaded.body.to_bytes(), first.content.body.to_bytes());
+    assert_eq!(loaded.body.facts(), first.content.body.facts());
+    // No close: as after a crash.
+    drop(queue);
+
+    let (queue, recovery) = Queue::open(options(dir.path())).expect("opens after a crash");
+    assert_eq!((recovery.entries, recovery.recipients, recovery.index_rebuilt.as_deref()), (3, 3, None));
+    let all = queue.list(None, 100).expect("read");
+    for (key, entry) in all {
+        settle(&queue, Settle { key, done: entry.open, retry: None });
+    }
+    assert!(queue.next_id() > second.content.id);
+    assert_eq!(queue.stats().entries, 0);
+    assert!(queue.domains().expect("read").is_empty());
+    queue.close().expect("closes");
+    assert!(std::fs::read_dir(dir.path().join("index/blobs")).map_or(true, |mut files| files.next().is_none()));
+}
+
+#[test]
+fn two_never_share_a_directory() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (queue, _) = Queue::open(options(dir.path())).expect("opens");
+    let Err(QueueError::Locked { holder, .. }) = Queue::open(options(dir.path())) else { panic!("opened twice") };
+    assert!(holder.contains(&std::process::id().to_string()));
+    queue.close().expect("closes");
+    Queue::open(options(dir.path())).expect("free again");
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("queue");
+    std::fs::write(&path, "x").expect("written");
+    let Err(error) = Queue::open(options(&path)) else { panic!("opened a file") };
+    assert!(error.to_string().contains(path.to_str().expect("UTF-8")), "{error}");
+}
+
+#[test]
+fn another_version_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
+    std::fs::write(dir.path().join("format"), "posthaste queue 2\n").expect("written");
+    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 2, expected: 1, .. })));
+}
+
+/// Whatever happens to sled between two runs, the queue is the same.
+#[test]
+fn sled_is_dispensable() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 4] = [
+        ("deleted", |index| std::fs::remove_dir_all(index).expect("removed")),
+        ("truncated", |index| {
+            let file = std::fs::OpenOptions::new().write(true).open(index.join("db")).expect("there");
+            file.set_len(10_000).expect("cut");
+        }),
+        ("overwritten", |index| std::fs::write(index.join("db"), vec![0x5a; 1 << 20]).expect("written")),
+        ("replaced by a file", |index| {
+            std::fs::remove_dir_all(index).expect("removed");
+            std::fs::write(index, "not a directory").expect("written");
+        }),
+    ];
+    for (what, harm) in harms {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (queue, _) = Queue::open(options(dir.path())).expect("opens");
+        let group = |from: u32| {
+            let accepts = (from..from + 300).map(|i| {
+                let to = format!("u{i}@d{}.example", i % 7);
+                NewMessage::new(content(queue.next_id(), &[&to, "x@both.example"], "x\r\n"), u64::from(i))
+            });
+            Group { accepts: accepts.collect(), settles: vec![] }
+        };
+        submit(&queue, group(0)).expect("committed");
+        let done = queue.list(None, 200).expect("read").into_iter();
+        let settles = done.map(|(key, entry)| Settle { key, done: entry.open, retry: None }).collect();
+        submit(&queue, Group { accepts: vec![], settles }).expect("committed");
+        let before = queue.list(None, 10_000).expect("read");
+        assert_eq!(before.len(), 400);
+        queue.close().expect("closes");
+        harm(&dir.path().join("index"));
+
+        let (queue, recovery) = Queue::open(options(dir.path())).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(recovery.index_rebuilt.is_some(), "{what}: {recovery:?}");
+        assert_eq!(queue.list(None, 10_000).expect("read"), before, "{what}");
+        assert_eq!((queue.stats().entries, recovery.entries), (400, 400));
+        queue.close().expect("closes");
+        let (queue, recovery) = Queue::open(options(dir.path())).expect("opens once more");
+        assert_eq!(recovery.index_rebuilt, None, "{what}");
+        let held = EntryKey { due_ms: EntryKey::HELD, ..before[0].0.clone() };
+        assert!(queue.find(held.id).expect("read").iter().any(|(key, _)| *key == before[0].0));
+    }
+}
