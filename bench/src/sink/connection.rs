@@ -83,6 +83,10 @@ impl Connection {
         let scripted = !context.rules.is_empty();
         let mut transport = Transport::new(socket, token);
         transport.register(context.registry)?;
+        let implicit_tls = context.shared.tls.as_ref().filter(|_| context.shared.implicit_tls && !scripted);
+        if let Some(config) = implicit_tls {
+            transport.begin_tls(config.clone())?;
+        }
         Ok(Connection {
             transport,
             machine,
@@ -90,7 +94,7 @@ impl Connection {
             script: scripted.then(Box::default),
             outbox: Outbox::default(),
             out: BytesMut::new(),
-            tls: if context.shared.implicit_tls && !scripted { Tls::Due } else { Tls::Off },
+            tls: if implicit_tls.is_some() { Tls::Handshake } else { Tls::Off },
             messages: 0,
             in_transaction: false,
             readable: true,

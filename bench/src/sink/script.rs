@@ -346,6 +346,10 @@ impl Script {
         if action != Action::Proceed {
             scene.record.refused(step.stage());
         }
+        if let (Step::Greet, false) = (&step, action == Action::Proceed) {
+            // The machine's own greeting is not said.
+            scene.machine.poll_transmit().clear();
+        }
         match action {
             Action::Proceed | Action::Lose => self.proceed(step, kept || action == Action::Lose, scene),
             Action::Reply(reply) => self.reply(step, reply, scene),
