@@ -4,11 +4,14 @@
 //! Rooms at the edge: `intake` (ingest connections), `delivery` (outbound connections), `shell` (event loops, threads).
 
 pub mod config;
+mod delivery;
 pub mod dispatch;
 pub mod events;
+mod intake;
 pub mod limit;
 pub mod metrics;
 pub mod notice;
 pub mod now;
 pub mod retry;
+pub mod shell;
 pub mod verdict;

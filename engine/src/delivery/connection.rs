@@ -1,0 +1,335 @@
+//! One outbound connection: socket, TLS, client machine.
+
+use super::Settings;
+use crate::config::TlsPolicy;
+use crate::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
+use crate::now::Now;
+use crate::shell::stream::Stream;
+use crate::shell::timers::Armed;
+use mio::event::Source as _;
+use mio::{Interest, Registry, Token};
+use rustls::ClientConnection;
+use smtp::Client;
+use smtp::client::{Cause, Config, Event, Outcome, Report, Stage, StartTls, Timeouts, Transaction};
+use smtp::server::TlsInfo;
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Buffers of one vectored write.
+const SLICES: usize = 64;
+/// Clear text that TLS may hold before the socket takes it.
+const TLS_BUFFER: usize = 64 * 1024;
+
+pub(super) struct Connection {
+    open: Box<Open>,
+    stream: Stream,
+    phase: Phase,
+    tls: Option<Box<Tls>>,
+    pub armed: Armed,
+    pub dirty: bool,
+    closing: bool,
+}
+
+enum Phase {
+    Connecting {
+        deadline: Instant,
+    },
+    Connected(Box<Client>),
+    /// Never came to speak.
+    Failed(Cause),
+}
+
+struct Tls {
+    session: ClientConnection,
+    /// The handshake is not finished: no clear text moves.
+    shaking_hands: bool,
+}
+
+impl Connection {
+    pub(super) fn open(
+        open: Box<Open>,
+        settings: &Settings,
+        now: Now,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Connection> {
+        let mut stream = Stream::connect(&open.peer, open.source)?;
+        stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
+        let phase = Phase::Connecting { deadline: now.mono + settings.connect_timeout };
+        Ok(Connection { open, stream, phase, tls: None, armed: Armed::default(), dirty: false, closing: false })
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.open.connection
+    }
+
+    /// Its end was told, and what was left to say is said.
+    pub(super) fn is_over(&self) -> bool {
+        self.closing
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Connecting { deadline } => Some(*deadline),
+            Phase::Connected(client) => client.poll_timeout(),
+            Phase::Failed(_) => None,
+        }
+    }
+
+    pub(super) fn deliver(&mut self, deliver: &Deliver, now: Now, news: &mut Vec<Input>) {
+        let id = deliver.transaction;
+        let not_sent = |outcome| Input::Report(deliver.connection, Report { id, outcome, exceptions: Vec::new() });
+        let Phase::Connected(client) = &mut self.phase else { return };
+        if client.credit() == 0 {
+            // It is about to be told closed, or has no room: nothing was sent, dispatch places it elsewhere.
+            news.push(not_sent(Outcome::NotSent));
+            return;
+        }
+        let envelope = &deliver.content.envelope;
+        let mut recipients =
+            deliver.recipients.iter().filter_map(|n| envelope.recipients.get(n as usize)).map(|r| &r.mailbox);
+        let transaction = Transaction {
+            id,
+            reverse_path: &envelope.reverse_path,
+            recipients: &mut recipients,
+            body: &deliver.content.body,
+            smtputf8: envelope.smtputf8,
+        };
+        if let Err(unsupported) = client.submit(transaction, now.mono) {
+            news.push(not_sent(Outcome::Unsupported(unsupported)));
+        }
+    }
+
+    pub(super) fn quit(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Connected(client) => client.quit(now.mono),
+            Phase::Connecting { .. } => self.phase = Phase::Failed(Cause::Done),
+            Phase::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn handle_ready(&mut self, readable: bool, settings: &Settings, buffer: &mut [u8], now: Now) {
+        if let Phase::Connecting { .. } = self.phase {
+            match self.stream.finish_connect() {
+                Ok(false) => return,
+                Ok(true) => self.begin(settings, now),
+                Err(e) => return self.fail(Cause::Io(e.kind()), now),
+            }
+        }
+        if readable {
+            self.read(buffer, now);
+        }
+    }
+
+    fn begin(&mut self, settings: &Settings, now: Now) {
+        self.stream.set_nodelay();
+        let starttls = match self.open.tls {
+            TlsPolicy::Off => StartTls::Off,
+            TlsPolicy::Opportunistic => StartTls::Opportunistic,
+            TlsPolicy::Required | TlsPolicy::Verified => StartTls::Required,
+        };
+        let config = Config {
+            hello_name: settings.hello_name.clone(),
+            protocol: self.open.protocol,
+            starttls,
+            pipelining: self.open.pipelining,
+            window: self.open.window,
+            chunking: true,
+            timeouts: Timeouts::default(),
+        };
+        self.phase = Phase::Connected(Box::new(Client::new(Arc::new(config), now.mono)));
+    }
+
+    /// The connection is lost: its machine reports what that means for each transaction.
+    fn fail(&mut self, cause: Cause, now: Now) {
+        match &mut self.phase {
+            Phase::Connected(client) => client.handle_error(cause, now.mono),
+            Phase::Connecting { .. } => self.phase = Phase::Failed(cause),
+            Phase::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Connecting { deadline } if *deadline <= now.mono => self.phase = Phase::Failed(Cause::Timeout),
+            Phase::Connected(client) if client.poll_timeout().is_some_and(|at| at <= now.mono) => {
+                client.handle_timeout(now.mono);
+            }
+            _ => {}
+        }
+    }
+
+    /// Hears the machine out.
+    pub(super) fn drain_events(&mut self, settings: &Settings, now: Now, news: &mut Vec<Input>) {
+        let id = self.id();
+        if let Phase::Failed(cause) = &self.phase {
+            if !self.closing {
+                self.closing = true;
+                news.push(Input::Closed(id, Stage::Connect, cause.clone()));
+            }
+            return;
+        }
+        while let Phase::Connected(client) = &mut self.phase {
+            match client.poll_event() {
+                None => break,
+                Some(Event::StartTls) => self.start_tls(settings, now),
+                Some(Event::Ready(_)) => news.push(Input::Ready(id, self.tls_state())),
+                Some(Event::Report(report)) => news.push(Input::Report(id, report)),
+                Some(Event::Closed { stage, cause }) => {
+                    let stage = if self.is_shaking_hands() { Stage::Tls } else { stage };
+                    self.closing = true;
+                    news.push(Input::Closed(id, stage, cause));
+                }
+            }
+        }
+    }
+
+    fn start_tls(&mut self, settings: &Settings, now: Now) {
+        match settings.tls.connect(self.open.tls, &self.open.host) {
+            Ok(mut session) => {
+                session.set_buffer_limit(Some(TLS_BUFFER));
+                self.tls = Some(Box::new(Tls { session, shaking_hands: true }));
+            }
+            Err(error) => self.fail(Cause::Tls(error.to_string().into()), now),
+        }
+    }
+
+    fn is_shaking_hands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.shaking_hands)
+    }
+
+    fn tls_state(&self) -> Option<TlsState> {
+        let Phase::Connected(client) = &self.phase else { return None };
+        client.tls().map(|info| TlsState { info: info.clone(), verified: self.open.tls == TlsPolicy::Verified })
+    }
+
+    fn read(&mut self, buffer: &mut [u8], now: Now) {
+        let ended = if self.tls.is_some() { self.read_tls(buffer, now) } else { self.read_plain(buffer, now) };
+        match ended {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                if let Phase::Connected(client) = &mut self.phase {
+                    client.handle_eof(now.mono);
+                }
+            }
+            Err(e) => self.fail(cause_of(e), now),
+        }
+    }
+
+    /// Reads until the socket is empty. The end of the stream is `UnexpectedEof`.
+    fn read_plain(&mut self, buffer: &mut [u8], now: Now) -> io::Result<()> {
+        let Phase::Connected(client) = &mut self.phase else { return Ok(()) };
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    client.handle_bytes(&buffer[..n], now.mono);
+                    if n < buffer.len() {
+                        return Ok(()); // A short read has emptied the socket (epoll(7)).
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn read_tls(&mut self, buffer: &mut [u8], now: Now) -> io::Result<()> {
+        let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
+        loop {
+            match tls.session.read_tls(&mut self.stream) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            }
+            if let Err(error) = tls.session.process_new_packets() {
+                // The alert that says why; the peer may not care to hear it.
+                let _ = tls.session.write_tls(&mut self.stream);
+                return Err(io::Error::other(error));
+            }
+            if tls.shaking_hands && !tls.session.is_handshaking() {
+                tls.shaking_hands = false;
+                client.handle_tls(describe(&tls.session), now.mono);
+            }
+            loop {
+                match tls.session.reader().read(buffer) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(n) => client.handle_bytes(&buffer[..n], now.mono),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+    }
+
+    /// Writes what there is until the socket takes no more.
+    pub(super) fn flush(&mut self, now: Now) {
+        let result = if self.tls.is_some() { self.flush_tls(now) } else { self.flush_plain(now) };
+        match result {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.fail(cause_of(e), now),
+            _ => {}
+        }
+    }
+
+    fn flush_plain(&mut self, now: Now) -> io::Result<()> {
+        let Phase::Connected(client) = &mut self.phase else { return Ok(()) };
+        loop {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = client.transmit(&mut slices);
+            if filled == 0 {
+                return Ok(());
+            }
+            match self.stream.write_vectored(&slices[..filled]) {
+                Ok(n) => client.advance(n, now.mono),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn flush_tls(&mut self, now: Now) -> io::Result<()> {
+        let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
+        loop {
+            while tls.session.wants_write() {
+                tls.session.write_tls(&mut self.stream)?;
+            }
+            if tls.shaking_hands {
+                return Ok(());
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = client.transmit(&mut slices);
+            if filled == 0 {
+                return Ok(());
+            }
+            let taken = tls.session.writer().write_vectored(&slices[..filled])?;
+            client.advance(taken, now.mono);
+        }
+    }
+
+    pub(super) fn farewell(&mut self, registry: &Registry) {
+        if let Some(tls) = &mut self.tls {
+            tls.session.send_close_notify();
+            let _ = tls.session.write_tls(&mut self.stream);
+        }
+        let _ = self.stream.deregister(registry);
+    }
+}
+
+fn cause_of(error: io::Error) -> Cause {
+    match error.get_ref() {
+        Some(inner) if inner.is::<rustls::Error>() => Cause::Tls(inner.to_string().into()),
+        _ => Cause::Io(error.kind()),
+    }
+}
+
+fn describe(session: &ClientConnection) -> TlsInfo {
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let cipher = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown");
+    TlsInfo { version, cipher: cipher.to_owned() }
+}

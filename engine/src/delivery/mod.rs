@@ -1,0 +1,151 @@
+//! The hands: outbound connections of one event loop. It owns sockets, TLS and `smtp::Client` machines, does what
+//! dispatch says and tells what came of it; it decides nothing.
+
+mod connection;
+mod tls;
+
+pub(crate) use tls::{TlsConfigs, TlsError};
+
+use crate::dispatch::{ConnectionId, Deliver, Input, Open};
+use crate::now::Now;
+use crate::shell::timers::Timers;
+use connection::Connection;
+use mio::{Registry, Token};
+use slab::Slab;
+use smtp::client::{Cause, Stage};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One read from a peer; replies are short.
+const READ_BUFFER: usize = 32 * 1024;
+
+/// What all delivery rooms share.
+pub(crate) struct Settings {
+    pub hello_name: Arc<str>,
+    pub connect_timeout: Duration,
+    pub tls: TlsConfigs,
+}
+
+/// The delivery room of one event loop.
+pub(crate) struct Delivery {
+    settings: Arc<Settings>,
+    connections: Slab<Connection>,
+    keys: HashMap<ConnectionId, usize>,
+    timers: Timers,
+    dirty: Vec<usize>,
+    buffer: Vec<u8>,
+    /// For dispatch, in order.
+    news: Vec<Input>,
+}
+
+impl Delivery {
+    pub(crate) fn new(settings: Arc<Settings>) -> Delivery {
+        Delivery {
+            settings,
+            connections: Slab::new(),
+            keys: HashMap::new(),
+            timers: Timers::default(),
+            dirty: Vec::new(),
+            buffer: vec![0; READ_BUFFER],
+            news: Vec::new(),
+        }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn open(&mut self, open: Box<Open>, now: Now, registry: &Registry, token: impl Fn(usize) -> Token) {
+        let id = open.connection;
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        match Connection::open(open, &self.settings, now, registry, token(key)) {
+            Ok(connection) => {
+                let connection = entry.insert(connection);
+                self.keys.insert(id, key);
+                self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
+            }
+            Err(error) => self.news.push(Input::Closed(id, Stage::Connect, Cause::Io(error.kind()))),
+        }
+    }
+
+    /// Hands a transaction to its connection. If that has just ended, dispatch hears so before anything else of it.
+    pub(crate) fn deliver(&mut self, deliver: &Deliver, now: Now) {
+        let Some(&key) = self.keys.get(&deliver.connection) else { return };
+        let connection = &mut self.connections[key];
+        connection.deliver(deliver, now, &mut self.news);
+        self.touch(key, now);
+    }
+
+    /// Quits after what was handed over.
+    pub(crate) fn close(&mut self, id: ConnectionId, now: Now) {
+        let Some(&key) = self.keys.get(&id) else { return };
+        self.connections[key].quit(now);
+        self.touch(key, now);
+    }
+
+    /// The socket of a connection became readable or writable.
+    pub(crate) fn handle_ready(&mut self, key: usize, readable: bool, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.handle_ready(readable, &self.settings, &mut self.buffer, now);
+        self.touch(key, now);
+    }
+
+    /// Wakes the connections whose time has come.
+    pub(crate) fn handle_timers(&mut self, now: Now) {
+        while let Some((at, key)) = self.timers.pop(now.mono) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.armed.fired(at) {
+                connection.handle_timeout(now);
+                self.touch(key, now);
+            }
+        }
+    }
+
+    /// After anything happened to a connection: hears its machine out, keeps its timer, marks it for writing.
+    fn touch(&mut self, key: usize, now: Now) {
+        let connection = &mut self.connections[key];
+        connection.drain_events(&self.settings, now, &mut self.news);
+        self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Writes what this tick produced, each connection once, and closes what is over.
+    pub(crate) fn flush(&mut self, now: Now, registry: &Registry) {
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.dirty = false;
+            connection.flush(now);
+            connection.drain_events(&self.settings, now, &mut self.news);
+            self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
+            if connection.is_over() {
+                let mut gone = self.connections.remove(key);
+                self.keys.remove(&gone.id());
+                gone.farewell(registry);
+            }
+        }
+    }
+
+    /// What dispatch has to hear, in order.
+    pub(crate) fn take_news(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Something was handed over since the last flush.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<std::time::Instant> {
+        self.timers.next()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+}

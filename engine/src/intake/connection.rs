@@ -1,0 +1,241 @@
+//! One injector's connection.
+
+use super::door::Guest;
+use super::permit::Permit;
+use super::trace::Source;
+use super::{Origin, Room, Shared};
+use crate::now::Now;
+use crate::shell::arena::Arena;
+use crate::shell::stream::Stream;
+use crate::shell::timers::Armed;
+use bytes::Buf;
+use mio::Registry;
+use mio::event::Source as _;
+use queue::{Content, Envelope, NewMessage, Recipient};
+use smtp::server::{Event, Message, Protocol, RECIPIENT_OK, SENDER_OK, Ticket};
+use smtp::{EnhancedCode, Reply, Server};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Reads of one connection per tick before others get their turn.
+const READS_PER_TICK: usize = 8;
+/// Replies waiting to be written beyond which no more is read (a client that sends but never listens).
+const MAX_UNWRITTEN: usize = 64 * 1024;
+
+const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");
+
+/// Whether a connection may have more to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Drained,
+    More,
+}
+
+pub(super) struct Connection {
+    stream: Stream,
+    pub server: Server,
+    peer: Option<IpAddr>,
+    /// Tells apart the connections that have had the same key.
+    pub generation: u64,
+    guest: Guest,
+    /// Held by the open transaction.
+    permit: Option<Permit>,
+    /// Held by messages on their way to the disk, in ticket order of arrival.
+    pending: VecDeque<(Ticket, Permit)>,
+    pub armed: Armed,
+    dirty: bool,
+    /// The socket said so and has not been read dry since.
+    pub readable: bool,
+    pub in_backlog: bool,
+    /// The machine is done: close once all is written.
+    closing: bool,
+    broken: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, server: Server, peer: Option<IpAddr>, generation: u64, guest: Guest) -> Self {
+        Connection {
+            stream,
+            server,
+            peer,
+            generation,
+            guest,
+            permit: None,
+            pending: VecDeque::new(),
+            armed: Armed::default(),
+            dirty: true,
+            readable: false,
+            in_backlog: false,
+            closing: false,
+            broken: false,
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: usize, dirty: &mut Vec<usize>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(key);
+        }
+    }
+
+    /// Reads what the socket holds, at most one tick's share, into the machine.
+    pub(super) fn read(&mut self, arena: &mut Arena, now: Now) -> Flow {
+        self.in_backlog = false;
+        for _ in 0..READS_PER_TICK {
+            if self.closing || self.broken || !self.server.wants_bytes() || self.is_clogged() {
+                return Flow::Drained; // `readable` stays: somebody resumes.
+            }
+            match arena.read(&mut self.stream) {
+                Ok(piece) if piece.bytes.is_empty() => {
+                    self.readable = false;
+                    self.server.handle_eof();
+                    return Flow::Drained;
+                }
+                Ok(piece) => {
+                    self.server.handle_bytes(piece.bytes, now.mono);
+                    if !piece.full {
+                        // A short read has emptied the socket (epoll(7)); the next byte, or the end, is a new event.
+                        self.readable = false;
+                        return Flow::Drained;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Flow::Drained;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.broken = true;
+                    self.server.handle_eof();
+                    return Flow::Drained;
+                }
+            }
+        }
+        Flow::More
+    }
+
+    /// It stopped reading before the socket was empty, and the reason has gone.
+    pub(super) fn can_resume(&mut self) -> bool {
+        self.readable && !self.in_backlog && !self.closing && self.server.wants_bytes() && !self.is_clogged()
+    }
+
+    fn is_clogged(&mut self) -> bool {
+        self.server.poll_transmit().len() > MAX_UNWRITTEN
+    }
+
+    /// Answers the machine's questions and takes its messages.
+    pub(super) fn serve(&mut self, key: usize, room: &mut Room<'_>, now: Now) {
+        while let Some(event) = self.server.poll_event() {
+            match event {
+                Event::Mail { declared_bytes, .. } => self.handle_mail(declared_bytes, room.shared),
+                Event::Recipient(_) => self.server.answer(RECIPIENT_OK),
+                Event::Message(message) => self.handle_message(key, *message, room, now),
+                Event::Aborted => self.release(room.shared),
+                Event::Hello { .. } => {}
+                // Not announced by any listener of this version, so the machine refuses it by itself.
+                Event::StartTls => self.server.close(super::door::SHUTTING_DOWN),
+                Event::Closed(_) => self.closing = true,
+            }
+        }
+    }
+
+    fn handle_mail(&mut self, declared_bytes: Option<u64>, shared: &Shared) {
+        self.release(shared);
+        let reply = match shared.permits.take(declared_bytes) {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                SENDER_OK
+            }
+            Err((reason, reply)) => {
+                self.guest.metrics().rejected(reason);
+                reply
+            }
+        };
+        self.server.answer(reply);
+    }
+
+    fn handle_message(&mut self, key: usize, message: Message, room: &mut Room<'_>, now: Now) {
+        let ticket = message.ticket;
+        if message.received_count >= room.shared.max_hops {
+            self.guest.metrics().rejected("loop");
+            self.release(room.shared);
+            self.server.complete(ticket, LOOP);
+            return;
+        }
+        let content = Arc::new(self.content(message, room, now));
+        room.received.push(NewMessage::new(content, now.wall_ms()));
+        room.origins.push(Origin { connection: key, generation: self.generation, ticket });
+        if let Some(permit) = self.permit.take() {
+            self.pending.push_back((ticket, permit));
+        }
+    }
+
+    fn content(&self, message: Message, room: &mut Room<'_>, now: Now) -> Content {
+        let id = room.shared.queue.next_id();
+        let source = Source {
+            hello_name: self.server.hello_name().unwrap_or_default(),
+            peer: self.peer,
+            with: if self.server.config().protocol == Protocol::Lmtp { "LMTP" } else { "ESMTP" },
+        };
+        let body = message.body.with_prefix(room.trace.received(&source, id, now));
+        let envelope = Envelope {
+            reverse_path: message.reverse_path,
+            recipients: message.recipients.into_iter().map(|mailbox| Recipient { mailbox }).collect(),
+            accepted_us: now.wall_us,
+            smtputf8: message.smtputf8,
+            tenant: None,
+            campaign: None,
+        };
+        Content { id, envelope, body }
+    }
+
+    /// The final reply of a message.
+    pub(super) fn complete(&mut self, ticket: Ticket, reply: Reply, shared: &Shared) {
+        let held = self.pending.iter().position(|(t, _)| *t == ticket).and_then(|at| self.pending.remove(at));
+        if let Some((_, permit)) = held {
+            shared.permits.give_back(permit);
+        }
+        if reply.is_success() {
+            self.guest.metrics().accepted(1);
+        }
+        self.server.complete(ticket, reply);
+    }
+
+    fn release(&mut self, shared: &Shared) {
+        if let Some(permit) = self.permit.take() {
+            shared.permits.give_back(permit);
+        }
+    }
+
+    /// Writes what the machine has to say. Returns whether the connection is over.
+    pub(super) fn flush(&mut self) -> bool {
+        self.dirty = false;
+        let out = self.server.poll_transmit();
+        while !out.is_empty() && !self.broken {
+            match self.stream.write(out) {
+                Ok(n) => out.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.broken = true,
+            }
+        }
+        let written = out.is_empty();
+        if self.broken && !self.closing {
+            self.server.handle_eof();
+            // Its messages go on to the disk; only the replies have nobody to go to.
+            self.closing = true;
+        }
+        self.closing && (written || self.broken)
+    }
+
+    /// Gives back what is still held, and closes.
+    pub(super) fn farewell(&mut self, shared: &Shared, registry: &Registry) {
+        self.release(shared);
+        for (_, permit) in self.pending.drain(..) {
+            shared.permits.give_back(permit);
+        }
+        let _ = self.stream.deregister(registry);
+    }
+}

@@ -1,0 +1,186 @@
+//! A listening socket of one event loop, and who may come in.
+
+use super::Refusal;
+use crate::config::{Listener, SocketName};
+use crate::metrics::ListenerMetrics;
+use crate::shell::stream::Stream;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use smtp::{EnhancedCode, Reply};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Waiting connections that the kernel keeps for us.
+const LISTEN_BACKLOG: i32 = 1024;
+
+const TOO_MANY: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Too many connections; try again later");
+const NOT_ALLOWED: Reply =
+    Reply::fixed(550, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
+pub(super) const SHUTTING_DOWN: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down; try again later");
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// One listener as one loop sees it.
+pub(crate) struct Door {
+    socket: Socket,
+    name: SocketName,
+    metrics: ListenerMetrics,
+    listener: Arc<Listener>,
+    server: Arc<smtp::server::Config>,
+    /// Connections of this listener on all loops.
+    guests: Arc<AtomicUsize>,
+}
+
+/// Holds a connection's place in its listener's count.
+pub(super) struct Guest(Arc<AtomicUsize>, ListenerMetrics);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Guest {
+    pub(super) fn metrics(&self) -> &ListenerMetrics {
+        &self.1
+    }
+}
+
+impl Door {
+    /// Binds one socket per loop where the kernel can share an address (TCP), else one for the first loop.
+    pub(crate) fn bind(
+        listener: &Arc<Listener>,
+        hostname: &str,
+        metrics: &ListenerMetrics,
+        loops: usize,
+    ) -> io::Result<(SocketName, Vec<Door>)> {
+        let server = Arc::new(server_config(listener, hostname));
+        let guests = Arc::new(AtomicUsize::new(0));
+        let mut bound = listener.bind.clone();
+        let mut sockets = Vec::new();
+        match &listener.bind {
+            SocketName::Unix(path) => sockets.push(Socket::Unix(bind_unix(path)?)),
+            SocketName::Tcp(address) => {
+                let mut address = *address;
+                for _ in 0..loops {
+                    let socket = bind_tcp(address)?;
+                    address = socket.local_addr()?; // Port 0 becomes a number, the same for all.
+                    sockets.push(Socket::Tcp(socket));
+                }
+                bound = SocketName::Tcp(address);
+            }
+        }
+        let door = |socket| Door {
+            socket,
+            name: bound.clone(),
+            metrics: metrics.clone(),
+            listener: listener.clone(),
+            server: server.clone(),
+            guests: guests.clone(),
+        };
+        let doors = sockets.into_iter().map(door).collect();
+        Ok((bound, doors))
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(s) => registry.register(s, token, Interest::READABLE),
+            Socket::Unix(s) => registry.register(s, token, Interest::READABLE),
+        }
+    }
+
+    /// Stops listening; a Unix socket's name goes away.
+    pub(super) fn close(&mut self, registry: &Registry) {
+        let _ = match &mut self.socket {
+            Socket::Tcp(s) => registry.deregister(s),
+            Socket::Unix(s) => registry.deregister(s),
+        };
+        if let SocketName::Unix(path) = &self.listener.bind {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// The next connection, if one is waiting, and the client's address (none on a Unix socket).
+    pub(super) fn accept(&self) -> io::Result<Option<(Stream, Option<IpAddr>)>> {
+        let accepted = match &self.socket {
+            Socket::Tcp(s) => s.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer.ip().to_canonical()))),
+            Socket::Unix(s) => s.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+        };
+        match accepted {
+            Ok(pair) => Ok(Some(pair)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether this client may speak to us at all.
+    pub(super) fn admit(&self, peer: Option<IpAddr>, draining: bool) -> Result<(), Refusal> {
+        let allowed = peer.is_none_or(|ip| self.listener.allow.iter().any(|net| net.contains(&ip)));
+        if draining {
+            Err(("shutting_down", SHUTTING_DOWN))
+        } else if !allowed {
+            Err(("not_allowed", NOT_ALLOWED))
+        } else if self.guests.load(Ordering::Relaxed) >= self.listener.max_connections {
+            Err(("too_many_connections", TOO_MANY))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Counts one more connection, until the value is dropped.
+    pub(super) fn guest(&self) -> Guest {
+        self.guests.fetch_add(1, Ordering::Relaxed);
+        Guest(self.guests.clone(), self.metrics.clone())
+    }
+
+    /// As configured, with the real port.
+    pub(super) fn name(&self) -> &SocketName {
+        &self.name
+    }
+
+    pub(super) fn metrics(&self) -> &ListenerMetrics {
+        &self.metrics
+    }
+
+    pub(super) fn server_config(&self) -> Arc<smtp::server::Config> {
+        self.server.clone()
+    }
+}
+
+fn server_config(listener: &Listener, hostname: &str) -> smtp::server::Config {
+    smtp::server::Config {
+        hostname: hostname.to_owned(),
+        protocol: listener.protocol,
+        max_message_bytes: listener.max_message_bytes,
+        max_recipients: listener.max_recipients,
+        ..smtp::server::Config::default()
+    }
+}
+
+fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// A socket file that nobody answers is what a crash left behind: it is replaced. One that answers is somebody's.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}

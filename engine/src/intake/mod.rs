@@ -1,0 +1,280 @@
+//! Ingest: connections of injectors, up to the point where a message is handed to the queue, and its reply back.
+//!
+//! One `Intake` belongs to one event loop. It owns sockets and `smtp::Server` machines and decides nothing about
+//! delivery. What it accepts piles up in `received` until the loop submits it, once per tick, as one group.
+
+mod connection;
+mod door;
+mod permit;
+mod trace;
+
+pub(crate) use door::Door;
+pub(crate) use permit::Permits;
+
+use crate::now::Now;
+use crate::shell::arena::Arena;
+use crate::shell::stream::Stream;
+use crate::shell::timers::Timers;
+use connection::{Connection, Flow};
+use mio::event::Source as _;
+use mio::{Interest, Registry, Token};
+use queue::{NewMessage, Queue};
+use slab::Slab;
+use smtp::server::Ticket;
+use smtp::{EnhancedCode, Reply};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use trace::Trace;
+
+/// Accepted connections per listener event before other sockets get their turn.
+const ACCEPTS_PER_TICK: usize = 64;
+
+/// Where the reply to a message goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    connection: usize,
+    generation: u64,
+    ticket: Ticket,
+}
+
+/// What the rooms of all loops share.
+pub(crate) struct Shared {
+    pub queue: Queue,
+    pub permits: Permits,
+    pub max_hops: u32,
+}
+
+/// The ingest room of one event loop.
+pub(crate) struct Intake {
+    shared: Arc<Shared>,
+    doors: Vec<Door>,
+    connections: Slab<Connection>,
+    generation: u64,
+    arena: Arena,
+    trace: Trace,
+    timers: Timers,
+    /// Connections with something to write at the end of the tick.
+    dirty: Vec<usize>,
+    /// Connections whose socket may hold more than one tick's share.
+    backlog: Vec<usize>,
+    /// Whole messages of this tick, and where their replies go.
+    received: Vec<NewMessage>,
+    origins: Vec<Origin>,
+    draining: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(shared: Arc<Shared>, hostname: &Arc<str>, doors: Vec<Door>) -> Intake {
+        Intake {
+            shared,
+            doors,
+            connections: Slab::new(),
+            generation: 0,
+            arena: Arena::default(),
+            trace: Trace::new(hostname.clone()),
+            timers: Timers::default(),
+            dirty: Vec::new(),
+            backlog: Vec::new(),
+            received: Vec::new(),
+            origins: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Registers the listening sockets; door `n` gets `token(n)`.
+    pub(crate) fn open_doors(&mut self, registry: &Registry, token: impl Fn(usize) -> Token) -> io::Result<()> {
+        self.doors.iter_mut().enumerate().try_for_each(|(n, door)| door.register(registry, token(n)))
+    }
+
+    /// Somebody knocks at door `n`. Returns whether more may be waiting.
+    pub(crate) fn handle_door(
+        &mut self,
+        n: usize,
+        now: Now,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> bool {
+        for _ in 0..ACCEPTS_PER_TICK {
+            match self.doors[n].accept() {
+                Ok(Some((stream, peer))) => self.welcome(n, stream, peer, now, registry, &token),
+                Ok(None) => return false,
+                Err(error) => {
+                    // Out of descriptors, mostly: the injector keeps waiting in the backlog and the event comes again.
+                    tracing::warn!(%error, listener = %self.doors[n].name(), "cannot accept a connection");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn welcome(
+        &mut self,
+        n: usize,
+        mut stream: Stream,
+        peer: Option<IpAddr>,
+        now: Now,
+        registry: &Registry,
+        token: &impl Fn(usize) -> Token,
+    ) {
+        let door = &self.doors[n];
+        let server = match door.admit(peer, self.draining) {
+            Ok(()) => smtp::Server::new(door.server_config(), now.mono),
+            Err((reason, reply)) => {
+                door.metrics().rejected(reason);
+                smtp::Server::refuse(door.server_config(), reply, now.mono)
+            }
+        };
+        stream.set_nodelay();
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        if let Err(error) = stream.register(registry, token(key), Interest::READABLE | Interest::WRITABLE) {
+            tracing::warn!(%error, "cannot watch an accepted connection");
+            return;
+        }
+        self.generation += 1;
+        let connection = entry.insert(Connection::new(stream, server, peer, self.generation, door.guest()));
+        self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+        self.dirty.push(key);
+    }
+
+    /// The socket of a connection became readable or writable.
+    pub(crate) fn handle_ready(&mut self, key: usize, readable: bool, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.mark_dirty(key, &mut self.dirty);
+        if readable {
+            connection.readable = true;
+            self.read(key, now);
+        }
+    }
+
+    /// Goes on with connections that had more to read than one tick's share.
+    pub(crate) fn handle_backlog(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.backlog) {
+            self.read(key, now);
+        }
+    }
+
+    fn read(&mut self, key: usize, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let flow = connection.read(&mut self.arena, now);
+        self.serve(key, now);
+        if let (Flow::More, Some(connection)) = (flow, self.connections.get_mut(key))
+            && !connection.in_backlog
+        {
+            connection.in_backlog = true;
+            self.backlog.push(key);
+        }
+    }
+
+    /// Lets a connection's machine run until it has nothing more to say.
+    fn serve(&mut self, key: usize, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut room = Room {
+            shared: &self.shared,
+            trace: &mut self.trace,
+            received: &mut self.received,
+            origins: &mut self.origins,
+        };
+        connection.serve(key, &mut room, now);
+        connection.mark_dirty(key, &mut self.dirty);
+        self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+    }
+
+    /// Takes this tick's whole messages, to be submitted as one group.
+    pub(crate) fn take_received(&mut self) -> (Vec<NewMessage>, Vec<Origin>) {
+        (std::mem::take(&mut self.received), std::mem::take(&mut self.origins))
+    }
+
+    /// The messages of these origins are durable, or (`failed`) are not and never will be.
+    pub(crate) fn handle_durable(&mut self, origins: &[Origin], ids: Result<&[queue::MessageId], ()>, now: Now) {
+        for (n, origin) in origins.iter().enumerate() {
+            let Some(connection) = self.connections.get_mut(origin.connection) else { continue };
+            if connection.generation != origin.generation {
+                continue; // It hung up before its reply; the message is queued all the same.
+            }
+            let reply = match ids {
+                Ok(ids) => Reply::new(250, EnhancedCode(2, 0, 0), format!("Ok: queued as {}", ids[n])),
+                Err(_) => Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot be written; try again later"),
+            };
+            connection.complete(origin.ticket, reply, &self.shared);
+            connection.mark_dirty(origin.connection, &mut self.dirty);
+        }
+        // A machine that paused for its pending messages goes on with what it has.
+        for origin in origins {
+            if self.connections.get(origin.connection).is_some_and(|c| c.generation == origin.generation) {
+                self.serve(origin.connection, now);
+            }
+        }
+    }
+
+    /// Writes what this tick produced, and closes what is over.
+    pub(crate) fn flush(&mut self, registry: &Registry) {
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.flush() {
+                let mut gone = self.connections.remove(key);
+                gone.farewell(&self.shared, registry);
+            } else if connection.can_resume() {
+                // It had stopped reading: too many messages pending, or too many replies unwritten.
+                connection.in_backlog = true;
+                self.backlog.push(key);
+            }
+        }
+    }
+
+    /// Wakes the connections whose time has come.
+    pub(crate) fn handle_timers(&mut self, now: Now) {
+        while let Some((at, key)) = self.timers.pop(now.mono) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if !connection.armed.fired(at) {
+                continue;
+            }
+            if connection.server.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
+                connection.server.handle_timeout(now.mono);
+                self.serve(key, now);
+            } else {
+                self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+            }
+        }
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<std::time::Instant> {
+        self.timers.next()
+    }
+
+    /// Stops accepting; every connection gets 421 once what it has pending is answered.
+    pub(crate) fn drain(&mut self, registry: &Registry, now: Now) {
+        self.draining = true;
+        for mut door in self.doors.drain(..) {
+            door.close(registry);
+        }
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.connections[key].server.close(door::SHUTTING_DOWN);
+            self.serve(key, now);
+        }
+    }
+
+    /// Something can be read without a new event.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Nobody is connected any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+}
+
+/// What a connection may touch of the room around it.
+struct Room<'a> {
+    shared: &'a Shared,
+    trace: &'a mut Trace,
+    received: &'a mut Vec<NewMessage>,
+    origins: &'a mut Vec<Origin>,
+}
+
+/// Why a message or connection was turned away: the metric's `reason`, and the reply that says so.
+type Refusal = (&'static str, Reply);

@@ -1,0 +1,83 @@
+//! Whether there is room for another message: asked at MAIL, before its body is sent.
+
+use super::Refusal;
+use crate::config::QueueLimits;
+use queue::Queue;
+use smtp::{EnhancedCode, Reply};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Octets of bodies that may be arriving at once, over all connections, beyond what SIZE declares.
+const ASSUMED_BYTES: u64 = 64 * 1024;
+
+const QUEUE_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue is full; try again later");
+const DISK_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "Too little disk space; try again later");
+const BROKEN: Reply = Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot be written; try again later");
+
+/// The backlog limits and what counts against them.
+pub(crate) struct Permits {
+    limits: QueueLimits,
+    queue: Queue,
+    /// Octets announced at MAIL whose messages are not durable yet.
+    arriving_bytes: AtomicU64,
+    /// Free octets of the file system when last looked at, less what came since.
+    free_bytes: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// Room that one transaction holds; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Permit(u64);
+
+impl Permits {
+    pub(crate) fn new(limits: QueueLimits, queue: Queue) -> Permits {
+        let permits = Permits {
+            limits,
+            queue,
+            arriving_bytes: AtomicU64::new(0),
+            free_bytes: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        };
+        permits.look();
+        permits
+    }
+
+    /// Looks at the disk again. Called about once a second: between two looks the queue's own growth is bounded by
+    /// `min_free_bytes`, which is far more than a second of mail.
+    pub(crate) fn look(&self) {
+        match self.queue.free_bytes() {
+            Ok(free) => self.free_bytes.store(free, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "cannot ask for the free disk space"),
+        }
+    }
+
+    /// The journal failed: nothing is accepted any more.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take(&self, declared_bytes: Option<u64>) -> Result<Permit, Refusal> {
+        let bytes = declared_bytes.unwrap_or(ASSUMED_BYTES);
+        let arriving = self.arriving_bytes.load(Ordering::Relaxed) + bytes;
+        let stats = self.queue.stats();
+        if self.has_failed() {
+            Err(("queue_failed", BROKEN))
+        } else if stats.recipients >= self.limits.max_recipients
+            || stats.journal_bytes + arriving > self.limits.max_bytes
+        {
+            Err(("queue_full", QUEUE_FULL))
+        } else if self.free_bytes.load(Ordering::Relaxed) < self.limits.min_free_bytes + arriving {
+            Err(("disk_full", DISK_FULL))
+        } else {
+            self.arriving_bytes.fetch_add(bytes, Ordering::Relaxed);
+            Ok(Permit(bytes))
+        }
+    }
+
+    pub(super) fn give_back(&self, permit: Permit) {
+        self.arriving_bytes.fetch_sub(permit.0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,97 @@
+//! The `Received:` field that we put before every message (RFC 5321 §4.4).
+
+use crate::now::Now;
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Octets of fields that are cut from one buffer.
+const CHUNK: usize = 16 * 1024;
+
+/// Makes trace fields; keeps the date of the current second and a buffer to cut from.
+pub(super) struct Trace {
+    hostname: Arc<str>,
+    second: u64,
+    date: String,
+    buffer: BytesMut,
+}
+
+/// Where a message came from.
+pub(super) struct Source<'a> {
+    pub hello_name: &'a str,
+    pub peer: Option<IpAddr>,
+    /// `ESMTP`, `SMTP`, `LMTP` … (RFC 3848).
+    pub with: &'static str,
+}
+
+impl Trace {
+    pub(super) fn new(hostname: Arc<str>) -> Trace {
+        Trace { hostname, second: u64::MAX, date: String::new(), buffer: BytesMut::new() }
+    }
+
+    pub(super) fn received(&mut self, source: &Source<'_>, id: queue::MessageId, now: Now) -> Bytes {
+        self.refresh_date(now);
+        self.buffer.reserve(CHUNK.min(512));
+        // Writing to a BytesMut cannot fail.
+        let _ = write!(self.buffer, "Received: from {} (", sanitised(source.hello_name));
+        let _ = match source.peer {
+            Some(IpAddr::V4(ip)) => write!(self.buffer, "[{ip}]"),
+            Some(IpAddr::V6(ip)) => write!(self.buffer, "[IPv6:{ip}]"),
+            None => write!(self.buffer, "local socket"),
+        };
+        let _ = write!(self.buffer, ")\r\n\tby {} (Posthaste) with {} id {id};\r\n\t", self.hostname, source.with);
+        self.buffer.put_slice(self.date.as_bytes());
+        self.buffer.put_slice(b"\r\n");
+        if self.buffer.capacity() < 512 {
+            self.buffer.reserve(CHUNK);
+        }
+        self.buffer.split().freeze()
+    }
+
+    fn refresh_date(&mut self, now: Now) {
+        let second = now.wall_us / 1_000_000;
+        if second == self.second {
+            return;
+        }
+        self.second = second;
+        let time = jiff::Timestamp::from_second(second as i64).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        self.date = rfc2822::to_string(&time.to_zoned(TimeZone::UTC)).unwrap_or_default();
+    }
+}
+
+/// What the client calls itself, cut to what may stand in a field.
+fn sanitised(name: &str) -> &str {
+    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || "-._:[]".contains(c))).unwrap_or(name.len());
+    match &name[..end.min(255)] {
+        "" => "unknown",
+        clean => clean,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn check(name: &str, peer: Option<&str>, expected: &str) {
+        let mut trace = Trace::new("mta1.example.net".into());
+        let source = Source { hello_name: name, peer: peer.map(|p| p.parse().unwrap()), with: "ESMTP" };
+        let now = Now { mono: Instant::now(), wall_us: 1_700_000_000_123_456 };
+        let field = trace.received(&source, queue::MessageId(1), now);
+        let text = std::str::from_utf8(&field).unwrap();
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with(";\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"), "{text}");
+        assert!(text.split("\r\n").all(|line| line.len() <= 78 && !line.contains('\n')), "{text}");
+    }
+
+    #[test]
+    fn the_field_names_both_ends_and_nothing_that_was_injected() {
+        check("app.example.com", Some("192.0.2.1"), "Received: from app.example.com ([192.0.2.1])\r\n\tby mta1.");
+        check("app", Some("2001:db8::1"), "Received: from app ([IPv6:2001:db8::1])\r\n");
+        check("x\r\nBcc: all@example.com", None, "Received: from x (local socket)\r\n");
+        check("", None, "Received: from unknown (local socket)\r\n");
+    }
+}

@@ -1,0 +1,361 @@
+//! One event loop: a thread that hosts an intake room, a delivery room, and perhaps the mind.
+//!
+//! A tick: letters, then sockets, then timers, then thinking, then writing; each connection is written at most once and
+//! the queue is given at most one group. Much is done per wake-up because a wake-up costs more than a message.
+
+use super::inbox::{Address, Inbox, inbox};
+use super::mind::Mind;
+use crate::delivery::Delivery;
+use crate::dispatch::{ConnectionId, Deliver, Input, Open};
+use crate::intake::{Intake, Origin};
+use crate::metrics::EngineMetrics;
+use crate::now::Now;
+use mio::{Events, Poll, Registry, Token, Waker};
+use queue::{Group, MessageId, Queue, QueueError};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Socket events taken per tick.
+const EVENTS: usize = 1024;
+/// Letters taken per tick, so that a flood of them cannot starve the sockets.
+const LETTERS: usize = 4096;
+/// The longest sleep: bounds how stale anything sampled can be.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+const WAKER: Token = Token(usize::MAX);
+const ROOM_BITS: u32 = usize::BITS - 2;
+const DOOR: usize = 1 << ROOM_BITS;
+const INTAKE: usize = 2 << ROOM_BITS;
+const DELIVERY: usize = 0;
+
+fn door_token(n: usize) -> Token {
+    Token(DOOR | n)
+}
+fn intake_token(key: usize) -> Token {
+    Token(INTAKE | key)
+}
+fn delivery_token(key: usize) -> Token {
+    Token(DELIVERY | key)
+}
+
+type Question = Box<dyn FnOnce(&mut Mind, Now) + Send>;
+
+/// What threads tell a loop.
+pub(crate) enum Letter {
+    /// For the intake room: these messages are durable, or will never be.
+    Durable(Vec<Origin>, Instant, Result<Vec<MessageId>, Arc<QueueError>>),
+    /// For the delivery room.
+    Open(Box<Open>),
+    /// For the delivery room.
+    Deliver(Deliver),
+    /// For the delivery room.
+    Close(ConnectionId),
+    /// For the mind.
+    Think(Vec<Input>),
+    /// For the mind: a question of an operator.
+    Ask(Question),
+    /// Accept nothing new, finish what is in flight, then end.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// What a loop needs from the others.
+#[derive(Clone)]
+pub(crate) struct Neighbours {
+    pub mind: Address<Letter>,
+    pub loops: Vec<Address<Letter>>,
+    pub queue: Queue,
+    pub metrics: Arc<EngineMetrics>,
+}
+
+/// A loop before its thread starts: its address exists, its rooms do not yet.
+pub(crate) struct Site {
+    poll: Poll,
+    inbox: Inbox<Letter>,
+    address: Address<Letter>,
+}
+
+impl Site {
+    pub(crate) fn new() -> io::Result<Site> {
+        let poll = Poll::new()?;
+        let (address, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
+        Ok(Site { poll, inbox, address })
+    }
+
+    pub(crate) fn address(&self) -> &Address<Letter> {
+        &self.address
+    }
+}
+
+/// The running loop.
+pub(crate) struct EventLoop {
+    poll: Poll,
+    registry: Registry,
+    inbox: Inbox<Letter>,
+    address: Address<Letter>,
+    neighbours: Neighbours,
+    index: usize,
+    intake: Intake,
+    delivery: Delivery,
+    mind: Option<Mind>,
+    group: Group,
+    draining: bool,
+    stopped: bool,
+    /// Doors with more callers than one tick's share.
+    crowded: Vec<usize>,
+    /// Something can go on without an event.
+    busy: bool,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        site: Site,
+        index: usize,
+        neighbours: Neighbours,
+        intake: Intake,
+        delivery: Delivery,
+        mind: Option<Mind>,
+    ) -> io::Result<EventLoop> {
+        Ok(EventLoop {
+            registry: site.poll.registry().try_clone()?,
+            poll: site.poll,
+            inbox: site.inbox,
+            address: site.address,
+            neighbours,
+            index,
+            intake,
+            delivery,
+            mind,
+            group: Group::default(),
+            draining: false,
+            stopped: false,
+            crowded: Vec::new(),
+            busy: false,
+        })
+    }
+
+    /// Until drained or stopped.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        self.intake.open_doors(&self.registry, door_token)?;
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.is_finished() {
+            self.sleep(&mut events)?;
+            let now = read_clock();
+            self.busy = false;
+            self.handle_letters(now);
+            self.handle_sockets(&events, now);
+            self.intake.handle_timers(now);
+            self.delivery.handle_timers(now);
+            self.think(now);
+            self.write(now);
+            self.submit(now);
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = match self.busy || !self.inbox.may_sleep() {
+            true => Duration::ZERO,
+            false => self.until_next_timer(),
+        };
+        let result = self.poll.poll(events, Some(timeout));
+        self.inbox.awake();
+        match result {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
+        }
+    }
+
+    fn until_next_timer(&self) -> Duration {
+        let mind = self.mind.as_ref().and_then(Mind::next_timer);
+        let next = [self.intake.next_timer(), self.delivery.next_timer(), mind].into_iter().flatten().min();
+        next.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(read_clock().mono)).min(LONGEST_SLEEP)
+    }
+
+    fn handle_letters(&mut self, now: Now) {
+        for taken in 0.. {
+            if taken == LETTERS {
+                self.busy = true;
+                return;
+            }
+            let Some(letter) = self.inbox.take() else { return };
+            match letter {
+                Letter::Durable(origins, since, result) => {
+                    self.neighbours.metrics.commit(origins.len(), now.mono - since);
+                    self.intake.handle_durable(&origins, result.as_deref().map_err(|_| ()), now);
+                }
+                Letter::Open(open) => self.delivery.open(open, now, &self.registry, delivery_token),
+                Letter::Deliver(deliver) => self.delivery.deliver(&deliver, now),
+                Letter::Close(connection) => self.delivery.close(connection, now),
+                Letter::Think(inputs) => {
+                    if let Some(mind) = &mut self.mind {
+                        inputs.into_iter().for_each(|input| mind.handle(input, now));
+                    }
+                }
+                Letter::Ask(question) => {
+                    if let Some(mind) = &mut self.mind {
+                        question(mind, now);
+                    }
+                }
+                Letter::Drain => self.drain(now),
+                Letter::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    fn handle_sockets(&mut self, events: &Events, now: Now) {
+        let crowded = std::mem::take(&mut self.crowded);
+        let knocks = events.iter().filter(|e| e.token() != WAKER && e.token().0 >> ROOM_BITS == 1);
+        for n in crowded.into_iter().chain(knocks.map(|e| e.token().0 & !DOOR)) {
+            if self.intake.handle_door(n, now, &self.registry, intake_token) {
+                self.crowded.push(n);
+                self.busy = true;
+            }
+        }
+        for event in events {
+            let Token(token) = event.token();
+            let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+            match token >> ROOM_BITS {
+                2 => self.intake.handle_ready(token & !INTAKE, readable, now),
+                0 => self.delivery.handle_ready(token, readable, now),
+                _ => {}
+            }
+        }
+        self.intake.handle_backlog(now);
+    }
+
+    /// Lets the mind act on what is known, and the hands on what it says, until both are quiet.
+    fn think(&mut self, now: Now) {
+        loop {
+            let news = self.delivery.take_news();
+            match &mut self.mind {
+                None => {
+                    if !news.is_empty() {
+                        self.neighbours.mind.send(Letter::Think(news));
+                    }
+                    return;
+                }
+                Some(mind) => {
+                    let quiet = news.is_empty();
+                    news.into_iter().for_each(|input| mind.handle(input, now));
+                    mind.handle_timers(now);
+                    let mut hands = Hands {
+                        index: self.index,
+                        delivery: &mut self.delivery,
+                        registry: &self.registry,
+                        loops: &self.neighbours.loops,
+                    };
+                    let acted = mind.act(&mut hands, &mut self.group, now);
+                    if quiet && !acted {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, now: Now) {
+        self.delivery.flush(now, &self.registry);
+        if self.delivery.has_news() {
+            self.think(now);
+            self.busy |= self.delivery.is_dirty();
+        }
+        self.intake.flush(&self.registry);
+        self.busy |= self.intake.has_backlog();
+        if let Some(mind) = &mut self.mind {
+            mind.end_of_tick(now);
+        }
+    }
+
+    /// Gives the queue all of this tick's messages and outcomes as one group.
+    fn submit(&mut self, now: Now) {
+        let (mut accepts, origins) = self.intake.take_received();
+        let mut group = std::mem::take(&mut self.group);
+        let tokens = self.mind.as_mut().map(Mind::take_settle_tokens).unwrap_or_default();
+        if accepts.is_empty() && group.accepts.is_empty() && group.settles.is_empty() && tokens.is_empty() {
+            return;
+        }
+        accepts.append(&mut group.accepts);
+        group.accepts = accepts;
+        let (home, mind) = (self.address.clone(), self.neighbours.mind.clone());
+        let done = move |result: Result<Vec<queue::store::Committed>, Arc<QueueError>>| {
+            let letter = match &result {
+                Ok(committed) => Ok(committed[..origins.len()].iter().map(|c| c.content.id).collect()),
+                Err(error) => Err(error.clone()),
+            };
+            if !origins.is_empty() {
+                home.send(Letter::Durable(origins, now.mono, letter));
+            }
+            mind.send(match result {
+                Ok(committed) => Letter::Think(
+                    std::iter::once(Input::Committed(committed))
+                        .chain(tokens.into_iter().map(Input::Settled))
+                        .collect(),
+                ),
+                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_queue_failure(&error, now))),
+            });
+        };
+        self.neighbours.queue.submit(group, Box::new(done));
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.intake.drain(&self.registry, now);
+        if let Some(mind) = &mut self.mind {
+            mind.handle(Input::Drain, now);
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stopped
+            || (self.draining
+                && self.intake.is_empty()
+                && self.delivery.is_empty()
+                && self.mind.as_ref().is_none_or(Mind::is_quiet))
+    }
+}
+
+/// Where the mind's orders for connections go: this loop's own hands, or a letter to another's.
+pub(crate) struct Hands<'a> {
+    index: usize,
+    delivery: &'a mut Delivery,
+    registry: &'a Registry,
+    loops: &'a [Address<Letter>],
+}
+
+impl Hands<'_> {
+    /// Connections are spread over the loops by their number.
+    fn home(&self, connection: ConnectionId) -> usize {
+        (connection.0 % self.loops.len() as u64) as usize
+    }
+
+    pub(crate) fn open(&mut self, open: Box<Open>, now: Now) {
+        match self.home(open.connection) {
+            home if home == self.index => self.delivery.open(open, now, self.registry, delivery_token),
+            home => self.loops[home].send(Letter::Open(open)),
+        }
+    }
+
+    pub(crate) fn deliver(&mut self, deliver: Deliver, now: Now) {
+        match self.home(deliver.connection) {
+            home if home == self.index => self.delivery.deliver(&deliver, now),
+            home => self.loops[home].send(Letter::Deliver(deliver)),
+        }
+    }
+
+    pub(crate) fn close(&mut self, connection: ConnectionId, now: Now) {
+        match self.home(connection) {
+            home if home == self.index => self.delivery.close(connection, now),
+            home => self.loops[home].send(Letter::Close(connection)),
+        }
+    }
+}
+
+/// The only place that reads a clock.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn read_clock() -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), wall_us: wall.as_micros() as u64 }
+}

@@ -1,0 +1,198 @@
+//! Dispatch with its senses and its mouth: carries its actions to the queue, the resolver, the connections and the
+//! reports, and their answers back.
+
+use super::event_loop::{Hands, Letter};
+use super::inbox::Address;
+use super::roster::Roster;
+use crate::config::Config;
+use crate::dispatch::{Action, Dispatch, Input};
+use crate::events::EventLog;
+use crate::metrics::EngineMetrics;
+use crate::now::Now;
+use dns::Resolver;
+use queue::{Domain, EntryKey, Group, MessageId, Queue, QueueError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often gauges are set, the disk is looked at and the event log is written out.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// What the mind needs from outside.
+pub(crate) struct Senses {
+    pub queue: Queue,
+    pub resolver: Resolver,
+    pub metrics: Arc<EngineMetrics>,
+    pub events: Option<EventLog>,
+    pub permits: Arc<crate::intake::Shared>,
+    pub failed: Arc<AtomicBool>,
+    /// The mind's own loop.
+    pub home: Address<Letter>,
+}
+
+pub(crate) struct Mind {
+    dispatch: Dispatch,
+    senses: Senses,
+    roster: Roster,
+    settle_tokens: Vec<u64>,
+    next_housekeeping: Instant,
+}
+
+impl Mind {
+    pub(crate) fn new(dispatch: Dispatch, senses: Senses, now: Now) -> Mind {
+        Mind { dispatch, senses, roster: Roster::default(), settle_tokens: Vec::new(), next_housekeeping: now.mono }
+    }
+
+    pub(crate) fn handle(&mut self, input: Input, now: Now) {
+        match &input {
+            Input::Committed(committed) => {
+                if let Some(events) = &mut self.senses.events {
+                    committed.iter().for_each(|message| events.accepted(now, &message.content));
+                }
+            }
+            Input::Ready(connection, _) => self.roster.ready(*connection),
+            Input::Report(connection, _) => self.roster.reported(*connection),
+            Input::Closed(connection, stage, cause) => {
+                if let Some((site, Some(reason))) = self.roster.closed(*connection, *stage, cause) {
+                    self.senses.metrics.connection_failed(&site, reason);
+                }
+            }
+            _ => {}
+        }
+        self.dispatch.handle(now, input);
+    }
+
+    pub(crate) fn handle_timers(&mut self, now: Now) {
+        if self.dispatch.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.dispatch.handle_timeout(now);
+        }
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        let next = self.dispatch.poll_timeout();
+        Some(next.map_or(self.next_housekeeping, |at| at.min(self.next_housekeeping)))
+    }
+
+    /// Carries out what dispatch wants. Returns whether there was anything.
+    pub(crate) fn act(&mut self, hands: &mut Hands<'_>, group: &mut Group, now: Now) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.dispatch.poll_action() {
+            acted = true;
+            match action {
+                Action::Deliver(deliver) => {
+                    self.roster.handed(deliver.connection);
+                    hands.deliver(deliver, now);
+                }
+                Action::Open(open) => {
+                    self.senses.metrics.opened(&open.site);
+                    self.roster.opened(open.connection, open.site.clone());
+                    hands.open(open, now);
+                }
+                Action::Close(connection) => hands.close(connection, now),
+                Action::Settle { token, group: more } => {
+                    group.accepts.extend(more.accepts);
+                    group.settles.extend(more.settles);
+                    self.settle_tokens.push(token);
+                }
+                Action::Happened(happened) => {
+                    self.senses.metrics.happened(&happened);
+                    if let Some(events) = &mut self.senses.events {
+                        events.happened(&happened);
+                    }
+                }
+                Action::Throttled { site, limit, waited } => self.senses.metrics.throttled(&site, limit, waited),
+                other => self.ask(other),
+            }
+        }
+        acted
+    }
+
+    /// Questions whose answers come as letters.
+    fn ask(&mut self, action: Action) {
+        let home = self.senses.home.clone();
+        let think = move |input| home.send(Letter::Think(vec![input]));
+        match action {
+            Action::ResolveMx(domain) => {
+                let name = domain.0.clone();
+                self.senses.resolver.mx(&name, Box::new(move |answer| think(Input::Mx(domain, answer))));
+            }
+            Action::ResolveAddresses(host) => {
+                let name = host.clone();
+                self.senses.resolver.addresses(&name, Box::new(move |answer| think(Input::Addresses(host, answer))));
+            }
+            Action::Fetch { domain, until_ms, limit } => {
+                let asked = domain.clone();
+                let queue = self.senses.queue.clone();
+                let done = move |result: queue::service::Fetched| match result {
+                    Ok((entries, more)) => {
+                        let next_due_ms = if more { None } else { next_due(&queue, &asked, until_ms) };
+                        think(Input::Fetched { domain: asked, entries, more, next_due_ms });
+                    }
+                    Err(error) => tracing::error!(%error, domain = asked.as_str(), "cannot read the queue"),
+                };
+                self.senses.queue.fetch(domain, until_ms, limit, Box::new(|_| false), Box::new(done));
+            }
+            Action::Load(id, location) => {
+                let done = move |result: Result<_, Arc<QueueError>>| {
+                    think(Input::Loaded(id, result.map_err(|error| error.to_string().into())));
+                };
+                self.senses.queue.load(id, location, Box::new(done));
+            }
+            _ => {}
+        }
+    }
+
+    /// The tokens of the settles that went into this tick's group.
+    pub(crate) fn take_settle_tokens(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.settle_tokens)
+    }
+
+    /// A group did not become durable. Nothing more is accepted or tried: what is delivered but not settled would be
+    /// delivered again after the restart that has to follow.
+    pub(crate) fn handle_queue_failure(&mut self, error: &QueueError, now: Now) {
+        tracing::error!(%error, "the queue failed");
+        if matches!(error, QueueError::Failed(_)) {
+            self.senses.permits.permits.fail();
+            self.senses.failed.store(true, Ordering::Relaxed);
+            self.dispatch.handle(now, Input::Drain);
+        }
+    }
+
+    pub(crate) fn end_of_tick(&mut self, now: Now) {
+        if now.mono < self.next_housekeeping {
+            return;
+        }
+        self.next_housekeeping = now.mono + HOUSEKEEPING;
+        self.senses.permits.permits.look();
+        self.senses.metrics.set_queue(&self.dispatch.counts(), &self.senses.queue.stats());
+        self.senses.metrics.set_connections(self.roster.census());
+        if let Some(events) = &mut self.senses.events {
+            events.flush();
+            self.senses.metrics.set_events_lost(events.lost());
+        }
+    }
+
+    pub(crate) fn reload(&mut self, config: Arc<Config>, now: Now) {
+        if let Some(Err(error)) = self.senses.events.as_mut().map(EventLog::reopen) {
+            tracing::error!(%error, "the event log cannot be reopened; the old file is still written");
+        }
+        self.senses.metrics.reload(&config);
+        self.senses.resolver.flush();
+        self.dispatch.handle(now, Input::Reload(config));
+    }
+
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.dispatch.is_quiet() && self.settle_tokens.is_empty()
+    }
+}
+
+/// When the domain has something due next, beyond `until_ms`; held entries never are.
+fn next_due(queue: &Queue, domain: &Domain, until_ms: u64) -> Option<u64> {
+    let after = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
+    let (key, _) = queue.list_domain(domain, Some(after), 1).ok()?.pop()?;
+    (key.due_ms != EntryKey::HELD).then_some(key.due_ms)
+}

@@ -1,0 +1,213 @@
+//! The shell: threads, sockets, clocks, files. It wires the rooms together and holds no policy.
+//!
+//! *Placement.* A wake-up across cores costs more than a message's own work, so a small machine gets one event loop
+//! with intake, mind and delivery side by side, and the committer apart. More workers get more loops, each with intake
+//! and delivery; the mind lives in the first.
+
+pub(crate) mod arena;
+mod control;
+mod event_loop;
+mod inbox;
+mod mind;
+mod roster;
+pub(crate) mod stream;
+pub(crate) mod timers;
+
+pub use control::Handle;
+
+use crate::config::{Config, SocketName};
+use crate::delivery::{Delivery, Settings, TlsConfigs};
+use crate::dispatch::{Dispatch, Input};
+use crate::events::EventLog;
+use crate::intake::{Door, Intake, Permits, Shared};
+use crate::metrics::EngineMetrics;
+use event_loop::{EventLoop, Letter, Neighbours, Site, read_clock};
+use mind::{Mind, Senses};
+use queue::service::Recovery;
+use queue::{Queue, QueueError};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// DNS answers kept, per kind.
+const DNS_CACHE_ENTRIES: usize = 100_000;
+/// DNS questions under way at once.
+const DNS_CONCURRENT: usize = 256;
+
+/// Why the engine cannot start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A listening socket.
+    #[error("cannot listen on {name}: {source}; is another program using it?")]
+    Listen {
+        /// As configured.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS roots.
+    #[error(transparent)]
+    Tls(#[from] crate::delivery::TlsError),
+    /// The event log.
+    #[error("cannot write the event log {path}: {source}")]
+    EventLog {
+        /// Where.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Threads, pollers, the resolver.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A running engine.
+pub struct Engine {
+    handle: Handle,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    queue: Queue,
+    recovery: Recovery,
+    addresses: Vec<SocketName>,
+}
+
+impl Engine {
+    /// Opens the queue, recovers, listens, starts the threads. When this returns, mail is accepted.
+    pub fn start(config: Arc<Config>) -> Result<Engine, StartError> {
+        let (queue, recovery) = Queue::open(queue_options(&config))?;
+        let metrics = Arc::new(EngineMetrics::new(&config));
+        let shared = Arc::new(Shared {
+            queue: queue.clone(),
+            permits: Permits::new(config.queue.clone(), queue.clone()),
+            max_hops: config.delivery.max_hops,
+        });
+        let sites = (0..config.delivery.workers).map(|_| Site::new()).collect::<io::Result<Vec<_>>>()?;
+        let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
+        let (addresses, mut doors) = bind(&config, &metrics)?;
+        let settings = Arc::new(Settings {
+            hello_name: config.hostname.clone(),
+            connect_timeout: config.delivery.connect_timeout,
+            tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
+        });
+        let failed = Arc::new(AtomicBool::new(false));
+        let mind = start_mind(&config, &queue, metrics.clone(), shared.clone(), failed.clone(), loops[0].clone())?;
+        let mut mind = Some(mind);
+        let neighbours = Neighbours { mind: loops[0].clone(), loops: loops.clone(), queue: queue.clone(), metrics };
+        let mut threads = Vec::new();
+        for (index, site) in sites.into_iter().enumerate() {
+            let intake = Intake::new(shared.clone(), &config.hostname, std::mem::take(&mut doors[index]));
+            let delivery = Delivery::new(settings.clone());
+            let event_loop = EventLoop::new(site, index, neighbours.clone(), intake, delivery, mind.take())?;
+            let name = format!("loop-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || event_loop.run())?);
+        }
+        let handle = Handle::new(config, queue.clone(), loops, failed);
+        Ok(Engine { handle, threads, queue, recovery, addresses })
+    }
+
+    /// For operators' questions and wishes; outlives the engine harmlessly.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What recovery found at the start.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Where the listeners are bound, in the order of the configuration; port 0 has become a number.
+    pub fn addresses(&self) -> &[SocketName] {
+        &self.addresses
+    }
+
+    /// Accepts nothing new, lets what is in flight finish for at most `patience`, settles, closes the queue. What is
+    /// queued stays queued.
+    pub fn shut_down(self, patience: Duration) -> Result<(), StartError> {
+        self.handle.drain();
+        self.wait(patience);
+        self.handle.stop();
+        for thread in self.threads {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        self.queue.close()?;
+        Ok(())
+    }
+
+    /// Until every loop has ended, at most `patience`.
+    #[allow(clippy::disallowed_methods, reason = "this is the caller's thread, not a loop's")]
+    fn wait(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline && !self.threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether a loop has ended by itself: something is badly wrong, and the process should end.
+    pub fn is_broken(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
+fn queue_options(config: &Config) -> queue::Options {
+    queue::Options::new(config.data_dir.join("queue"))
+}
+
+/// Binds every listener; the doors come back by loop.
+fn bind(config: &Config, metrics: &EngineMetrics) -> Result<(Vec<SocketName>, Vec<Vec<Door>>), StartError> {
+    let loops = config.delivery.workers;
+    let mut by_loop: Vec<Vec<Door>> = (0..loops).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for (n, listener) in config.listeners.iter().enumerate() {
+        let (name, doors) = Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), loops)
+            .map_err(|source| StartError::Listen { name: listener.bind.to_string(), source })?;
+        addresses.push(name);
+        doors.into_iter().zip(&mut by_loop).for_each(|(door, room)| room.push(door));
+    }
+    Ok((addresses, by_loop))
+}
+
+fn start_mind(
+    config: &Arc<Config>,
+    queue: &Queue,
+    metrics: Arc<EngineMetrics>,
+    permits: Arc<Shared>,
+    failed: Arc<AtomicBool>,
+    home: inbox::Address<Letter>,
+) -> Result<Mind, StartError> {
+    let now = read_clock();
+    let seed = now.wall_us;
+    let observer = metrics.clone();
+    let resolver = dns::Resolver::start(
+        dns::Options {
+            nameservers: config.dns.nameservers.clone(),
+            timeout: config.dns.timeout,
+            ip_family: config.delivery.ip_family,
+            own_names: vec![config.hostname.to_string()],
+            cache_entries: DNS_CACHE_ENTRIES,
+            min_ttl: Duration::from_secs(30),
+            max_ttl: Duration::from_secs(86_400),
+            max_stale: Duration::from_secs(86_400),
+            max_concurrent: DNS_CONCURRENT,
+            seed,
+        },
+        Box::new(move |lookup| observer.dns(lookup)),
+    )?;
+    let events = match &config.log.events {
+        None => None,
+        Some(path) => Some(
+            EventLog::open(path).map_err(|source| StartError::EventLog { path: path.display().to_string(), source })?,
+        ),
+    };
+    let ids = queue.clone();
+    let mut dispatch = Dispatch::new(config.clone(), Box::new(move || ids.next_id()), seed, now);
+    dispatch.handle(now, Input::Backlog(queue.domains()?));
+    let senses = Senses { queue: queue.clone(), resolver, metrics, events, permits, failed, home };
+    Ok(Mind::new(dispatch, senses, now))
+}
