@@ -272,7 +272,11 @@ fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads `"100ms"`, `"5s"`, `"15m"`, `"4h"`, `"3d"`.
+///
+/// # Errors
+/// What is wrong with it, in a few words.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text)?;
     let unit_ms: u64 = match unit {
         "ms" => 1,
@@ -287,7 +291,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms))
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// Reads `"512B"`, `"10KB"`, `"10KiB"`, `"25MiB"` as bytes.
+///
+/// # Errors
+/// What is wrong with it, in a few words.
+pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text)?;
     let unit_bytes: u64 = match unit {
         "B" => 1,
