@@ -1,1 +1,54 @@
-fn main() {}
+//! `posthaste`: an outbound SMTP delivery engine. One binary, a subcommand for everything.
+
+mod commands;
+mod daemon;
+mod exit;
+mod http;
+mod submit;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use exit::Exit;
+use std::process::ExitCode;
+
+/// Messages cross threads: they are allocated on one and freed on another, which is what mimalloc is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Delivers mail: bulk and transactional, durable before it is acknowledged, as fast as each destination allows.
+#[derive(Debug, Parser)]
+#[command(name = "posthaste", version, arg_required_else_help = true, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(commands::check::Check),
+    Send(commands::send::Send),
+    Queue(commands::queue::Queue),
+    Explain(commands::explain::Explain),
+    Sink(commands::sink::Sink),
+    Load(Box<commands::load::Load>),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // When the terminal is gone there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let result = match arguments.command {
+        Command::Check(check) => check.run(),
+        Command::Send(send) => send.run(),
+        Command::Queue(queue) => queue.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Sink(sink) => sink.run(),
+        Command::Load(load) => load.run(),
+    };
+    result.unwrap_or_else(|failure| failure.report()).into()
+}

@@ -1,0 +1,40 @@
+//! `posthaste explain`.
+
+use crate::exit::{Exit, Failure};
+use crate::{daemon, http, terminal};
+use admin::control;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Show what would happen to a message for an address: route, MX answer, site, source, limits, TLS policy, and what says so
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// user@domain
+    address: String,
+    /// The daemon's admin server; default: as its configuration says
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<SocketAddr>,
+    /// The daemon's configuration, to find its admin server
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    /// Does it.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let server = daemon::admin(self.admin, self.config.as_ref())?;
+        let path = format!("/api/explain{}", http::query(&[("address", Some(&self.address))]));
+        let explanation: control::Explanation = http::get(server, &path)?;
+        if self.json {
+            terminal::print_json(&explanation)?;
+        } else {
+            let row = |fact: &control::Fact| vec![fact.name.clone(), fact.value.clone(), fact.origin.clone()];
+            let rows: Vec<Vec<String>> = explanation.facts.iter().map(row).collect();
+            terminal::print(&terminal::table(&["WHAT", "HOLDS", "BECAUSE OF"], &rows))?;
+        }
+        Ok(Exit::Done)
+    }
+}

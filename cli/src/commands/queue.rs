@@ -1,0 +1,272 @@
+//! `posthaste queue`.
+
+use crate::exit::{Exit, Failure};
+use crate::{daemon, http, terminal};
+use admin::control::{Act, Acted, Item, Message, Page, Selection, Summary};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Look at and act on what is queued, through the running daemon
+#[derive(Debug, clap::Args)]
+pub struct Queue {
+    #[command(subcommand)]
+    command: Command,
+    /// The daemon's admin server; default: as its configuration says
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    admin: Option<SocketAddr>,
+    /// The daemon's configuration, to find its admin server
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Totals, and the domains with the most recipients
+    Summary,
+    /// What is queued
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// Entries to show at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+        limit: u64,
+    },
+    /// One message: what is still queued of it, and its header
+    Show {
+        /// As in "queued as ID"
+        id: String,
+    },
+    /// Try now
+    Retry(Acting),
+    /// Keep, but try nothing until released
+    Hold(Acting),
+    /// End a hold: due now
+    Release(Acting),
+    /// Drop, without a notice to the sender
+    Remove(Acting),
+}
+
+/// Which; what is named must all be so.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+struct Filter {
+    /// Recipients of this domain
+    #[arg(long)]
+    domain: Option<String>,
+    /// Messages of this reverse-path; "" for notices
+    #[arg(long)]
+    sender: Option<String>,
+    /// Messages of this campaign
+    #[arg(long)]
+    campaign: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["id", "domain", "sender", "campaign", "all"]))]
+struct Acting {
+    /// Message ids
+    id: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Everything that is queued
+    #[arg(long, conflicts_with_all = ["id", "domain", "sender", "campaign"])]
+    all: bool,
+}
+
+impl Queue {
+    /// Does it.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let server = daemon::admin(self.admin, self.config.as_ref())?;
+        match self.command {
+            Command::Summary => {
+                let summary: Summary = http::get(server, "/api/queue/summary")?;
+                show(self.json, &summary, summary_text)
+            }
+            Command::List { filter, limit } => {
+                let page = list(server, &filter, limit)?;
+                show(self.json, &page, list_text)
+            }
+            Command::Show { id } => {
+                let message: Message = http::get(server, &format!("/api/queue/{}", http::escape(&id)))?;
+                show(self.json, &message, message_text)
+            }
+            Command::Retry(acting) => act(server, Act::Retry, acting, self.json),
+            Command::Hold(acting) => act(server, Act::Hold, acting, self.json),
+            Command::Release(acting) => act(server, Act::Release, acting, self.json),
+            Command::Remove(acting) => act(server, Act::Remove, acting, self.json),
+        }
+    }
+}
+
+fn show<T: serde::Serialize>(json: bool, value: &T, text: fn(&T) -> String) -> Result<Exit, Failure> {
+    if json {
+        terminal::print_json(value)?
+    } else {
+        terminal::print(&text(value))?
+    }
+    Ok(Exit::Done)
+}
+
+/// Pages until there are enough; the server answers with as few as it likes.
+fn list(server: SocketAddr, filter: &Filter, limit: u64) -> Result<Page, Failure> {
+    let mut all = Page::default();
+    loop {
+        let missing = (limit - all.entries.len() as u64).to_string();
+        let query = http::query(&[
+            ("domain", filter.domain.as_deref()),
+            ("sender", filter.sender.as_deref()),
+            ("campaign", filter.campaign.as_deref()),
+            ("after", all.next.as_deref()),
+            ("limit", Some(&missing)),
+        ]);
+        let page: Page = http::get(server, &format!("/api/queue{query}"))?;
+        all.entries.extend(page.entries);
+        all.next = page.next;
+        if all.next.is_none() || all.entries.len() as u64 >= limit {
+            return Ok(all);
+        }
+    }
+}
+
+/// Repeats what the server does in bounded steps, for each message id or for the one selection.
+fn act(server: SocketAddr, act: Act, acting: Acting, json: bool) -> Result<Exit, Failure> {
+    let Filter { domain, sender, campaign } = acting.filter;
+    let base = Selection { id: None, domain, sender, campaign, all: acting.all };
+    let selections: Vec<Selection> = match acting.id.is_empty() {
+        true => vec![base],
+        false => acting.id.into_iter().map(|id| Selection { id: Some(id), ..base.clone() }).collect(),
+    };
+    let mut sum = Acted::default();
+    for selection in &selections {
+        loop {
+            let step: Acted = http::post(server, &format!("/api/queue/{}", act.as_str()), selection)?;
+            sum.recipients += step.recipients;
+            sum.entries += step.entries;
+            // A step that did nothing cannot be followed by one that does.
+            if !step.more || step.entries == 0 {
+                break;
+            }
+        }
+    }
+    show(json, &sum, |sum| format!("{} recipients in {} entries\n", sum.recipients, sum.entries))
+}
+
+fn summary_text(summary: &Summary) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let rows = [
+        ("recipients", summary.recipients.to_string()),
+        ("  ready", summary.ready.to_string()),
+        ("  active", summary.active.to_string()),
+        ("  deferred", summary.deferred.to_string()),
+        ("  held", summary.held.to_string()),
+        ("connections", summary.connections.to_string()),
+        ("journal", mib(summary.journal_bytes)),
+        ("disk free", mib(summary.free_bytes)),
+    ];
+    let totals: String = rows.iter().map(|(name, value)| format!("{name:12} {value:>12}\n")).collect();
+    if summary.domains.is_empty() {
+        return totals;
+    }
+    let domains: Vec<Vec<String>> =
+        summary.domains.iter().map(|count| vec![count.recipients.to_string(), count.domain.clone()]).collect();
+    totals + "\n" + &terminal::table(&["RECIPIENTS", "DOMAIN"], &domains)
+}
+
+fn list_text(page: &Page) -> String {
+    if page.entries.is_empty() {
+        return "nothing is queued that matches\n".into();
+    }
+    let more = if page.next.is_some() { "… and more; --limit shows them\n" } else { "" };
+    items_text(&page.entries) + more
+}
+
+fn message_text(message: &Message) -> String {
+    let header: String = message.header.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    format!("{}\n{}\n", items_text(&message.entries), header.trim_end())
+}
+
+fn items_text(items: &[Item]) -> String {
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let row = |item: &Item| {
+        let others = item.recipient_count.saturating_sub(1);
+        let first = item.recipients.first().cloned().unwrap_or_else(|| item.domain.clone());
+        vec![
+            item.id.clone(),
+            item.state.clone(),
+            span(now_ms.saturating_sub(item.accepted_ms)),
+            item.due_ms.map_or("-".into(), |due_ms| span(due_ms.saturating_sub(now_ms))),
+            item.attempts.to_string(),
+            format!("<{}>", item.sender),
+            if others == 0 { first } else { format!("{first} +{others}") },
+            item.last_error.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    terminal::table(&["ID", "STATE", "AGE", "DUE IN", "TRIES", "SENDER", "RECIPIENT", "LAST ERROR"], &rows)
+}
+
+/// `now`, `12s`, `5m`, `3h`, `2d`.
+fn span(ms: u64) -> String {
+    match ms / 1000 {
+        0 => "now".into(),
+        s @ 1..=119 => format!("{s}s"),
+        s @ 120..=7199 => format!("{}m", s / 60),
+        s @ 7200..=172_799 => format!("{}h", s / 3600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        queue: Queue,
+    }
+
+    fn check(arguments: &str, ok: bool) {
+        let parsed = Arguments::try_parse_from(["queue"].into_iter().chain(arguments.split_whitespace()));
+        assert_eq!(parsed.is_ok(), ok, "{arguments}: {parsed:?}");
+    }
+
+    #[test]
+    fn acting_needs_a_selection() {
+        for arguments in [
+            "retry 7",
+            "hold 7 8 --json",
+            "remove --domain a.b",
+            "release --all",
+            "list",
+            "list --limit 5 --campaign x",
+        ] {
+            check(arguments, true);
+        }
+        for arguments in ["retry", "remove --all 7", "remove --all --domain a.b", "show", "list --limit 0", "eat 7"] {
+            check(arguments, false);
+        }
+    }
+
+    #[test]
+    fn spans_are_short() {
+        for (ms, expected) in [(999, "now"), (5000, "5s"), (300_000, "5m"), (7_200_000, "2h"), (259_200_000, "3d")] {
+            assert_eq!(span(ms), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_names_the_first_recipient_and_how_many_more() {
+        let item =
+            Item { id: "7".into(), recipients: vec!["a@b.example".into()], recipient_count: 3, ..Item::default() };
+        let text = list_text(&Page { entries: vec![item], next: Some("x".into()) });
+        assert!(text.contains("a@b.example +2") && text.ends_with("--limit shows them\n"), "{text}");
+        assert_eq!(list_text(&Page::default()), "nothing is queued that matches\n");
+    }
+}

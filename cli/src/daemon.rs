@@ -1,0 +1,125 @@
+//! Where the running daemon is: said on the command line, or read from its configuration, or the defaults.
+
+use crate::exit::{Exit, Failure};
+use crate::terminal;
+use engine::config::{Config, SocketName, defaults};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Reads a configuration as the daemon does.
+///
+/// # Errors
+/// Its mistakes, rendered; exit code 78.
+pub fn load(file: &Path) -> Result<Config, Failure> {
+    Config::load(file).map_err(|errors| Failure::new(Exit::Config, errors.render(terminal::has_colour())))
+}
+
+/// The configuration to find the daemon by. A default file that cannot be read (it is the daemon's, not the user's) is
+/// none; a file that the user named must be right.
+fn known(file: Option<&PathBuf>) -> Result<Option<Config>, Failure> {
+    match file {
+        Some(file) => load(file).map(Some),
+        None => Ok(Config::load(defaults::CONFIG_FILE.as_ref()).ok()),
+    }
+}
+
+/// The admin server's address.
+///
+/// # Errors
+/// A configuration with mistakes, or without an admin server.
+pub fn admin(said: Option<SocketAddr>, file: Option<&PathBuf>) -> Result<SocketAddr, Failure> {
+    match (said, known(file)?) {
+        (Some(address), _) => Ok(address),
+        (None, None) => Ok(defaults::ADMIN_BIND),
+        (None, Some(config)) => config.admin.map(reachable).ok_or_else(|| {
+            Failure::new(Exit::Unavailable, "the admin server is off: [admin] bind in the configuration says so")
+        }),
+    }
+}
+
+/// The ingest socket: the first SMTP listener.
+///
+/// # Errors
+/// A configuration with mistakes, or without a listener.
+pub fn ingest(said: Option<SocketName>, file: Option<&PathBuf>) -> Result<SocketName, Failure> {
+    let config = match (said, known(file)?) {
+        (Some(socket), _) => return Ok(socket),
+        (None, None) => return Ok(SocketName::Tcp(defaults::LISTENER_BIND)),
+        (None, Some(config)) => config,
+    };
+    let smtp = config.listeners.into_iter().find(|listener| listener.protocol == smtp::client::Protocol::Smtp);
+    match smtp.map(|listener| listener.bind) {
+        Some(SocketName::Tcp(address)) => Ok(SocketName::Tcp(reachable(address))),
+        Some(socket) => Ok(socket),
+        None => {
+            Err(Failure::new(Exit::Unavailable, "the configuration has no [[listener]] that speaks SMTP; use --via"))
+        }
+    }
+}
+
+/// What to connect to, to reach a server that is bound to all addresses.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}
+
+/// `HOST:PORT` with an address for a host, or `unix:/path`.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_socket(text: &str) -> Result<SocketName, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) => Ok(SocketName::Unix(path.into())),
+        None => text.parse().map(SocketName::Tcp).map_err(|_| "write ADDRESS:PORT or unix:/path".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a configuration with these lines leads to.
+    fn check(toml: &str, admin_at: Result<&str, Exit>, ingest_at: Result<&str, Exit>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("hostname = \"a.b\"\n{toml}")).unwrap();
+        let path = file.path().to_path_buf();
+        assert_eq!(
+            admin(None, Some(&path)).map(|at| at.to_string()).map_err(|f| f.exit),
+            admin_at.map(String::from),
+            "{toml}"
+        );
+        assert_eq!(
+            ingest(None, Some(&path)).map(|at| at.to_string()).map_err(|f| f.exit),
+            ingest_at.map(String::from),
+            "{toml}"
+        );
+    }
+
+    #[test]
+    fn the_configuration_says_where_the_daemon_is() {
+        check("", Ok("127.0.0.1:8025"), Ok("127.0.0.1:2525"));
+        check("[admin]\nbind = \"0.0.0.0:1\"\n[[listener]]\nbind = \"[::]:2\"", Ok("127.0.0.1:1"), Ok("[::1]:2"));
+        check(
+            "[[listener]]\nprotocol = \"lmtp\"\n[[listener]]\nbind = \"unix:/run/x\"",
+            Ok("127.0.0.1:8025"),
+            Ok("unix:/run/x"),
+        );
+        check(
+            "[admin]\nbind = \"off\"\n[[listener]]\nprotocol = \"lmtp\"",
+            Err(Exit::Unavailable),
+            Err(Exit::Unavailable),
+        );
+        check("x = 1", Err(Exit::Config), Err(Exit::Config));
+    }
+
+    #[test]
+    fn what_is_said_goes_first() {
+        assert_eq!(admin(Some("127.0.0.1:9".parse().unwrap()), None).unwrap().port(), 9);
+        assert_eq!(ingest(parse_socket("unix:/x").ok(), None), Ok(SocketName::Unix("/x".into())));
+        assert!(parse_socket("localhost").is_err());
+    }
+}

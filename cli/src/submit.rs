@@ -1,0 +1,206 @@
+//! One message over one connection, blocking: the `smtp` client machine on a std socket.
+
+use engine::config::SocketName;
+use smtp::client::{
+    Cause, Client, Config, Event, Outcome, Pipelining, Protocol, Report, StartTls, Timeouts, Transaction,
+};
+use smtp::{Body, Mailbox, Reply, ReversePath};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter than RFC 5321's for a peer across the internet: this one is a daemon of ours.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is submitted.
+pub struct Letter<'a> {
+    /// MAIL FROM.
+    pub from: &'a ReversePath,
+    /// RCPT TO.
+    pub to: &'a [Mailbox],
+    /// Its content, with CRLF line ends.
+    pub body: Body,
+}
+
+/// A connection to a daemon's ingest socket.
+pub struct Submission {
+    stream: Stream,
+    client: Client,
+    ready: bool,
+    report: Option<Report>,
+    closed: Option<Cause>,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Submission {
+    /// Connects and says EHLO.
+    ///
+    /// # Errors
+    /// Nobody there, or somebody who refuses: then `Ok` holds the refusal.
+    pub fn open(to: &SocketName, hello_name: &str) -> io::Result<Result<Submission, Reply>> {
+        let stream = match to {
+            SocketName::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            SocketName::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        };
+        let config = Config {
+            hello_name: hello_name.into(),
+            protocol: Protocol::Smtp,
+            starttls: StartTls::Off,
+            pipelining: Pipelining::Transaction,
+            window: 1,
+            chunking: true,
+            timeouts: Timeouts { greeting: REPLY_TIMEOUT, command: REPLY_TIMEOUT, ..Timeouts::default() },
+        };
+        let client = Client::new(Arc::new(config), Instant::now());
+        let mut submission = Submission { stream, client, ready: false, report: None, closed: None };
+        submission.run_until(|submission| submission.ready)?;
+        match submission.closed.take() {
+            None => Ok(Ok(submission)),
+            Some(Cause::Replied(reply)) => Ok(Err(reply)),
+            Some(cause) => Err(lost(&cause)),
+        }
+    }
+
+    /// Submits one message; call it again for another one. The outcomes are in the order of the recipients.
+    ///
+    /// # Errors
+    /// The connection was lost before (after an earlier message).
+    pub fn submit(&mut self, letter: &Letter<'_>) -> io::Result<Vec<Outcome>> {
+        if let Some(cause) = &self.closed {
+            return Err(lost(cause));
+        }
+        let smtputf8 = letter.to.iter().chain(&letter.from.0).any(|mailbox| !mailbox.is_ascii());
+        let transaction = Transaction {
+            id: 0,
+            reverse_path: letter.from,
+            recipients: &mut letter.to.iter(),
+            body: &letter.body,
+            smtputf8,
+        };
+        let everyone = letter.to.len();
+        if let Err(lacking) = self.client.submit(transaction, Instant::now()) {
+            return Ok(vec![Outcome::Unsupported(lacking); everyone]);
+        }
+        self.run_until(|submission| submission.report.is_some())?;
+        let Some(report) = self.report.take() else {
+            return Err(self.closed.as_ref().map_or_else(|| ErrorKind::ConnectionAborted.into(), lost));
+        };
+        let mut outcomes = vec![report.outcome; everyone];
+        for (position, outcome) in report.exceptions {
+            if let Some(slot) = outcomes.get_mut(position as usize) {
+                *slot = outcome;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Says QUIT. What comes of it changes nothing.
+    pub fn quit(mut self) {
+        self.client.quit(Instant::now());
+        let _ = self.run_until(|submission| submission.closed.is_some());
+    }
+
+    /// Drives the machine until something is so, or the connection is over.
+    fn run_until(&mut self, done: impl Fn(&Submission) -> bool) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(event) = self.client.poll_event() {
+                match event {
+                    Event::Ready(_) => self.ready = true,
+                    Event::Report(report) => self.report = Some(report),
+                    Event::Closed { cause, .. } => self.closed = Some(cause),
+                    // Never asked for: `StartTls::Off`.
+                    Event::StartTls => {}
+                }
+            }
+            if let Err(error) = self.write() {
+                self.client.handle_error(Cause::Io(error.kind()), Instant::now());
+                continue;
+            }
+            if done(self) || self.closed.is_some() {
+                return Ok(());
+            }
+            self.read(&mut buffer)?;
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.client.transmit(&mut slices);
+            if count == 0 {
+                return Ok(());
+            }
+            let written = match self.stream.write(&slices[..count]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.client.advance(written, Instant::now());
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let wait = self.client.poll_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+        // Zero would mean for ever.
+        self.stream.set_timeout(wait.map(|wait| wait.max(Duration::from_millis(1))))?;
+        let result = self.stream.read(buffer);
+        let now = Instant::now();
+        match result {
+            Ok(0) => self.client.handle_eof(now),
+            Ok(bytes) => self.client.handle_bytes(&buffer[..bytes], now),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if self.client.poll_timeout().is_some_and(|at| at <= now) {
+                    self.client.handle_timeout(now);
+                }
+            }
+            Err(error) => self.client.handle_error(Cause::Io(error.kind()), now),
+        }
+        Ok(())
+    }
+}
+
+fn lost(cause: &Cause) -> io::Error {
+    match cause {
+        Cause::Io(kind) => (*kind).into(),
+        Cause::Timeout => ErrorKind::TimedOut.into(),
+        Cause::Protocol(what) => io::Error::new(ErrorKind::InvalidData, *what),
+        Cause::Replied(reply) => io::Error::other(format!("{} {}", reply.code, reply.text)),
+        Cause::Tls(what) => io::Error::other(what.to_string()),
+        Cause::Done | Cause::Eof => io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"),
+    }
+}
+
+impl Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+    fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+            Stream::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Colour and progress: on a terminal only, and `NO_COLOR` (no-color.org) is respected.
+
+use crate::exit::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// Whether standard error takes colours.
+pub fn has_colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// For standard error.
+pub fn red(text: &str) -> String {
+    if has_colour() { format!("\x1b[1;31m{text}\x1b[0m") } else { text.to_string() }
+}
+
+/// A bar on standard error; an invisible one when that is no terminal.
+pub fn progress_bar(total: u64) -> ProgressBar {
+    let template = "{elapsed_precise} [{bar:40}] {human_pos}/{human_len} {msg}";
+    // A template that indicatif refuses costs the looks only.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(10)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    ProgressBar::with_draw_target(Some(total), target).with_style(style.progress_chars("=> "))
+}
+
+/// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints one object on one line.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(std::io::Error::from)?;
+    print(&(text + "\n"))
+}
+
+/// Columns, as wide as their widest cell; the last one as wide as it likes. Control characters are made visible: peers'
+/// words stand in here.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let clean = |cell: &str| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let mut lines: Vec<Vec<String>> = vec![header.iter().map(|cell| cell.to_string()).collect()];
+    lines.extend(rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()));
+    let width = |column: usize| lines.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out += cells.join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_straight_columns_and_no_control_characters() {
+        let rows = [
+            vec!["a".to_string(), "ü".to_string(), "1\u{1b}[2J\n".to_string()],
+            vec!["long".into(), "x".into(), "2".into()],
+        ];
+        assert_eq!(table(&["ID", "TO", "ERROR"], &rows), "ID    TO  ERROR\na     ü   1 [2J\nlong  x   2\n");
+    }
+}
