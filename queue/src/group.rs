@@ -36,7 +36,11 @@ pub(crate) struct Header {
     pub sequence: u64,
     pub generation: u64,
     pub heads_crc: u32,
+    /// Covers a damaged range: what is within is nothing, and the sequence may jump to this one.
+    pub is_filler: bool,
 }
+
+const FILLER: u32 = 1;
 
 impl Header {
     /// With padding.
@@ -51,7 +55,7 @@ impl Header {
         out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         out[24..32].copy_from_slice(&self.generation.to_le_bytes());
         out[32..36].copy_from_slice(&self.heads_crc.to_le_bytes());
-        out[36..40].fill(0);
+        out[36..40].copy_from_slice(&(if self.is_filler { FILLER } else { 0 }).to_le_bytes());
         let crc = seeded_crc(segment, offset, &out[8..GROUP_HEADER]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
     }
@@ -82,6 +86,7 @@ pub(crate) fn read_header(segment: u64, offset: u64, bytes: &[u8]) -> Option<Hea
         sequence: reader.u64().ok()?,
         generation: reader.u64().ok()?,
         heads_crc: reader.u32().ok()?,
+        is_filler: reader.u32().ok()? & FILLER != 0,
     })
 }
 
@@ -106,6 +111,9 @@ pub(crate) fn read_records<'a>(
 
 /// Every byte of the records is as it was written.
 pub(crate) fn verify(header: &Header, payload: &[u8]) -> Result<(), Malformed> {
+    if header.is_filler {
+        return Ok(());
+    }
     let reader = &mut Reader::new(payload);
     let mut hasher = crc32fast::Hasher::new();
     for _ in 0..header.records {
@@ -122,6 +130,21 @@ pub(crate) fn verify(header: &Header, payload: &[u8]) -> Result<(), Malformed> {
         return Err(Malformed("group: its checksum differs"));
     }
     Ok(())
+}
+
+/// The header that makes a range of whole pages at this place one group without records.
+pub(crate) fn filler(place: Place, bytes: u64, sequence: u64) -> [u8; GROUP_HEADER] {
+    let header = Header {
+        len: (bytes - GROUP_HEADER as u64) as u32,
+        records: 0,
+        sequence,
+        generation: place.generation,
+        heads_crc: 0,
+        is_filler: true,
+    };
+    let mut out = [0; GROUP_HEADER];
+    header.encode(place.segment, place.offset, &mut out);
+    out
 }
 
 /// Builds a group for one place of the journal.
@@ -262,6 +285,7 @@ impl<'a> GroupWriter<'a> {
             sequence,
             generation: self.place.generation,
             heads_crc: crc32fast::hash(&self.heads[GROUP_HEADER..]),
+            is_filler: false,
         };
         header.encode(self.place.segment, self.place.offset, &mut self.heads[..GROUP_HEADER]);
         header.bytes_on_disk()

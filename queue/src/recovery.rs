@@ -11,10 +11,10 @@ use crate::scan::{Found, Scanner, damaged, io_error, scan};
 use crate::segment::{self, JOURNAL, Segment};
 use crate::state::State;
 use crate::store::{Limits, Store, new_entry};
-use crate::{EntryKey, Location, QueueError};
+use crate::{Entry, EntryKey, Group, Location, QueueError, Settle};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::IoSlice;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -37,6 +37,8 @@ pub struct Recovery {
     pub index_rebuilt: Option<String>,
     /// Groups replayed.
     pub replayed_groups: u64,
+    /// After a repair: entries whose message was in a damaged range.
+    pub lost: Vec<EntryKey>,
 }
 
 /// The segments of a journal, without a hole, and its spares.
@@ -56,6 +58,8 @@ struct Replayed {
     changes: u64,
     torn_bytes: u64,
     last_group: Option<u64>,
+    /// Ranges of segments that a repair gave up.
+    fillers: Vec<(u64, Range<u64>)>,
     /// The greatest of the journal's Checkpoint records in what was read.
     checkpoint: Option<Checkpoint>,
 }
@@ -163,18 +167,23 @@ impl Opening<'_> {
         // The index attempt may have logged a checkpoint: look again at what there is.
         let files = find_files(&*self.disk, self.limits.segment_bytes)?;
         let opening = Opening { disk: self.disk.clone(), home: self.home, limits: self.limits.clone(), files };
-        let replayed = match opening.files.segments.first() {
+        let mut replayed = match opening.files.segments.first() {
             None => opening.empty(),
             Some(first) => {
                 let first = first.number;
                 let mut replayed = opening.replay(&Checkpoint::default(), first, Some(&*index))?;
-                check_beginning(first, replayed.checkpoint.as_ref())?;
+                if replayed.fillers.is_empty() {
+                    check_beginning(first, replayed.checkpoint.as_ref())?;
+                }
                 replayed.state.checkpoint = replayed.checkpoint.as_ref().map_or(0, |c| c.number);
                 replayed
             }
         };
+        let fillers = std::mem::take(&mut replayed.fillers);
         let (store, mut recovery) = opening.finish(index, replayed, why)?;
-        store.recount()?;
+        let lost = store.recount(&fillers)?;
+        recovery.lost = lost.iter().map(|(key, _)| key.clone()).collect();
+        store.give_up(lost)?;
         store.checkpoint()?;
         match store.disk.remove(DISTRUST) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -196,6 +205,7 @@ impl Opening<'_> {
             changes: 0,
             torn_bytes: 0,
             last_group: None,
+            fillers: Vec::new(),
             checkpoint: None,
         }
     }
@@ -216,10 +226,13 @@ impl Opening<'_> {
         let mut previous = None;
         for (i, found) in segments.iter().enumerate().filter(|(_, found)| found.number >= from) {
             let end = scan(found, end_of(segments, i), &mut |header, place, payload| {
-                if previous.is_some_and(|previous| header.sequence != previous + 1) {
+                if header.is_filler {
+                    replayed.fillers.push((place.segment, place.offset..place.offset + header.bytes_on_disk()));
+                } else if previous.is_some_and(|previous| header.sequence != previous + 1) {
                     return Err(damaged(place.segment, place.offset, "a group of another sequence"));
                 }
-                previous = Some(header.sequence);
+                // What a filler covers is unknown, so is how many groups that were.
+                previous = (!header.is_filler).then_some(header.sequence);
                 replayed.sequence = header.sequence;
                 let newer = header.sequence > base.sequence;
                 let changes = replayed.changes;
@@ -277,6 +290,7 @@ impl Opening<'_> {
             torn_bytes: replayed.torn_bytes,
             index_rebuilt,
             replayed_groups: replayed.groups,
+            lost: Vec::new(),
         };
         let spares = files.spares.iter().map(|s| Spare { path: s.path.clone(), file: s.file.clone() }).collect();
         let journal = Journal::new(
@@ -351,8 +365,16 @@ impl Replayed {
 }
 
 impl Store {
-    /// Counters from what is really there, after a rebuild.
-    fn recount(&self) -> Result<(), QueueError> {
+    /// Counters from what is really there, after a rebuild. Returns entries whose message a repair gave up.
+    fn recount(&self, fillers: &[(u64, Range<u64>)]) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        let mut lost = Vec::new();
+        let segments: Vec<u64> = crate::store::lock(&self.state).segments.keys().copied().collect();
+        let is_lost = |location: &Location| {
+            let given_up = |(segment, range): &(u64, Range<u64>)| {
+                *segment == location.segment && range.contains(&u64::from(location.offset))
+            };
+            !fillers.is_empty() && (segments.binary_search(&location.segment).is_err() || fillers.iter().any(given_up))
+        };
         let mut totals = Totals::default();
         let mut live: BTreeMap<u64, Live> = BTreeMap::new();
         self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
@@ -363,16 +385,31 @@ impl Store {
             let segment = live.entry(entry.location.segment).or_default();
             segment.entries += 1;
             segment.bytes += u64::from(entry.location.len);
+            if is_lost(&entry.location) {
+                lost.push((key, entry));
+            }
             true
         })?;
         {
             let mut state = crate::store::lock(&self.state);
-            if let Some(missing) = live.keys().find(|number| !state.segments.contains_key(number)) {
+            let missing = live.keys().find(|number| !state.segments.contains_key(number));
+            if let (Some(missing), true) = (missing, fillers.is_empty()) {
                 return Err(damaged(*missing, 0, "the segment is missing"));
             }
             state.restore(totals, &live);
         }
         self.publish();
+        Ok(lost)
+    }
+
+    /// Takes entries without a message off the queue, in the journal too, so that no later rebuild misses them.
+    fn give_up(&self, lost: Vec<(EntryKey, Entry)>) -> Result<(), QueueError> {
+        for some in lost.chunks(1000) {
+            let settle =
+                |(key, entry): &(EntryKey, Entry)| Settle { key: key.clone(), done: entry.open.clone(), retry: None };
+            let group = Group { accepts: Vec::new(), settles: some.iter().map(settle).collect() };
+            self.commit(std::iter::once(&group))?;
+        }
         Ok(())
     }
 
@@ -478,7 +515,9 @@ fn find_spares(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<
 fn harden(last: &Found, replayed: &Replayed, end: u64) -> Result<(), QueueError> {
     let rewrite = || -> std::io::Result<()> {
         if let Some(start) = replayed.last_group {
-            let group = disk::read_exactly(&*last.file, start, (end - start) as usize)?;
+            // Its padding may lie beyond the end of a file whose allocation was not durable yet.
+            let mut group = vec![0; (end - start) as usize];
+            last.file.read_at(start, &mut group)?;
             last.file.write_at(start, &mut [IoSlice::new(&group)])?;
         }
         if replayed.torn_bytes > 0 && end + PAGE <= last.size {
@@ -495,7 +534,7 @@ fn active_of(last: &Found, position: u64) -> Result<Active, QueueError> {
         number: last.number,
         generation: header.generation,
         file: last.file.clone(),
-        size: last.size,
+        size: last.size.max(position),
         position,
         written: header.written,
         header_pending: None,

@@ -159,7 +159,7 @@ fn within(dir: &std::path::Path, error: QueueError) -> QueueError {
 }
 
 /// Unknown outside the process: the standard library seeds its hashers from the operating system.
-fn secret_seed() -> u64 {
+pub(crate) fn secret_seed() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
@@ -171,13 +171,7 @@ impl Queue {
         let lock = Lock::take(&dir)?;
         let disk = RealDisk::new(&dir);
         let home = SledIndex { path: dir.join("index"), cache_bytes: options.index_cache_bytes };
-        let limits = Limits {
-            segment_bytes: options.segment_bytes,
-            memtable_entries: options.memtable_entries,
-            memtable_bytes: options.memtable_bytes,
-            journal_floor_bytes: options.journal_floor_bytes,
-            seed: secret_seed(),
-        };
+        let limits = Limits::of(&options, secret_seed());
         let opened = Store::open(Arc::new(disk.clone()), &home, limits);
         let (store, recovery) = opened.map_err(|error| within(&dir, error))?;
         let (reads, requests) = crossbeam_channel::unbounded();

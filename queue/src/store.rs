@@ -12,7 +12,7 @@ use crate::journal::{self, Journal};
 use crate::segment::{self, Segment};
 use crate::settle::Outcome;
 use crate::state::{Frozen, State};
-use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, QueueError, RecipientSet};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, Options, QueueError, RecipientSet};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -111,6 +111,18 @@ pub struct Limits {
     pub journal_floor_bytes: u64,
     /// From this come the generations of segments; must not be known outside.
     pub seed: u64,
+}
+
+impl Limits {
+    pub(crate) fn of(options: &Options, seed: u64) -> Limits {
+        Limits {
+            segment_bytes: options.segment_bytes,
+            memtable_entries: options.memtable_entries,
+            memtable_bytes: options.memtable_bytes,
+            journal_floor_bytes: options.journal_floor_bytes,
+            seed,
+        }
+    }
 }
 
 impl Group {

@@ -1,0 +1,294 @@
+//! Random operations on a disk in memory, the power going at a random operation, the queue reopened on what a disk may
+//! then hold and compared with a model; again and again on the same disk.
+//!
+//! A failing seed is the bug report: it is printed first.
+
+use posthaste_queue as queue;
+use queue::disk::{Disk, MemoryDisk};
+use queue::index::MemoryIndex;
+use queue::{
+    Content, Domain, Entry, EntryKey, Envelope, Group, Limits, MessageId, NewMessage, QueueError, Recipient, Retry,
+    Settle, Store,
+};
+use smtp::{Body, Mailbox, ReversePath};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Every open recipient, and when it is due: nothing else counts.
+type Model = BTreeMap<(MessageId, Domain, u32), u64>;
+
+fn limits(seed: u64) -> Limits {
+    Limits {
+        segment_bytes: 64 << 10,
+        memtable_entries: 1000,
+        memtable_bytes: 1 << 20,
+        journal_floor_bytes: 200 << 10,
+        seed,
+    }
+}
+
+fn message(random: &mut fastrand::Rng, id: MessageId) -> NewMessage {
+    let recipients = (0..random.usize(1..6)).map(|i| {
+        let text = format!("u{i}@d{}.example", random.u8(..4));
+        Recipient { mailbox: Mailbox::parse(&text).expect("an address") }
+    });
+    let envelope = Envelope {
+        reverse_path: ReversePath(None),
+        recipients: recipients.collect(),
+        accepted_us: id.0,
+        smtputf8: false,
+        tenant: None,
+        campaign: None,
+    };
+    let body = Body::new(body_of(id, if random.u8(..8) == 0 { 20_000 } else { random.usize(..4000) }));
+    NewMessage::new(Arc::new(Content { id, envelope, body }), random.u64(1..50))
+}
+
+/// Every message has a body of its own, so that a wrong one is noticed.
+fn body_of(id: MessageId, len: usize) -> Vec<u8> {
+    let mut body = id.to_string().repeat(len / 13 + 1).into_bytes();
+    body.truncate(len);
+    body.extend_from_slice(b"\r\n");
+    body
+}
+
+fn settle(random: &mut fastrand::Rng, key: EntryKey, entry: &Entry) -> Settle {
+    let whole = random.bool();
+    let pick = |random: &mut fastrand::Rng| entry.open.iter().filter(|_| whole || random.bool()).collect();
+    let done = if random.u8(..3) < 2 { pick(random) } else { Default::default() };
+    let due_ms = if random.u8(..5) == 0 { EntryKey::HELD } else { random.u64(1..50) };
+    let retry = Retry { recipients: pick(random), due_ms, attempts: entry.attempts + 1, last_error: "later".into() };
+    Settle { key, done, retry: random.bool().then_some(retry) }
+}
+
+fn apply(model: &mut Model, group: &Group) {
+    for message in &group.accepts {
+        for (domain, set) in &message.domains {
+            for position in set.iter() {
+                model.insert((message.content.id, domain.clone(), position), message.due_ms);
+            }
+        }
+    }
+    for Settle { key, done, retry } in &group.settles {
+        let at = |position| (key.id, key.domain.clone(), position);
+        for position in done.iter().filter(|p| model.get(&at(*p)) == Some(&key.due_ms)).collect::<Vec<_>>() {
+            model.remove(&at(position));
+        }
+        if let Some(retry) = retry {
+            for position in retry.recipients.iter() {
+                if let Some(due) = model.get_mut(&at(position)).filter(|due| **due == key.due_ms) {
+                    *due = retry.due_ms;
+                }
+            }
+        }
+    }
+}
+
+/// What the store holds, with its counters checked against it and each message read back.
+fn observe(store: &Store) -> Model {
+    let entries = store.list(None, usize::MAX).expect("read");
+    let mut model = Model::new();
+    let mut held = 0;
+    for (key, entry) in &entries {
+        assert!(!entry.open.is_empty());
+        for position in entry.open.iter() {
+            held += u64::from(key.is_held());
+            let twice = model.insert((key.id, key.domain.clone(), position), key.due_ms);
+            assert_eq!(twice, None, "a recipient under two keys");
+        }
+        let content = store.load(key.id, entry.location).expect("its message is there");
+        let body = content.body.to_bytes();
+        assert_eq!(body, body_of(key.id, body.len() - 2), "its own body");
+        assert_eq!(entry.body_bytes as usize, body.len());
+        for position in entry.open.iter() {
+            assert_eq!(content.envelope.recipients[position as usize].mailbox.domain_key(), key.domain.as_str());
+        }
+    }
+    let stats = store.stats();
+    assert_eq!((stats.entries, stats.recipients), (entries.len() as u64, model.len() as u64), "counters");
+    assert_eq!(stats.held_recipients, held);
+    assert_eq!(stats.live_bytes == 0, entries.is_empty());
+    let mut domains: Vec<(Domain, u64)> = Vec::new();
+    for (key, _) in &entries {
+        if domains.last().is_none_or(|(domain, _)| *domain != key.domain) {
+            domains.push((key.domain.clone(), key.due_ms));
+        }
+    }
+    assert_eq!(store.domains().expect("read"), domains);
+    model
+}
+
+/// A copy of a disk on which nothing is unsynced.
+fn copy(disk: &MemoryDisk) -> MemoryDisk {
+    disk.crash(&mut || u64::MAX - 2)
+}
+
+struct World {
+    random: fastrand::Rng,
+    disk: MemoryDisk,
+    index: MemoryIndex,
+    model: Model,
+    /// What a step that failed would have made of the model.
+    perhaps: Option<Model>,
+}
+
+impl World {
+    fn step(&mut self, store: &Store) -> Result<(), QueueError> {
+        let random = &mut self.random;
+        match random.u8(..20) {
+            0 | 1 => store.checkpoint().map(|_| ()),
+            2 => store.relocate().map(|_| ()),
+            3 => match store.prepare_spare() {
+                Err(_) if !self.disk.is_cut() => panic!("there is room"),
+                _ => Ok(()),
+            },
+            choice => {
+                let mut group = Group::default();
+                let entries = store.list(None, usize::MAX).expect("an index in memory");
+                if choice < 14 && entries.len() < 40 {
+                    for _ in 0..random.usize(1..4) {
+                        let id = store.next_id(0);
+                        group.accepts.push(message(random, id));
+                    }
+                }
+                if choice > 8 {
+                    for _ in 0..random.usize(..12).min(entries.len()) {
+                        let (key, entry) = &entries[random.usize(..entries.len())];
+                        group.settles.push(settle(random, key.clone(), entry));
+                    }
+                }
+                let mut after = self.model.clone();
+                apply(&mut after, &group);
+                match store.commit(std::iter::once(&group)) {
+                    Ok(_) => {
+                        self.model = after;
+                        Ok(())
+                    }
+                    Err(error) => {
+                        self.perhaps = Some(after);
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// One life: opens, works until the power goes, and leaves what a disk then holds.
+    fn live(&mut self) {
+        let seed = self.random.u64(..);
+        self.check_copies(seed);
+        self.disk.cut_after(self.random.u64(1..120));
+        if let Ok((store, _)) = Store::open(Arc::new(self.disk.clone()), &self.index, limits(seed)) {
+            self.check(&store);
+            while self.step(&store).is_ok() && !self.disk.is_cut() {}
+            assert!(self.disk.is_cut(), "only the power stops it");
+        }
+        let random = &mut self.random;
+        self.disk = self.disk.crash(&mut || random.u64(..));
+        self.index = self.index.crash(&mut || random.u64(..));
+    }
+
+    fn check(&mut self, store: &Store) {
+        let found = observe(store);
+        if let Some(perhaps) = self.perhaps.take()
+            && found == perhaps
+        {
+            self.model = perhaps;
+        }
+        assert!(found == self.model, "lost or risen: {:?}", difference(&found, &self.model));
+    }
+
+    /// With the index, without it, and again: always the same queue.
+    fn check_copies(&mut self, seed: u64) {
+        let disk = copy(&self.disk);
+        let (store, recovery) = Store::open(Arc::new(disk.clone()), &self.index.crash(&mut || 1), limits(seed))
+            .unwrap_or_else(|error| panic!("with the index: {error}"));
+        let with = observe(&store);
+        assert_eq!((recovery.entries, recovery.recipients), (store.stats().entries, with.len() as u64));
+        drop(store);
+        let disk = copy(&self.disk);
+        let fresh = MemoryIndex::new();
+        let (store, _) = Store::open(Arc::new(disk.clone()), &fresh, limits(seed))
+            .unwrap_or_else(|error| panic!("without the index: {error}"));
+        assert!(observe(&store) == with, "index and tail differ from the journal alone");
+        drop(store);
+        let (store, again) = Store::open(Arc::new(disk), &fresh, limits(seed)).expect("opens again");
+        assert!(observe(&store) == with, "replayed twice");
+        assert_eq!(again.torn_bytes, 0, "what was cut once is cut");
+        assert_eq!(again.index_rebuilt, None);
+    }
+}
+
+fn difference<'m>(a: &'m Model, b: &'m Model) -> Vec<(&'m (MessageId, Domain, u32), Option<&'m u64>, Option<&'m u64>)> {
+    let keys = a.keys().chain(b.keys()).filter(|key| a.get(key) != b.get(key));
+    keys.map(|key| (key, a.get(key), b.get(key))).collect()
+}
+
+fn world(seed: u64) {
+    struct Report(u64);
+    impl Drop for Report {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("seed {}", self.0);
+            }
+        }
+    }
+    let _report = Report(seed);
+    let mut world = World {
+        random: fastrand::Rng::with_seed(seed),
+        disk: MemoryDisk::new(),
+        index: MemoryIndex::new(),
+        model: Model::new(),
+        perhaps: None,
+    };
+    for _ in 0..8 {
+        world.live();
+    }
+}
+
+#[test]
+fn the_power_goes_anywhere() {
+    (0..30).for_each(world);
+}
+
+/// Journal bytes of a store that lives long with one old message stay bounded, and the message can be read by its old
+/// and its new place.
+#[test]
+fn one_old_message_does_not_keep_the_journal() {
+    let disk = MemoryDisk::new();
+    let index = MemoryIndex::new();
+    let (store, _) = Store::open(Arc::new(disk.clone()), &index, limits(7)).expect("opens");
+    let mut random = fastrand::Rng::with_seed(7);
+    let old = Group { accepts: vec![message(&mut random, store.next_id(0))], settles: vec![] };
+    let old = store.commit(std::iter::once(&old)).expect("committed").remove(0).remove(0);
+    for round in 0..300 {
+        let accepts = (0..3).map(|_| message(&mut random, store.next_id(0))).collect();
+        let group = Group { accepts, settles: vec![] };
+        let committed = store.commit(std::iter::once(&group)).expect("committed").remove(0);
+        let settles = committed.iter().flat_map(|message| &message.entries);
+        let settles = settles.map(|(key, entry)| Settle { key: key.clone(), done: entry.open.clone(), retry: None });
+        let group = Group { accepts: vec![], settles: settles.collect() };
+        store.commit(std::iter::once(&group)).expect("committed");
+        if round % 10 == 9 {
+            store.checkpoint().expect("written");
+            store.relocate().expect("moved");
+        }
+    }
+    store.checkpoint().expect("written");
+    let stats = store.stats();
+    assert!(stats.moved > 0 && stats.journal_bytes < 1 << 20, "{stats:?}");
+    assert!(disk.list("journal").expect("listed").len() < 16);
+    let (key, entry) = &old.entries[0];
+    let now = store.find(key.id).expect("read");
+    assert_eq!(now.len(), old.entries.len());
+    assert!(now[0].1.location > entry.location);
+    for place in [entry.location, now[0].1.location] {
+        let content = store.load(key.id, place).expect("followed");
+        assert_eq!(content.body.to_bytes(), old.content.body.to_bytes());
+    }
+    drop(store);
+    // No table of moves any more: the message is looked up.
+    let (store, _) = Store::open(Arc::new(disk), &index, limits(8)).expect("opens");
+    assert_eq!(store.load(key.id, entry.location).expect("looked up").envelope, old.content.envelope);
+    assert!(matches!(store.load(MessageId(1 << 60), entry.location), Err(QueueError::NoSuchMessage(_))));
+}

@@ -1,0 +1,130 @@
+//! A damaged journal: the queue refuses to start, `repair` saves what can be saved.
+
+use posthaste_queue as queue;
+use queue::{Content, EntryKey, Envelope, Group, NewMessage, Options, Queue, QueueError, Recipient, repair};
+use smtp::{Body, Mailbox, ReversePath};
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+const MESSAGES: usize = 60;
+
+fn options(dir: &Path) -> Options {
+    Options { segment_bytes: 128 << 10, ..Options::new(dir) }
+}
+
+fn segment(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("journal/{number:010}.seg"))
+}
+
+fn fill(dir: &Path) {
+    let (queue, _) = Queue::open(options(dir)).expect("opens");
+    for i in 0..MESSAGES {
+        let mailbox = Mailbox::parse(&format!("u{i}@d{}.example", i % 5)).expect("an address");
+        let id = queue.next_id();
+        let envelope = Envelope {
+            reverse_path: ReversePath(None),
+            recipients: vec![Recipient { mailbox }],
+            accepted_us: 0,
+            smtputf8: false,
+            tenant: None,
+            campaign: None,
+        };
+        let body = Body::new(id.to_string().repeat(800).into_bytes());
+        let accepts = vec![NewMessage::new(Arc::new(Content { id, envelope, body }), 1)];
+        let (answer, answered) = mpsc::channel();
+        queue.submit(Group { accepts, settles: vec![] }, Box::new(move |result| _ = answer.send(result)));
+        answered.recv().expect("answered").expect("committed");
+    }
+    queue.close().expect("closes");
+}
+
+/// Opens a queue in which nothing is wrong; the keys of what is there, each message read back.
+fn contents(dir: &Path) -> Vec<EntryKey> {
+    let (queue, _) = Queue::open(options(dir)).expect("opens");
+    let all = queue.list(None, usize::MAX).expect("read");
+    for (key, entry) in &all {
+        let content = queue.load_now(key.id, entry.location).expect("its message is there");
+        assert_eq!(content.body.to_bytes(), key.id.to_string().repeat(800).as_bytes());
+    }
+    queue.close().expect("closes");
+    all.into_iter().map(|(key, _)| key).collect()
+}
+
+/// `harm` to a queue without index; at most `lost` of its messages may be lost, and at least one unless that is 0.
+fn check(harm: impl Fn(&Path), lost: usize) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path());
+    std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    harm(dir.path());
+    let Err(error) = Queue::open(options(dir.path())) else { panic!("opened a damaged journal") };
+    assert!(matches!(error, QueueError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("posthaste queue repair"));
+
+    let mut report = Vec::new();
+    let repaired = repair(&options(dir.path()), &mut report).expect("repaired");
+    let report = String::from_utf8(report).expect("text");
+    assert!(!repaired.ranges.is_empty() && report.contains("given up"), "{report}");
+    let kept = contents(dir.path());
+    let missing = MESSAGES - kept.len();
+    assert!(missing <= lost && (lost == 0 || missing > 0), "{missing} lost: {report}");
+    let aside = std::fs::read_dir(dir.path()).expect("listed").filter_map(Result::ok);
+    let aside: Vec<_> = aside.filter(|e| e.file_name().to_string_lossy().starts_with("damaged-")).collect();
+    assert_eq!(aside.len(), 1);
+    assert_eq!(std::fs::read_to_string(aside[0].path().join("report.txt")).expect("read"), report);
+
+    let again = repair(&options(dir.path()), &mut Vec::new()).expect("nothing to do");
+    assert!(again.ranges.is_empty(), "{again:?}");
+    assert_eq!(contents(dir.path()), kept);
+    std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    assert_eq!(contents(dir.path()), kept, "rebuilt once more");
+}
+
+fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+    OpenOptions::new().write(true).open(path).expect("there").write_all_at(bytes, offset).expect("written");
+}
+
+#[test]
+fn a_flipped_octet_of_a_body() {
+    check(|dir| overwrite(&segment(dir, 2), 4096 * 5 + 100, b"?"), 1);
+}
+
+#[test]
+fn a_lost_page() {
+    check(|dir| overwrite(&segment(dir, 2), 4096, &[0; 4096]), 1);
+}
+
+#[test]
+fn a_lost_segment_header() {
+    check(|dir| overwrite(&segment(dir, 3), 0, &[0; 4096]), 0);
+}
+
+#[test]
+fn the_end_of_a_segment() {
+    check(|dir| overwrite(&segment(dir, 2), 40_000, &[0xff; 88 << 10]), 10);
+}
+
+#[test]
+fn a_lost_segment() {
+    check(|dir| std::fs::remove_file(segment(dir, 2)).expect("removed"), 12);
+}
+
+#[test]
+fn the_first_segment_lost() {
+    check(|dir| std::fs::remove_file(segment(dir, 1)).expect("removed"), 12);
+}
+
+#[test]
+fn damage_in_the_last_segment_is_seen_although_the_index_is_whole() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path());
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(dir.path().join("journal")).expect("listed").map(|e| e.expect("read").path()).collect();
+    names.retain(|path| path.extension().is_some_and(|e| e == "seg"));
+    overwrite(names.iter().max().expect("segments"), 4096 + 300, b"?");
+    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Damaged { .. })));
+    let before = repair(&options(dir.path()), &mut Vec::new()).expect("repaired").recovery;
+    assert!(before.entries as usize >= MESSAGES - 1);
+    assert_eq!(contents(dir.path()).len() as u64, before.entries);
+}
