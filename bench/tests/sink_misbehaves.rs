@@ -69,6 +69,9 @@ fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What is said, and how the line that answers begins.
+type Exchanges = &'static [(&'static str, &'static str)];
+
 const GREETING: (&str, &str) = ("", "220 sink.test");
 const HELLO: (&str, &str) = ("HELO c\r\n", "250 ");
 const MAIL: (&str, &str) = ("MAIL FROM:<a@b.test>\r\n", "250 2.1.0");
@@ -79,7 +82,7 @@ const MESSAGE: [(&str, &str); 4] = [MAIL, RCPT, DATA, DOT];
 
 #[test]
 fn replies_at_every_stage() {
-    let cases: &[(&str, &[(&str, &str)])] = &[
+    let cases: &[(&str, Exchanges)] = &[
         ("greeting reply 554 5.3.2 closed", &[("", "554 5.3.2 closed")]),
         ("hello first=1 reply 502 what", &[GREETING, ("EHLO c\r\n", "502 what"), HELLO, MAIL]),
         ("mail reply 451 4.3.0 no", &[GREETING, HELLO, ("MAIL FROM:<>\r\n", "451 4.3.0"), ("RSET\r\n", "250")]),
@@ -124,7 +127,7 @@ fn replies_at_every_stage() {
 
 #[test]
 fn connections_end_as_the_rule_says() {
-    let before: &[(&str, &[(&str, &str)], &str)] = &[
+    let before: &[(&str, Exchanges, &str)] = &[
         ("connect", &[], ""),
         ("greeting", &[], ""),
         ("hello", &[GREETING], "EHLO c\r\n"),

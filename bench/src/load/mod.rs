@@ -7,7 +7,9 @@
 //! What is refused for now (4xx) or cut off before its content was sent is tried again; what was cut off afterwards is in
 //! doubt and is not, so that a second copy is never of the generator's making. Not here: TLS, AUTH.
 
+mod account;
 mod connection;
+mod pacer;
 mod plan;
 mod report;
 mod worker;
@@ -18,6 +20,7 @@ pub use report::{LoadReport, Progress};
 use crate::proof::IdSet;
 use crate::report::{Percentiles, latency_histogram};
 use crate::socket::Address;
+use account::Share;
 use plan::Plan;
 use smtp::client::{Pipelining, Protocol, StartTls, Timeouts};
 use std::io;
@@ -25,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use worker::{Share, Worker};
+use worker::Worker;
 
 /// How often progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -282,7 +285,7 @@ fn report(shared: &Shared, shares: Vec<Share>) -> LoadReport {
     report.recipients = report.acknowledged.len();
     report.in_doubt = report.doubtful.len();
     let settled = report.recipients + report.in_doubt + report.refused.values().sum::<u64>();
-    let asked = shared.options.messages * shared.plan.recipients_per_message;
+    let asked = shared.options.messages.saturating_mul(shared.plan.recipients_per_message);
     report.unfinished = asked.saturating_sub(settled);
     report.latency_ms = Percentiles::of_micros(&latency);
     report.seconds = span.map_or(0.0, |(first, last)| (last - first).as_secs_f64());

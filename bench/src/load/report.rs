@@ -40,7 +40,8 @@ pub struct LoadReport {
     pub recipients_per_second: f64,
     /// MAIL to the final reply, of acknowledged messages; with a rate, from when the message was due.
     pub latency_ms: Percentiles,
-    /// Recipients refused for good (5xx, or 4xx to the last attempt), by reply code; 0: the server lacks what they need.
+    /// Recipients refused for good (5xx, or 4xx to the last attempt), by reply code; 0: without a reply, since
+    /// the server lacks what they need or broke off every time.
     pub refused: BTreeMap<u16, u64>,
     /// Temporary refusals, in recipients, by reply code; each was tried again.
     pub deferred: BTreeMap<u16, u64>,

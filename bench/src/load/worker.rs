@@ -1,17 +1,17 @@
 //! One thread of the load generator: hands messages to whichever of its connections has room, and keeps the account.
 
+use super::account::{Flight, Job, Share};
 use super::connection::{Connection, Line};
+use super::pacer::Pacer;
 use super::{LoadError, Shared};
-use crate::proof::IdSet;
-use crate::report::{latency_histogram, thread_cpu};
+use crate::report::thread_cpu;
 use crate::timers::Timers;
 use bytes::BytesMut;
-use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use smtp::Mailbox;
 use smtp::client::{Cause, Event, Outcome, Pipelining, Report, Stage, Transaction};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,45 +21,8 @@ const EVENTS: usize = 1024;
 const READ_BYTES: usize = 32 << 10;
 /// How often the stop flag is looked at when nothing happens.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
-/// Before a message that was refused for now is tried again.
-const FIRST_RETRY: Duration = Duration::from_millis(20);
-const LAST_RETRY: Duration = Duration::from_secs(1);
-/// Code under which the report counts what the server cannot do.
-const UNSUPPORTED: u16 = 0;
-
-/// One thread's part of the result.
-pub(super) struct Share {
-    pub messages: u64,
-    pub bytes: u64,
-    pub connections_opened: u64,
-    pub connection_failures: u64,
-    pub refused: BTreeMap<u16, u64>,
-    pub deferred: BTreeMap<u16, u64>,
-    pub acknowledged: IdSet,
-    pub doubtful: IdSet,
-    pub latency: Histogram<u64>,
-    /// First submission, last reply.
-    pub span: Option<(Instant, Instant)>,
-    pub cpu: Duration,
-}
-
-/// A message, or what is left of it, to be submitted.
-struct Job {
-    message: u64,
-    /// Positions of the recipients that are left; empty: all.
-    left: Vec<u32>,
-    attempts: u32,
-    /// Acknowledged for somebody already.
-    counted: bool,
-    /// From when its latency counts.
-    due: Instant,
-}
-
-/// A submitted job.
-struct Flight {
-    job: Job,
-    body_bytes: u64,
-}
+/// Messages, besides one per connection, that may wait to be tried again before no new ones are taken.
+const SPARE_RETRIES: usize = 64;
 
 /// One thread.
 pub(super) struct Worker {
@@ -84,40 +47,12 @@ pub(super) struct Worker {
     wall_us: u64,
 }
 
-/// Lets messages go at their times.
-struct Pacer {
-    start: Instant,
-    interval: Duration,
-    released: u64,
-    /// When those that wait for a connection became due.
-    due: VecDeque<Instant>,
-}
-
-impl Pacer {
-    fn release(&mut self, now: Instant) {
-        while self.next() <= now {
-            self.released += 1;
-            // What counts is when the generator could have sent it, not the timer's lateness.
-            self.due.push_back(now);
-        }
-    }
-
-    fn next(&self) -> Instant {
-        self.start + self.interval.mul_f64(self.released as f64)
-    }
-}
-
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize, threads: usize, start: Instant) -> io::Result<Worker> {
         let options = &shared.options;
         let connections = options.connections.max(1);
         let mine = connections / threads + usize::from(index < connections % threads);
-        let pacer = options.rate.filter(|rate| *rate > 0.0).map(|rate| Pacer {
-            start,
-            interval: Duration::from_secs_f64(threads as f64 / rate),
-            released: 0,
-            due: VecDeque::new(),
-        });
+        let pacer = options.rate.filter(|rate| *rate > 0.0).map(|rate| Pacer::new(start, rate / threads as f64));
         let deadline = options.timeout.map(|timeout| start + timeout);
         Ok(Worker {
             poll: Poll::new()?,
@@ -130,19 +65,7 @@ impl Worker {
             exhausted: false,
             pool: BytesMut::new(),
             mailboxes: Vec::new(),
-            share: Share {
-                messages: 0,
-                bytes: 0,
-                connections_opened: 0,
-                connection_failures: 0,
-                refused: BTreeMap::new(),
-                deferred: BTreeMap::new(),
-                acknowledged: IdSet::default(),
-                doubtful: IdSet::default(),
-                latency: latency_histogram(),
-                span: None,
-                cpu: Duration::ZERO,
-            },
+            share: Share::default(),
             alive: start,
             cause: "no answer".into(),
             deadline,
@@ -177,7 +100,9 @@ impl Worker {
             self.employ_idle();
             self.check_alive()?;
         }
-        self.account_for_the_rest();
+        for (_, Flight { job, .. }) in &self.flights {
+            self.share.doubt(&self.shared, job);
+        }
         self.share.cpu = thread_cpu();
         Ok(self.share)
     }
@@ -186,7 +111,7 @@ impl Worker {
         self.now = Instant::now();
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.wall_us = wall.map_or(0, |d| d.as_micros() as u64);
-        if let Some(pacer) = &mut self.pacer {
+        if let Some(pacer) = self.pacer.as_mut().filter(|_| !self.exhausted) {
             pacer.release(self.now);
         }
     }
@@ -382,12 +307,13 @@ impl Worker {
         {
             return Some(self.retries.swap_remove(at).1);
         }
-        if self.exhausted {
+        // A server that refuses everything for now is not to be asked about ever more messages.
+        if self.exhausted || self.retries.len() >= self.connections.len() + SPARE_RETRIES {
             return None;
         }
         let due = match &mut self.pacer {
             None => self.now,
-            Some(pacer) => pacer.due.pop_front()?,
+            Some(pacer) => pacer.take()?,
         };
         let message = self.shared.next.fetch_add(1, Relaxed);
         if message >= self.shared.options.messages {
@@ -427,86 +353,9 @@ impl Worker {
         self.retries.push((self.now, job));
     }
 
-    /// Accounts for a transaction's result, recipient by recipient.
     fn settle(&mut self, report: Report) {
-        let Flight { mut job, body_bytes } = self.flights.remove(report.id as usize);
-        let before = self.share.acknowledged.len();
-        let mut again = Vec::new();
-        let mut retry_at = None;
-        let mut exceptions = report.exceptions.iter().peekable();
-        for (index, position) in job.positions(self.shared.plan.recipients_per_message).enumerate() {
-            let exception = exceptions.next_if(|(at, _)| *at as usize == index);
-            let outcome = exception.map_or(&report.outcome, |(_, outcome)| outcome);
-            if let Some(wait) = self.judge(&job, position, outcome) {
-                again.push(position);
-                retry_at = retry_at.max(Some(self.now + wait));
-            }
-        }
-        if let Some((_, last)) = &mut self.share.span {
-            *last = self.now;
-        }
-        let accepted = self.share.acknowledged.len() - before;
-        if accepted > 0 {
-            self.shared.recipients.fetch_add(accepted, Relaxed);
-            let micros = self.now.saturating_duration_since(job.due).as_micros() as u64;
-            self.share.latency.saturating_record(micros.max(1));
-            if !std::mem::replace(&mut job.counted, true) {
-                self.share.messages += 1;
-                self.share.bytes += body_bytes;
-                self.shared.messages.fetch_add(1, Relaxed);
-            }
-        }
-        if let Some(at) = retry_at {
-            let not_sent = report.exceptions.is_empty() && report.outcome == Outcome::NotSent;
-            job.attempts += u32::from(!not_sent);
-            job.left = again;
-            self.retries.push((at, job));
-        }
-    }
-
-    /// The fate of one recipient: `Some` when it is to be tried again, after so long.
-    fn judge(&mut self, job: &Job, position: u32, outcome: &Outcome) -> Option<Duration> {
-        let number = self.shared.plan.number(job.message, position);
-        let last = job.attempts + 1 >= self.shared.options.attempts;
-        let code = match outcome {
-            Outcome::Replied(_, reply) if reply.is_success() => {
-                self.share.acknowledged.insert(number);
-                return None;
-            }
-            Outcome::Replied(_, reply) if reply.is_permanent() || last => reply.code,
-            Outcome::Replied(_, reply) => {
-                *self.share.deferred.entry(reply.code).or_default() += 1;
-                self.shared.deferred.fetch_add(1, Relaxed);
-                return Some(FIRST_RETRY.saturating_mul(1 << job.attempts.min(10)).min(LAST_RETRY));
-            }
-            Outcome::Lost { in_doubt: true, .. } => {
-                self.share.doubtful.insert(number);
-                self.shared.failed.fetch_add(1, Relaxed);
-                return None;
-            }
-            Outcome::Lost { .. } | Outcome::NotSent => return Some(Duration::ZERO),
-            Outcome::Unsupported(_) => UNSUPPORTED,
-        };
-        *self.share.refused.entry(code).or_default() += 1;
-        self.shared.failed.fetch_add(1, Relaxed);
-        None
-    }
-
-    /// Time is up: what is still in flight may have been taken.
-    fn account_for_the_rest(&mut self) {
-        for (_, Flight { job, .. }) in &self.flights {
-            for position in job.positions(self.shared.plan.recipients_per_message) {
-                self.share.doubtful.insert(self.shared.plan.number(job.message, position));
-            }
-        }
-    }
-}
-
-impl Job {
-    fn positions(&self, all: u64) -> impl Iterator<Item = u32> + use<> {
-        let left = self.left.clone();
-        let all = if left.is_empty() { all as u32 } else { 0 };
-        left.into_iter().chain(0..all)
+        let flight = self.flights.remove(report.id as usize);
+        self.retries.extend(self.share.settle(&self.shared, flight, &report, self.now));
     }
 }
 

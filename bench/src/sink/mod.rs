@@ -11,14 +11,17 @@ mod glob;
 mod outbox;
 mod record;
 mod rule;
+mod rule_text;
 mod script;
+mod step;
 mod tls;
 mod transport;
 mod worker;
 
 pub use glob::Glob;
 pub use record::{Counters, Keep, Received, SinkReport};
-pub use rule::{Action, Rule, RuleError, Stage};
+pub use rule::{Action, Rule, Stage};
+pub use rule_text::{RULE_HELP, RuleError};
 pub use tls::{Certificate, Tls, TlsError, TlsMode};
 
 use crate::proof::Tally;
@@ -69,7 +72,7 @@ pub struct SinkOptions {
     pub max_connections: u64,
     /// Silence before 421 4.4.2.
     pub idle_timeout: Duration,
-    /// Misbehaviour.
+    /// Misbehaviour; [`RULE_HELP`] has the written form.
     pub rules: Vec<Rule>,
     /// Every reply leaves this much later: a round trip that is longer by so much, which pipelining can hide.
     pub reply_delay: Duration,

@@ -3,6 +3,7 @@
 use super::framer::{Framer, Unit, Verb};
 use super::record::{Origin, Record};
 use super::rule::{Action, Circumstances, RuleSet, Stage};
+use super::step::Step;
 use super::{ACCEPTED, Ending};
 use bytes::{Bytes, BytesMut};
 use smtp::server::{Event, Message, Protocol, RECIPIENT_OK, SENDER_OK};
@@ -26,43 +27,7 @@ pub(super) struct Scene<'a> {
     pub wall: SystemTime,
 }
 
-/// What is to be answered.
-enum Step {
-    Connect,
-    Greet,
-    Line(Bytes, Verb),
-    StartTls,
-    Mail,
-    Rcpt(Mailbox),
-    Content(Bytes),
-    /// With one reply per recipient under LMTP.
-    Final(Box<Message>, Option<Vec<Reply>>),
-    Idle,
-}
-
-impl Step {
-    fn stage(&self) -> Stage {
-        match self {
-            Step::Connect => Stage::Connect,
-            Step::Greet => Stage::Greeting,
-            Step::Line(_, Verb::StartTls) => Stage::StartTls,
-            Step::Line(_, Verb::Data | Verb::Bdat(..)) => Stage::Data,
-            Step::Line(..) => Stage::Hello,
-            Step::StartTls => Stage::Tls,
-            Step::Mail => Stage::Mail,
-            Step::Rcpt(_) => Stage::Rcpt,
-            Step::Content(_) => Stage::Body,
-            Step::Final(..) => Stage::Final,
-            Step::Idle => Stage::Idle,
-        }
-    }
-
-    /// Whether nothing else happens before it is answered.
-    fn holds_up(&self) -> bool {
-        !matches!(self, Step::Final(..) | Step::Idle)
-    }
-}
-
+/// An answer that is held back.
 struct Later {
     at: Instant,
     step: Step,
