@@ -1,6 +1,6 @@
 //! The configuration as it is meant: no option left open, every value checked.
 //!
-//! Two stages: [`raw`] is what is written and where, key by key; [`meaning`] makes of it what is meant, filling in
+//! Two stages: `raw` is what is written and where, key by key; `meaning` makes of it what is meant, filling in
 //! [`defaults`] and noting everything that cannot be. [`Config::load`] either gives a whole configuration or all of its
 //! mistakes. Values that go together are checked together (an `allow` that makes an open relay, a rule that an earlier
 //! one hides); what only the running machine can tell (a port in use, a missing file) is for whoever opens it.

@@ -233,6 +233,7 @@ mod tests {
         Arc::new(Content { id: MessageId(7), envelope, body: Body::new("Subject: x\r\n\r\nHi\r\n") })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "an instant to begin with; nothing is measured")]
     fn now(after_us: u64) -> Now {
         Now { mono: Instant::now(), wall_us: ACCEPTED_US + after_us }
     }

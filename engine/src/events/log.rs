@@ -117,6 +117,7 @@ mod tests {
     use crate::dispatch::Kind;
     use queue::MessageId;
 
+    #[allow(clippy::disallowed_methods, reason = "an instant to begin with; nothing is measured")]
     fn happened() -> Happened {
         Happened {
             now: Now { mono: std::time::Instant::now(), wall_us: 0 },
