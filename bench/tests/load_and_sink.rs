@@ -80,6 +80,9 @@ fn the_reports_add_up() {
     assert_eq!(result.sink.counters.messages, 50);
     assert!(result.load.latency_ms.p50 > 0.0 && result.load.latency_ms.max >= result.load.latency_ms.p99);
     assert!(result.sink.latency_ms.unwrap().max > 0.0);
+    // Both ends tell the time by the same clock, so that a stretch can be measured from one to the other.
+    let (first, last) = (result.sink.counters.first_received, result.sink.counters.last_received);
+    assert!(result.load.started > 1.7e9 && result.load.started - 0.01 <= first && first <= last);
     assert!(result.load.seconds > 0.0 && result.load.cpu_seconds > 0.0 && result.sink.cpu_seconds > 0.0);
     let json = serde_json::to_value(&result.load).unwrap();
     for key in ["messages", "recipients", "seconds", "messages_per_second", "latency_ms", "cpu_ms_per_message"] {

@@ -27,7 +27,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use worker::Worker;
 
 /// How often progress is shown.
@@ -288,7 +288,11 @@ fn report(shared: &Shared, shares: Vec<Share>) -> LoadReport {
     let asked = shared.options.messages.saturating_mul(shared.plan.recipients_per_message);
     report.unfinished = asked.saturating_sub(settled);
     report.latency_ms = Percentiles::of_micros(&latency);
-    report.seconds = span.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+    if let Some((first, last)) = span {
+        let started = SystemTime::now() - first.elapsed();
+        report.started = started.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        report.seconds = (last - first).as_secs_f64();
+    }
     if report.seconds > 0.0 {
         report.messages_per_second = report.messages as f64 / report.seconds;
         report.recipients_per_second = report.recipients as f64 / report.seconds;

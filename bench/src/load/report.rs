@@ -32,6 +32,8 @@ pub struct LoadReport {
     pub recipients: u64,
     /// Octets of acknowledged content, once per message.
     pub bytes: u64,
+    /// When the first message was submitted, Unix seconds; 0 when none was.
+    pub started: f64,
     /// First submission to last reply.
     pub seconds: f64,
     /// `messages / seconds`.

@@ -72,6 +72,10 @@ pub struct Counters {
     pub recipients: u64,
     /// Octets of their content.
     pub bytes: u64,
+    /// When the first message had come, Unix seconds; 0 when none has.
+    pub first_received: f64,
+    /// When the last one had come, likewise.
+    pub last_received: f64,
     /// Connections accepted.
     pub connections_opened: u64,
     /// Connections now.
@@ -98,6 +102,9 @@ pub(super) struct Record {
     messages: AtomicU64,
     recipients: AtomicU64,
     bytes: AtomicU64,
+    /// Unix microseconds; 0 until there is one.
+    first_received_us: AtomicU64,
+    last_received_us: AtomicU64,
     connections_peak: AtomicU64,
     corrupted: AtomicU64,
     unstamped: AtomicU64,
@@ -133,14 +140,19 @@ impl Record {
 
     /// A message was taken.
     pub(super) fn take(&self, message: &Message, origin: Origin<'_>, at: SystemTime) {
+        let at_us = unix_us(at);
         let serial = self.messages.fetch_add(1, Relaxed);
+        if serial == 0 {
+            self.first_received_us.store(at_us, Relaxed);
+        }
+        self.last_received_us.fetch_max(at_us, Relaxed);
         self.recipients.fetch_add(message.recipients.len() as u64, Relaxed);
         self.bytes.fetch_add(message.body_bytes as u64, Relaxed);
         if let Some(tally) = &self.tally {
             message.recipients.iter().for_each(|r| tally.record(r.local_part()));
         }
         if self.keep.check {
-            self.check(message, at);
+            self.check(message, at_us);
         }
         if let Some(directory) = &self.keep.directory
             && write_message(directory, serial, message, &origin).is_err()
@@ -161,7 +173,7 @@ impl Record {
         }
     }
 
-    fn check(&self, message: &Message, at: SystemTime) {
+    fn check(&self, message: &Message, now_us: u64) {
         let stamp = match Stamp::check(message.body.segments()) {
             Checked::Intact(stamp) => stamp,
             Checked::Corrupted(stamp) => {
@@ -173,7 +185,6 @@ impl Record {
                 return;
             }
         };
-        let now_us = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
         // A histogram behind a poisoned lock is still a histogram of what was recorded.
         let mut latency = self.latency.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(histogram) = latency.as_mut() {
@@ -191,6 +202,8 @@ impl Record {
             messages: self.messages.load(Relaxed),
             recipients: self.recipients.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
+            first_received: self.first_received_us.load(Relaxed) as f64 / 1e6,
+            last_received: self.last_received_us.load(Relaxed) as f64 / 1e6,
             connections_opened: self.connections_opened.load(Relaxed),
             connections: self.connections.load(Relaxed),
             connections_peak: self.connections_peak.load(Relaxed),
@@ -200,6 +213,10 @@ impl Record {
             unwritten: self.unwritten.load(Relaxed),
         }
     }
+}
+
+fn unix_us(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 #[derive(Serialize)]
