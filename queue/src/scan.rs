@@ -123,12 +123,11 @@ pub(crate) struct End {
     pub last_group: Option<u64>,
 }
 
+/// What is done with a group and its records.
+pub(crate) type Each<'e> = dyn FnMut(&Header, Place, &[u8]) -> Result<(), QueueError> + 'e;
+
 /// Calls `each` with every group of a segment. `end`: where it must end, unless it is the last one.
-pub(crate) fn scan(
-    found: &Found,
-    end: Option<u64>,
-    each: &mut dyn FnMut(&Header, Place, &[u8]) -> Result<(), QueueError>,
-) -> Result<End, QueueError> {
+pub(crate) fn scan(found: &Found, end: Option<u64>, each: &mut Each<'_>) -> Result<End, QueueError> {
     let number = found.number;
     let Some(head) = found.header else { return Err(damaged(number, 0, "no segment header")) };
     let scanner = &mut Scanner::new(found.clone());

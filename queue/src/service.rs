@@ -62,6 +62,9 @@ impl Options {
 /// What a fetch answers: entries, and whether there may be more.
 pub type Fetched = Result<(Vec<(EntryKey, Entry)>, bool), Arc<QueueError>>;
 
+/// What a load answers.
+pub type Loaded = Result<Arc<Content>, Arc<QueueError>>;
+
 type Read = Box<dyn FnOnce(&Store) + Send>;
 
 /// What the reader is told; `None`: to end.
@@ -223,12 +226,7 @@ impl Queue {
 
     /// Reads a message back, one `pread`. Answered on the reader thread. The location is followed if the message moved.
     /// A message that is damaged or gone is an error of its own; the queue goes on.
-    pub fn load(
-        &self,
-        id: MessageId,
-        location: Location,
-        done: Box<dyn FnOnce(Result<Arc<Content>, Arc<QueueError>>) + Send>,
-    ) {
+    pub fn load(&self, id: MessageId, location: Location, done: Box<dyn FnOnce(Loaded) + Send>) {
         self.read(Box::new(move |store| done(store.load(id, location).map_err(Arc::new))));
     }
 

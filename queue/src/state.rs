@@ -30,7 +30,7 @@ pub(crate) struct State {
     pub moved: Moves,
     /// Number of the last complete checkpoint.
     pub checkpoint: u64,
-    /// Sequence of its record: nothing to checkpoint while no group follows.
+    /// The last group that it covers, its own record included: nothing to checkpoint while none follows.
     pub checkpoint_sequence: u64,
 }
 

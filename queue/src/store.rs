@@ -309,7 +309,9 @@ impl Store {
         self.note_segment(&mut state, &journal);
         state.frozen = None;
         state.checkpoint = frozen.checkpoint.number;
-        state.checkpoint_sequence = sequence;
+        // Groups may have come in while the index was written: then the next checkpoint has something to do.
+        let covered = frozen.checkpoint.sequence;
+        state.checkpoint_sequence = if sequence == covered + 1 { sequence } else { covered };
         self.counters.checkpoint();
         self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
         Ok(true)

@@ -1,0 +1,139 @@
+//! A disk that is full or broken: no `Ok` that is not durable, nothing half-written, and life after it where there can be.
+
+use posthaste_queue as queue;
+use queue::disk::MemoryDisk;
+use queue::index::MemoryIndex;
+use queue::{Content, Envelope, Group, Limits, NewMessage, QueueError, Recipient, Settle, Store};
+use smtp::{Body, Mailbox, ReversePath};
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
+    let limits = Limits {
+        segment_bytes: 64 << 10,
+        memtable_entries: 100,
+        memtable_bytes: 1 << 20,
+        journal_floor_bytes: 1 << 20,
+        seed: 1,
+    };
+    Store::open(Arc::new(disk.clone()), index, limits).expect("opens").0
+}
+
+fn group(store: &Store, to: usize, body: usize) -> Group {
+    let mailbox = Mailbox::parse("a@x.example").expect("an address");
+    let envelope = Envelope {
+        reverse_path: ReversePath(None),
+        recipients: vec![Recipient { mailbox }; to],
+        accepted_us: 0,
+        smtputf8: false,
+        tenant: None,
+        campaign: None,
+    };
+    let content = Content { id: store.next_id(0), envelope, body: Body::new(vec![b'x'; body]) };
+    Group { accepts: vec![NewMessage::new(Arc::new(content), 1)], settles: vec![] }
+}
+
+fn commit(store: &Store, group: &Group) -> Result<(), QueueError> {
+    store.commit(std::iter::once(group)).map(|_| ())
+}
+
+/// Everything that is there leaves the queue.
+fn settle_all(store: &Store) -> Group {
+    let entries = store.list(None, usize::MAX).expect("read");
+    let settles = entries.into_iter().map(|(key, entry)| Settle { key, done: entry.open, retry: None });
+    Group { accepts: vec![], settles: settles.collect() }
+}
+
+#[test]
+fn a_full_disk_refuses_messages_keeps_what_it_has_and_recovers_when_there_is_room() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    disk.set_capacity(Some(150 << 10));
+    let mut accepted = 0;
+    let error = loop {
+        match commit(&store, &group(&store, 1, 10_000)) {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, QueueError::Io { source, .. } if source.kind() == ErrorKind::StorageFull), "{error}");
+    assert!(accepted > 5);
+    assert_eq!(store.stats().entries, accepted);
+    assert_eq!(disk.content("journal/0000000003.seg"), None, "nothing half-made");
+    // The image of now is a good queue with just those.
+    let copy = disk.crash(&mut || 1);
+    assert_eq!(open(&copy, &MemoryIndex::new()).stats().entries, accepted);
+    disk.set_capacity(None);
+    commit(&store, &settle_all(&store)).expect("room again");
+    commit(&store, &group(&store, 1, 10_000)).expect("room again");
+    store.checkpoint().expect("written");
+    assert_eq!(store.stats().entries, 1);
+}
+
+#[test]
+fn a_failed_write_or_sync_is_final() {
+    type Break = fn(&MemoryDisk, Option<ErrorKind>);
+    let breaks: [Break; 2] = [MemoryDisk::fail_writes, MemoryDisk::fail_syncs];
+    for break_it in breaks {
+        let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+        let store = open(&disk, &index);
+        commit(&store, &group(&store, 1, 100)).expect("a working disk");
+        break_it(&disk, Some(ErrorKind::Other));
+        assert!(matches!(commit(&store, &group(&store, 1, 100)), Err(QueueError::Failed(_))));
+        break_it(&disk, None);
+        assert!(matches!(commit(&store, &group(&store, 1, 100)), Err(QueueError::Failed(_))), "no second chance");
+        assert!(matches!(store.checkpoint(), Err(QueueError::Failed(_))));
+        assert_eq!((store.stats().entries, store.list(None, 9).expect("read").len()), (1, 1));
+        drop(store);
+        let entries = open(&disk.crash(&mut || 1), &index).stats().entries;
+        assert!((1..=2).contains(&entries), "{entries}");
+    }
+}
+
+#[test]
+fn a_failing_index_holds_nothing_up_and_is_rebuilt() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    index.fail(true);
+    for _ in 0..100 {
+        commit(&store, &group(&store, 1, 100)).expect("the journal works");
+    }
+    assert!(store.is_memtable_full());
+    assert!(matches!(store.checkpoint(), Err(QueueError::Index(_))));
+    commit(&store, &group(&store, 1, 100)).expect("past the bound it is the committer who waits");
+    index.fail(false);
+    assert!(store.checkpoint().expect("a second attempt") && store.checkpoint().expect("the rest"));
+    assert!(!store.is_memtable_full());
+    assert_eq!(store.list(None, usize::MAX).expect("read").len(), 101);
+
+    // A settle of what only the index knows cannot be worked out: refused, and noted for the next start.
+    let settles = settle_all(&store);
+    index.fail(true);
+    assert!(matches!(commit(&store, &settles), Err(QueueError::Index(_))));
+    index.fail(false);
+    drop(store);
+    let limits = Limits {
+        segment_bytes: 64 << 10,
+        memtable_entries: 30,
+        memtable_bytes: 1 << 20,
+        journal_floor_bytes: 1 << 20,
+        seed: 2,
+    };
+    let (store, recovery) = Store::open(Arc::new(disk), &index, limits).expect("opens");
+    assert!(recovery.index_rebuilt.is_some());
+    assert_eq!(store.stats().entries, 101);
+    commit(&store, &settles).expect("an index again");
+    assert_eq!(store.stats().entries, 0);
+}
+
+#[test]
+fn what_no_index_value_or_location_can_hold_is_refused() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    commit(&store, &group(&store, Envelope::MAX_RECIPIENTS, 10)).expect("just so");
+    let error = commit(&store, &group(&store, Envelope::MAX_RECIPIENTS + 1, 10)).expect_err("one too many");
+    assert_eq!(error.to_string(), "a message has at most 6000 recipients");
+    // Larger than a segment: it gets one of its own.
+    commit(&store, &group(&store, 1, 300_000)).expect("any size");
+    assert_eq!(open(&disk.crash(&mut || 1), &MemoryIndex::new()).stats().recipients, 6001);
+}
