@@ -24,6 +24,9 @@ pub(crate) const FORMAT_FILE: &str = "format";
 /// Present: the index failed while the queue was running.
 pub(crate) const DISTRUST: &str = "distrust";
 
+/// After a crash, an index of more entries than this is counted while the queue already works.
+const COUNT_AT_ONCE: u64 = 50_000;
+
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -149,7 +152,12 @@ impl Opening<'_> {
             Err(QueueError::Index(error)) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         }
-        let (counted, expected) = (store.index.count().map_err(|e| e.to_string()), store.stats().entries);
+        let expected = store.stats().entries;
+        if expected > COUNT_AT_ONCE {
+            *crate::store::lock(&store.unverified) = Some(expected);
+            return Ok(Ok((store, recovery)));
+        }
+        let counted = store.index.count().map_err(|e| e.to_string());
         Ok(match counted {
             Ok(counted) if counted == expected => Ok((store, recovery)),
             Ok(counted) => Err(format!("it holds {counted} entries instead of {expected}")),
@@ -307,6 +315,7 @@ impl Opening<'_> {
             journal: Mutex::new(journal),
             last_id: AtomicU64::new(replayed.last_id),
             state: Mutex::new(replayed.state),
+            unverified: Mutex::new(None),
             files: Mutex::new(HashMap::new()),
         };
         store.publish();

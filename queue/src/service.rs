@@ -342,6 +342,9 @@ impl Drop for Inner {
 
 /// The checkpointer's thread.
 fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
+    if let Err(error) = store.verify_index() {
+        tracing::error!("{error}");
+    }
     while pace.next(interval) {
         let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
         pace.finished();

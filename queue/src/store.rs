@@ -157,6 +157,8 @@ pub struct Store {
     pub(crate) state: Mutex<State>,
     /// The greatest id given out or found.
     pub(crate) last_id: AtomicU64,
+    /// After a crash: how many entries the index must hold, until that was counted.
+    pub(crate) unverified: Mutex<Option<u64>>,
     /// Segments open for reading.
     pub(crate) files: Mutex<HashMap<u64, Arc<dyn File>>>,
 }
@@ -315,6 +317,18 @@ impl Store {
         self.counters.checkpoint();
         self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
         Ok(true)
+    }
+
+    /// After a crash with many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
+    /// called before the first checkpoint. What is missing comes back with the next start, which rebuilds the index.
+    pub fn verify_index(&self) -> Result<(), QueueError> {
+        let Some(expected) = lock(&self.unverified).take() else { return Ok(()) };
+        let counted = match self.index.count() {
+            Ok(counted) if counted == expected => return Ok(()),
+            Ok(counted) => IndexError(format!("it holds {counted} entries instead of {expected}")),
+            Err(error) => error,
+        };
+        Err(self.index_failed(&counted))
     }
 
     fn freeze(&self) -> Option<Frozen> {
