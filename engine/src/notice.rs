@@ -11,7 +11,8 @@
 use crate::config::Config;
 use crate::now::Now;
 use jiff::Timestamp;
-use queue::{Content, Envelope, MessageId, NewMessage, Recipient};
+use queue::{Content, Domain, Envelope, MessageId, NewMessage, Recipient};
+use smallvec::smallvec;
 use smtp::{Body, Reply, ReversePath};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -54,7 +55,9 @@ pub fn write(config: &Config, id: MessageId, now: Now, original: &Content, failu
         },
         body: Body::new(notice.text(sender.as_str())),
     };
-    Some(NewMessage::new(Arc::new(content), now.wall_ms()))
+    let domain = Domain::new(&sender.domain_key());
+    let domains = smallvec![(domain, [0].into_iter().collect())];
+    Some(NewMessage { content: Arc::new(content), domains, due_ms: now.wall_ms() })
 }
 
 struct Notice<'a> {
@@ -79,11 +82,11 @@ impl<'a> Notice<'a> {
         let header = header_of(&bytes);
         let returned = if whole { bytes.to_vec() } else { clean_header(header) };
         let envelope = &original.envelope;
-        let addresses = envelope.recipients.iter().map(|r| r.mailbox.is_ascii());
+        let mut addresses = envelope.recipients.iter().map(|r| r.mailbox.is_ascii());
         let international = original.envelope.smtputf8
             || !envelope.reverse_path.as_str().is_ascii()
             || !config.postmaster.is_ascii()
-            || !addresses.fold(true, |all, ascii| all && ascii);
+            || !addresses.all(|ascii| ascii);
         // Not to be found inside: a longer one each time until it is not.
         let mut boundary = format!("={id}/{}", config.hostname);
         while memchr::memmem::find(&returned, boundary.as_bytes()).is_some() {

@@ -136,6 +136,8 @@ pub enum End {
     Fair,
     /// TLS did not come up.
     TlsFailed,
+    /// It took the connection and then no mail; if that happens again, it failed.
+    HostSuspect,
     /// It is not to be used for a while.
     HostFailed,
 }
@@ -149,7 +151,7 @@ pub fn on_closed(stage: Stage, cause: &Cause, set_up: bool, of_use: bool) -> End
         // Having worked, it may end for any reason: the next connection tells whether something is wrong.
         _ if of_use => End::Fair,
         (Stage::Idle | Stage::Quit, Cause::Done | Cause::Eof | Cause::Timeout) => End::Fair,
-        _ => End::HostFailed,
+        _ => End::HostSuspect,
     }
 }
 
@@ -308,7 +310,7 @@ mod tests {
         assert_eq!(on_closed(Stage::StartTls, &refused, false, false), End::HostFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Eof, false, false), End::TlsFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), false, false), End::TlsFailed);
-        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostSuspect);
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, true), End::Fair);
         assert_eq!(on_closed(Stage::Idle, &Cause::Done, true, false), End::Fair);
     }

@@ -34,6 +34,9 @@ impl Dispatch {
         if matches!(connection.phase, Phase::Connecting | Phase::Ready) {
             self.blame(&connection, stage, cause);
         }
+        if !self.draining {
+            self.defer_doomed(connection.site);
+        }
         self.wake(connection.site);
     }
 
@@ -56,9 +59,15 @@ impl Dispatch {
             return;
         }
         if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {
-            match connection.address.and_then(|ip| host.address_mut(ip)) {
-                Some(address) => address.pause.fail(now),
-                None => host.pause.fail(now),
+            let pause = match connection.address {
+                Some(ip) => host.address_mut(ip).map(|address| &mut address.pause),
+                None => Some(&mut host.pause),
+            };
+            match (pause, end) {
+                (Some(pause), End::HostSuspect) => pause.suspect(now),
+                (Some(pause), _) => pause.fail(now),
+                // DNS names the address no more.
+                (None, _) => {}
             }
         }
     }
@@ -87,10 +96,19 @@ impl Dispatch {
         site.failed = true;
         site.backoff = Some(until);
         self.timers.arm(&mut site.armed, until, Timer::Site(id));
+        site.doomed = true;
+        self.defer_doomed(id);
+    }
+
+    /// Defers what is ready at a site whose hosts all failed, once no connection is left.
+    fn defer_doomed(&mut self, id: SiteId) {
+        let site = &mut self.sites[id as usize];
         let alive = |slot: &u32| matches!(self.connections[*slot as usize].phase, Phase::Ready | Phase::Connecting);
-        if site.connections.iter().any(alive) {
+        let pausing = site.backoff.is_some_and(|until| until > self.now.mono);
+        if !site.doomed || !pausing || site.connections.iter().any(alive) {
             return;
         }
+        site.doomed = false;
         let reply = site.last_error.clone().unwrap_or(Reply::fixed(451, EnhancedCode(4, 4, 1), "no host answers"));
         let nonexistent = site.hosts.iter().all(|h| h.nonexistent);
         let fate = if nonexistent { Fate::Bounce } else { Fate::Retry };

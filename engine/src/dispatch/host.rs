@@ -33,6 +33,8 @@ pub(super) struct Address {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pause {
     failures: u32,
+    /// A connection to it ended without having been of use.
+    suspect: bool,
     until: Option<Instant>,
 }
 
@@ -45,6 +47,12 @@ impl Pause {
         let (first, most) = HOST_PAUSE;
         self.until = Some(now + (first * (1 << self.failures.min(8))).min(most));
         self.failures += 1;
+    }
+    /// Something went wrong that may have had other reasons: the second time counts.
+    pub(super) fn suspect(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.suspect, true) {
+            self.fail(now);
+        }
     }
     pub(super) fn clear(&mut self) {
         *self = Pause::default();

@@ -177,6 +177,7 @@ impl Dispatch {
             site.connecting -= 1;
             site.proven = true;
             site.failed = false;
+            site.doomed = false;
             site.backoff = None;
         }
         self.connections[slot].tls = tls.map(Arc::new);

@@ -126,6 +126,8 @@ pub(super) struct Site {
     pub(super) proven: bool,
     /// All hosts failed, and nothing has succeeded since.
     pub(super) failed: bool,
+    /// All hosts failed while connections were left: if those end, too, what is ready is deferred.
+    pub(super) doomed: bool,
     /// All hosts failed: no connection before this.
     pub(super) backoff: Option<Instant>,
     pub(super) next_source: usize,
@@ -172,6 +174,7 @@ impl Site {
             active: 0,
             proven: false,
             failed: false,
+            doomed: false,
             backoff: None,
             next_source: 0,
             domains: 0,
