@@ -4,6 +4,7 @@ use super::bounds::{self, FETCH_BATCH, MAX_FETCHES};
 use super::domain::{DomainId, Route};
 use super::message::{MessageIndex, Place};
 use super::site::SiteId;
+use super::timer::Timer;
 use super::{Action, Dispatch};
 use queue::{Content, Domain, Entry, EntryKey, MessageId};
 use smtp::Reply;
@@ -41,8 +42,14 @@ impl Dispatch {
     pub(super) fn want_fetch(&mut self, id: SiteId) {
         let room = self.sites[id as usize].room(self.kept);
         let site = &mut self.sites[id as usize];
-        let pausing = site.backoff.is_some_and(|until| until > self.now.mono);
-        if site.spilled.is_empty() || site.wants_fetch || pausing || room * 2 < bounds::share(self.kept).max(2) {
+        if site.spilled.is_empty() || site.wants_fetch {
+            return;
+        }
+        if let Some(until) = site.backoff.filter(|until| *until > self.now.mono) {
+            self.timers.arm(&mut site.armed, until, Timer::Site(id));
+            return;
+        }
+        if room * 2 < bounds::share(self.kept).max(2) {
             return;
         }
         site.wants_fetch = true;

@@ -235,7 +235,8 @@ fn a_site_whose_hosts_do_not_exist_bounces() {
 
 #[test]
 fn failed_tls_is_followed_by_clear_text_only_when_opportunistic() {
-    for (policy, delivered) in [(TlsPolicy::Opportunistic, true), (TlsPolicy::Required, false), (TlsPolicy::Verified, false)]
+    for (policy, delivered) in
+        [(TlsPolicy::Opportunistic, true), (TlsPolicy::Required, false), (TlsPolicy::Verified, false)]
     {
         let mut config = config();
         config.limits = Arc::new(crate::config::Limits { tls: policy, ..limits() });
@@ -308,8 +309,7 @@ fn stream_hands_many_ahead_but_not_too_many_bytes() {
     for (body, expected) in [(100, 16), (300 << 10, 4)] {
         let mut config = config();
         config.queue.body_cache_bytes = 1 << 30;
-        config.limits =
-            Arc::new(crate::config::Limits { pipelining: Pipelining::Stream, connections: 1, ..limits() });
+        config.limits = Arc::new(crate::config::Limits { pipelining: Pipelining::Stream, connections: 1, ..limits() });
         let mut w = World::new(config, 1);
         w.manual = true;
         let body = format!("Subject: x\r\n\r\n{}", "0123456789abcde\r\n".repeat(body / 17));
@@ -440,7 +440,8 @@ fn routes_lead_to_smart_hosts_and_sockets() {
     assert_eq!(w.questions, 0, "no MX is asked for");
     let mut opened: Vec<_> = w.opens.iter().map(|(_, o)| (o.site.to_string(), o.protocol)).collect();
     opened.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = [("/run/lmtp", Protocol::Lmtp), ("10.2.3.4:24", Protocol::Lmtp), ("relay.test:2526", Protocol::Smtp)];
+    let expected =
+        [("/run/lmtp", Protocol::Lmtp), ("10.2.3.4:24", Protocol::Lmtp), ("relay.test:2526", Protocol::Smtp)];
     assert_eq!(opened, expected.map(|(s, p)| (s.to_string(), p)));
     check_empty(&mut w);
 }
@@ -662,7 +663,8 @@ fn random_world(seed: u64) -> World {
         };
         w.mx.insert(format!("d{i}.test"), answer);
         for h in 0..3 {
-            let door = [Door::Open, Door::Open, Door::Open, Door::Refused, Door::Unwelcome, Door::BadTls][rng.usize(..6)];
+            let door =
+                [Door::Open, Door::Open, Door::Open, Door::Refused, Door::Unwelcome, Door::BadTls][rng.usize(..6)];
             w.doors.insert(address_of(&format!("mx{h}.p{}.test", i % 5)), door);
         }
     }
