@@ -30,13 +30,13 @@ class Posthaste:
         self.scratch, self.program, self.name = scratch, program, name
         self.configuration = configuration
         self.port, self.admin_port = free_port(), free_port()
+        self.data = scratch.path(name)
         self.process = None
 
     def start(self):
-        data = self.scratch.path(self.name)
-        os.makedirs(data, exist_ok=True)
+        os.makedirs(self.data, exist_ok=True)
         text = (
-            f'hostname = "{self.name}.posthaste.test"\ndata_dir = "{data}"\n'
+            f'hostname = "{self.name}.posthaste.test"\ndata_dir = "{self.data}"\n'
             f'postmaster = "postmaster@posthaste.test"\n'
             f'[[listener]]\nbind = "127.0.0.1:{self.port}"\nmax_message_size = "50MiB"\n'
             f'[admin]\nbind = "127.0.0.1:{self.admin_port}"\n{self.configuration}'
