@@ -161,6 +161,7 @@ impl Meter {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests {
     use super::*;
 

@@ -299,3 +299,134 @@ fn date(unix_us: u64) -> String {
     let time = Timestamp::from_microsecond(unix_us as i64).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
+mod tests {
+    use super::*;
+    use mail_parser::{MessageParser, MimeHeaders};
+    use smtp::Mailbox;
+    use smtp::reply::EnhancedCode;
+
+    fn original(sender: &str, recipients: &[&str], body: impl Into<bytes::Bytes>) -> Content {
+        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+        let envelope = Envelope {
+            reverse_path: ReversePath((!sender.is_empty()).then(|| mailbox(sender))),
+            recipients: recipients.iter().map(|r| Recipient { mailbox: mailbox(r) }).collect(),
+            accepted_us: 1_700_000_000_000_000,
+            smtputf8: false,
+            tenant: Some("t1".into()),
+            campaign: Some("c1".into()),
+        };
+        Content { id: MessageId(77), envelope, body: Body::new(body) }
+    }
+
+    fn failure(recipient: u32, text: &str) -> Failure {
+        let reply = Reply::new(550, EnhancedCode(5, 1, 1), text.to_owned());
+        Failure { recipient, reply, mx: Some("mx.test".into()), expired: false }
+    }
+
+    fn notice(original: &Content, failures: &[Failure]) -> Option<String> {
+        let mut config = Config::clone(&crate::dispatch::test_config());
+        config.hostname = "mta.test".into();
+        let now = Now { mono: std::time::Instant::now(), wall_us: 1_700_000_100_000_000 };
+        let message = write(&config, MessageId(99), now, original, failures)?;
+        assert!(message.content.envelope.reverse_path.is_null());
+        assert_eq!(message.content.envelope.recipients.len(), 1);
+        assert_eq!(message.domains.len(), 1);
+        let bytes = message.content.body.to_bytes();
+        assert!(!message.content.body.facts().binary, "whole CRLF lines");
+        assert!(message.content.body.facts().ends_with_crlf);
+        assert!(message.content.body.facts().longest_line <= 998);
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[test]
+    fn it_is_a_report_of_three_parts() {
+        let original = original("me@from.test", &["a@x.test", "b@x.test"], "Subject: hi\r\n\r\nBody\r\n");
+        let text = notice(&original, &[failure(1, "no such user")]).unwrap();
+        let parsed = MessageParser::default().parse(text.as_bytes()).unwrap();
+        let kind = parsed.content_type().unwrap();
+        assert_eq!((kind.ctype(), kind.subtype()), ("multipart", Some("report")));
+        assert_eq!(kind.attribute("report-type"), Some("delivery-status"));
+        assert_eq!(parsed.header_raw("Auto-Submitted").map(str::trim), Some("auto-replied"));
+        assert_eq!(parsed.from().unwrap().first().unwrap().address(), Some("postmaster@mta.test"));
+        assert_eq!(parsed.to().unwrap().first().unwrap().address(), Some("me@from.test"));
+        assert_eq!(parsed.date().unwrap().to_timestamp(), 1_700_000_100);
+        assert!(parsed.message_id().unwrap().ends_with("@mta.test"));
+        let kinds: Vec<String> = parsed.parts[1..]
+            .iter()
+            .take(3)
+            .filter_map(|p| p.content_type().map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap())))
+            .collect();
+        assert_eq!(kinds, ["text/plain", "message/delivery-status", "message/rfc822"]);
+        for line in [
+            "Reporting-MTA: dns; mta.test\r\n",
+            "Final-Recipient: rfc822; b@x.test\r\n",
+            "Action: failed\r\n",
+            "Status: 5.1.1\r\n",
+            "Remote-MTA: dns; mx.test\r\n",
+            "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
+            "Subject: hi\r\n\r\nBody\r\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in\n{text}");
+        }
+        assert!(!text.contains("a@x.test"));
+    }
+
+    #[test]
+    fn the_null_reverse_path_gets_none() {
+        assert!(notice(&original("", &["a@x.test"], "Subject: hi\r\n\r\n"), &[failure(0, "no")]).is_none());
+    }
+
+    #[test]
+    fn of_large_or_binary_messages_the_header_is_returned() {
+        let large = format!("Subject: hi\r\nX: y\r\n\r\n{}", "secret words\r\n".repeat(10_000));
+        for body in [large.into_bytes(), b"Subject: hi\r\nX: y\r\n\r\nsecret\nwords\r\n".to_vec()] {
+            let text = notice(&original("me@from.test", &["a@x.test"], body), &[failure(0, "no")]).unwrap();
+            assert!(text.contains("Content-Type: text/rfc822-headers\r\n") && text.contains("Subject: hi\r\nX: y\r\n"));
+            assert!(!text.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_hostile_reply_stays_inside_its_field() {
+        let evil = format!("bad\r\nStatus: 2.0.0\n\u{0}\u{1b}[31mé {}", "x".repeat(5000));
+        let original = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\nBody\r\n");
+        let text = notice(&original, &[failure(0, &evil)]).unwrap();
+        assert_eq!(text.matches("\r\nStatus: ").count(), 1);
+        assert!(text.is_ascii() && !text.contains(['\u{0}', '\u{1b}']));
+    }
+
+    #[test]
+    fn the_boundary_is_never_part_of_the_original() {
+        let body = "Subject: hi\r\n\r\n--=99/mta.test--\r\n--=99/mta.test=\r\n";
+        let text = notice(&original("me@from.test", &["a@x.test"], body), &[failure(0, "no")]).unwrap();
+        let parsed = MessageParser::default().parse(text.as_bytes()).unwrap();
+        let boundary = parsed.content_type().unwrap().attribute("boundary").unwrap().to_owned();
+        assert!(!body.contains(&boundary));
+    }
+
+    #[test]
+    fn eight_bit_and_international_originals_are_declared() {
+        let original_8bit = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\nGr\u{fc}n\r\n");
+        let text = notice(&original_8bit, &[failure(0, "no")]).unwrap();
+        assert!(text.contains("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n"));
+        let utf8 = original("me@from.test", &["gr\u{fc}n@x.test"], "Subject: hi\r\n\r\n");
+        let text = notice(&utf8, &[failure(0, "no")]).unwrap();
+        assert!(text.contains("report-type=global-delivery-status"));
+        assert!(text.contains("Final-Recipient: utf-8; gr\u{fc}n@x.test\r\n"));
+    }
+
+    #[test]
+    fn statuses_say_failed_for_good_or_given_up() {
+        let mut f = failure(0, "later");
+        f.reply = Reply::fixed(450, EnhancedCode(4, 2, 2), "full");
+        f.expired = true;
+        assert_eq!(status(&f), "4.2.2");
+        f.reply.enhanced = None;
+        assert_eq!(status(&f), "4.4.7");
+        f.expired = false;
+        assert_eq!(status(&f), "5.0.0");
+    }
+}

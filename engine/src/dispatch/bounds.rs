@@ -31,6 +31,8 @@ pub const BYTES_AHEAD: usize = 1 << 20;
 pub const MAX_IDLE: usize = 2_000;
 /// Connections over all sites, in any state.
 pub const MAX_CONNECTIONS: usize = 10_000;
+/// When that is reached, a site looks again after this time.
+pub const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// How often a recipient is tried again at once after a lost connection before that counts as an attempt.
 pub const MAX_LOSSES: u8 = 2;
 /// How long an address that failed is left alone: first, doubled each time, at most.

@@ -42,9 +42,13 @@ mod route;
 mod settle;
 mod site;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests;
 mod timer;
 mod turn;
+
+#[cfg(test)]
+pub(crate) use tests::test_config;
 
 pub use action::{Action, Deliver, Happened, Kind, Open};
 pub use counts::Counts;

@@ -1,6 +1,6 @@
 //! Connections: opened when there is more to deliver than they can take, closed when there is nothing.
 
-use super::bounds::{CLEAR_TEXT, CONNECTING_UNPROVEN, MAX_CONNECTIONS, MAX_IDLE};
+use super::bounds::{CLEAR_TEXT, CONNECTING_UNPROVEN, FULL_PAUSE, MAX_CONNECTIONS, MAX_IDLE};
 use super::connection::{self, Connection, Phase};
 use super::host::{self, Pick};
 use super::site::SiteId;
@@ -68,8 +68,12 @@ impl Dispatch {
         if let Some(until) = site.backoff.filter(|until| *until > self.now.mono) {
             return Admit::At(until, Limit::Backoff.into());
         }
-        if site.connections.len() >= site.limits.connections as usize || self.connections.len() >= MAX_CONNECTIONS {
+        if site.connections.len() >= site.limits.connections as usize {
             return Admit::Wait(Limit::Connections.into());
+        }
+        if self.connections.len() >= MAX_CONNECTIONS {
+            // What makes room is no event of this site.
+            return Admit::At(self.now.mono + FULL_PAUSE, Limit::Connections.into());
         }
         let unproven = if site.failed { 1 } else { CONNECTING_UNPROVEN };
         if !site.proven && site.connecting >= unproven {

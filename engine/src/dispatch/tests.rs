@@ -12,6 +12,11 @@ use world::{Door, World, address_of, config, limits};
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 
+/// A configuration for the tests of neighbours.
+pub(crate) fn test_config() -> Arc<Config> {
+    Arc::new(config())
+}
+
 fn world() -> World {
     World::new(config(), 1)
 }
