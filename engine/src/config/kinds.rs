@@ -312,7 +312,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_bytes).filter(|bytes| *bytes <= 1 << 60).ok_or_else(|| "too large".into())
 }
 
-fn rate(text: &str) -> Result<Option<Rate>, String> {
+/// Reads `100/s`, `600/m`, `5000/h`, `20000/d`; `unlimited` is `None`.
+///
+/// # Errors
+/// What is wrong with it, in a few words.
+pub fn rate(text: &str) -> Result<Option<Rate>, String> {
     if text == "unlimited" {
         return Ok(None);
     }

@@ -15,7 +15,7 @@ mod raw;
 mod relay;
 
 pub use error::{ConfigErrors, Mistake, Place};
-pub use kinds::{duration as parse_duration, size as parse_size};
+pub use kinds::{duration as parse_duration, rate as parse_rate, size as parse_size};
 
 use smtp::Mailbox;
 use smtp::client::Pipelining;
