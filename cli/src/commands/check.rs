@@ -1,43 +1,220 @@
 //! `posthaste check`.
 
 use crate::exit::{Exit, Failure};
-use crate::{daemon, terminal};
-use engine::config::{Config, defaults};
+use crate::terminal;
+use crate::units::{show_bytes, show_count, show_duration};
+use engine::config::{
+    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName,
+    TlsPolicy, Via, defaults,
+};
+use serde_json::{Value, json};
+use smtp::client::{Pipelining, Protocol};
 use std::path::PathBuf;
 
-/// Read the configuration as `serve` would; show every mistake with its place and what is allowed
+/// Read the configuration as `serve` would; show what it means, or every mistake in it
+///
+/// A mistake is shown with its place, the wrong text, and what is allowed. Nothing is opened,
+/// bound or changed, so this is safe beside a running server.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
     config: PathBuf,
+    /// Print one JSON object: `ok`, and `means` or `mistakes`
+    #[arg(long)]
+    json: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste check
+  posthaste check --config ./posthaste.toml && systemctl reload posthaste
+
+Exit codes: 0 no mistakes, 78 mistakes, or no such file";
 
 impl Check {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let config = daemon::load(&self.config)?;
-        terminal::print(&summary(&config))?;
+        let file = self.config.display().to_string();
+        match Config::load(&self.config) {
+            Ok(config) if self.json => {
+                let means = facts(&config).into_iter().map(|(name, lines)| (name.to_owned(), json!(lines)));
+                terminal::print_json(&json!({ "file": file, "ok": true, "means": means.collect::<Value>() }))?;
+            }
+            Ok(config) => terminal::print(&text(&file, &config))?,
+            Err(errors) if self.json => {
+                terminal::print_json(&mistakes(&errors))?;
+                return Ok(Exit::Config);
+            }
+            Err(errors) => return Err(Failure::new(Exit::Config, errors.render(terminal::has_colour()))),
+        }
         Ok(Exit::Done)
     }
 }
 
-/// What it comes to, in a few lines.
-fn summary(config: &Config) -> String {
-    let listeners: Vec<String> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
-    let off = || "off".to_string();
-    let rows = [
-        ("hostname", config.hostname.to_string()),
-        ("data_dir", config.data_dir.display().to_string()),
-        ("listeners", listeners.join(", ")),
-        ("admin", config.admin.map_or_else(off, |address| address.to_string())),
-        ("events", config.log.events.as_ref().map_or_else(off, |path| path.display().to_string())),
-        ("workers", config.delivery.workers.to_string()),
-        ("sites", format!("{} with limits of their own", config.sites.len())),
-        ("routes", format!("{}, then MX", config.routes.len())),
+fn mistakes(errors: &ConfigErrors) -> Value {
+    let mistake = |mistake: &Mistake| {
+        let place = mistake.place.as_ref();
+        json!({
+            "line": place.map(|place| place.line),
+            "column": place.map(|place| place.column),
+            "text": place.map(|place| place.wrong_text()),
+            "message": mistake.message,
+            "label": mistake.label,
+            "allowed": mistake.help,
+        })
+    };
+    let mistakes: Vec<Value> = errors.mistakes.iter().map(mistake).collect();
+    json!({ "file": errors.file, "ok": false, "mistakes": mistakes })
+}
+
+fn text(file: &str, config: &Config) -> String {
+    let mut out = format!("{file}: no mistakes\n\n");
+    for (name, lines) in facts(config) {
+        for (index, line) in lines.iter().enumerate() {
+            out += &format!("{:<9} {line}\n", if index == 0 { name } else { "" });
+        }
+    }
+    out
+}
+
+/// What the configuration comes to, as lines under the names of its sections.
+fn facts(config: &Config) -> Vec<(&'static str, Vec<String>)> {
+    let mut facts = vec![
+        ("hostname", vec![format!("{} (notices from {})", config.hostname, config.postmaster)]),
+        ("data_dir", vec![config.data_dir.display().to_string()]),
+        ("listener", config.listeners.iter().map(listener).collect()),
+        ("admin", vec![config.admin.map_or("off".into(), |bind| format!("http://{bind}"))]),
+        ("dns", vec![dns(config)]),
+        ("delivery", vec![delivery(config)]),
+        ("retry", vec![retry(&config.retry)]),
+        ("queue", vec![queue(config)]),
+        ("limits", vec![limits(&config.limits)]),
     ];
-    let lines = rows.iter().map(|(name, value)| format!("{name:10} {value}\n"));
-    lines.collect::<String>() + "The configuration is right.\n"
+    if !config.sites.is_empty() {
+        let site = |rule: &SiteRule| {
+            let mx = rule.mx.iter().map(|pattern| format!("mx {}", pattern.0));
+            let names = rule.domains.iter().map(|pattern| pattern.0.to_string()).chain(mx);
+            format!("{}: {}", names.collect::<Vec<_>>().join(", "), limits(&rule.limits))
+        };
+        facts.push(("site", config.sites.iter().map(site).collect()));
+    }
+    let route = |rule: &RouteRule| format!("{} via {} ({})", patterns(&rule.domains), via(&rule.via), rule.origin);
+    let rest = if config.routes.is_empty() { "every domain" } else { "every other domain" };
+    let rest = format!("{rest} via its mail exchangers");
+    facts.push(("route", config.routes.iter().map(route).chain([rest]).collect()));
+    facts.push(("log", vec![log(config)]));
+    facts
+}
+
+fn listener(listener: &Listener) -> String {
+    let protocol = if listener.protocol == Protocol::Lmtp { "LMTP" } else { "SMTP" };
+    let clients = match &listener.bind {
+        SocketName::Unix(_) => "for whoever may open it".into(),
+        SocketName::Tcp(_) if listener.allow.is_empty() => "for nobody: `allow` is empty".into(),
+        SocketName::Tcp(_) => {
+            format!("for {}", listener.allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+    };
+    format!(
+        "{} {protocol} {clients}; messages up to {}, {} recipients each, {} connections",
+        listener.bind,
+        show_bytes(listener.max_message_bytes as u64),
+        show_count(listener.max_recipients as u64),
+        show_count(listener.max_connections as u64),
+    )
+}
+
+fn dns(config: &Config) -> String {
+    let servers: Vec<String> = config.dns.nameservers.iter().map(ToString::to_string).collect();
+    let servers = if servers.is_empty() { "the system's name servers".into() } else { servers.join(", ") };
+    format!("{servers}; {} for a question", show_duration(config.dns.timeout))
+}
+
+fn delivery(config: &Config) -> String {
+    let delivery = &config.delivery;
+    let sources: Vec<String> = delivery.source_addresses.iter().map(ToString::to_string).collect();
+    let from = if sources.is_empty() { "an address that the system chooses".into() } else { sources.join(", ") };
+    let family = match delivery.ip_family {
+        dns::resolver::IpFamily::Any => "IPv4 and IPv6",
+        dns::resolver::IpFamily::Ipv4 => "IPv4 only",
+        dns::resolver::IpFamily::Ipv6 => "IPv6 only",
+    };
+    format!("to port {} from {from}; {family}; {} workers", delivery.port, delivery.workers)
+}
+
+fn retry(retry: &RetryPolicy) -> String {
+    let schedule: Vec<String> = retry.schedule.iter().map(|wait| show_duration(*wait)).collect();
+    let (schedule, expire) = (schedule.join(", "), show_duration(retry.expire));
+    format!("after {schedule}, the last repeats, each ±{:.0}%; given up after {expire}", retry.jitter * 100.0)
+}
+
+fn queue(config: &Config) -> String {
+    format!(
+        "up to {} recipients and {}; {} of the disk stay free; {} of content in memory",
+        show_count(config.queue.max_recipients),
+        show_bytes(config.queue.max_bytes),
+        show_bytes(config.queue.min_free_bytes),
+        show_bytes(config.queue.body_cache_bytes as u64),
+    )
+}
+
+fn limits(limits: &Limits) -> String {
+    if limits.suspend {
+        return format!("suspended ({})", limits.origin);
+    }
+    let rate = |rate: Option<Rate>, what: &str| match rate {
+        Some(Rate { count, per }) => format!("{count} {what} per {}", show_duration(per)),
+        None => format!("any number of {what} per time"),
+    };
+    let tls = match limits.tls {
+        TlsPolicy::Off => "off",
+        TlsPolicy::Opportunistic => "opportunistic",
+        TlsPolicy::Required => "required",
+        TlsPolicy::Verified => "verified",
+    };
+    let pipelining = match limits.pipelining {
+        Pipelining::Off => "off",
+        Pipelining::Transaction => "transaction",
+        Pipelining::Stream => "stream",
+    };
+    let new_connections =
+        limits.connection_rate.map_or(String::new(), |some| format!(", {}", rate(Some(some), "new ones")));
+    format!(
+        "{} connections{new_connections}, {} messages on each; {}, {} recipients in each; TLS {tls}, pipelining {pipelining} ({})",
+        limits.connections,
+        limits.messages_per_connection,
+        rate(limits.rate, "messages"),
+        limits.recipients_per_message,
+        limits.origin,
+    )
+}
+
+fn patterns(patterns: &[Pattern]) -> String {
+    patterns.iter().map(|pattern| &*pattern.0).collect::<Vec<_>>().join(", ")
+}
+
+fn via(via: &Via) -> String {
+    match via {
+        Via::Mx => "its mail exchangers".into(),
+        Via::Smtp { host, port } => format!("smtp://{}:{port}", bracketed(host)),
+        Via::Lmtp { host, port } => format!("lmtp://{}:{port}", bracketed(host)),
+        Via::LmtpUnix(path) => format!("lmtp+unix:{}", path.display()),
+    }
+}
+
+/// An IPv6 address as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.into() }
+}
+
+fn log(config: &Config) -> String {
+    let format = if config.log.json { "JSON" } else { "text" };
+    match &config.log.events {
+        Some(path) => format!("{format}; events in {}", path.display()),
+        None => format!("{format}; no events"),
+    }
 }
 
 #[cfg(test)]
@@ -45,17 +222,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_right_one_is_summed_up_and_a_wrong_one_ends_with_78() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let check = |toml: &str| {
-            std::fs::write(file.path(), toml).unwrap();
-            Check { config: file.path().into() }.run()
-        };
-        assert_eq!(check("hostname = \"mta.example\"\n[admin]\nbind = \"off\"\n"), Ok(Exit::Done));
-        let failure = check("hostname = \"mta.example\"\nhots = 1\n").unwrap_err();
-        assert_eq!(failure.exit, Exit::Config);
-        assert!(failure.message.contains(":2:1\n"), "{}", failure.message);
-        let config = Config::parse("hostname = \"mta.example\"\n[admin]\nbind = \"off\"\n", "t").unwrap();
-        assert!(summary(&config).contains("admin      off\n"), "{}", summary(&config));
+    fn a_configuration_is_put_into_words() {
+        let toml = r#"
+            hostname = "mta1.example.net"
+            listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }]
+            limits = { rate = "100/s", tls = "required" }
+            site = [{ match = { mx = ["*.google.com"] }, connections = 50 },
+                    { match = { domain = ["x.test"] }, suspend = true }]
+            route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" }]
+        "#;
+        let text = text("p.toml", &Config::parse(toml, "p.toml").unwrap());
+        for words in [
+            "p.toml: no mistakes\n\n",
+            "hostname  mta1.example.net (notices from postmaster@mta1.example.net)\n",
+            "listener  unix:/run/p.sock LMTP for whoever may open it; messages up to 25 MiB, 1,000 recipients each, 1,000",
+            "admin     http://127.0.0.1:8025\n",
+            "retry     after 1m, 5m, 15m, 1h, 4h, the last repeats, each ±20%; given up after 3d\n",
+            "limits    20 connections, 100 messages on each; 100 messages per 1s, 100 recipients in each; TLS required, \
+             pipelining transaction (p.toml:4)\n",
+            "site      mx *.google.com: 50 connections",
+            "\n          x.test: suspended (p.toml:6)\n",
+            "route     internal.example via smtp://[::1]:2526 (p.toml:7)\n",
+            "\n          every other domain via its mail exchangers\n",
+        ] {
+            assert!(text.contains(words), "{words}\n{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_data_too() {
+        let errors = Config::parse("hostname = \"mta.example\"\nhots = 1\n", "p.toml").unwrap_err();
+        let json = mistakes(&errors);
+        let mistake = &json["mistakes"][0];
+        assert_eq!((&json["ok"], &mistake["line"], &mistake["text"]), (&false.into(), &2.into(), &"hots".into()));
     }
 }

@@ -6,8 +6,14 @@ use admin::control;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Show what would happen to a message for an address: route, MX answer, site, source, limits, TLS policy, and what says so
+/// Show what would happen to a message for an address, and which configuration line says so
+///
+/// Route, MX answer, site, source address, limits and TLS policy, as the running daemon sees
+/// them now.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  posthaste explain user@example.com
+  posthaste explain user@example.com --admin 127.0.0.1:8025 --json")]
 pub struct Explain {
     /// user@domain
     address: String,
@@ -17,7 +23,7 @@ pub struct Explain {
     /// The daemon's configuration, to find its admin server
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
