@@ -52,7 +52,7 @@ pub fn ingest(said: Option<SocketName>, file: Option<&PathBuf>) -> Result<Socket
         Some(SocketName::Tcp(address)) => Ok(SocketName::Tcp(reachable(address))),
         Some(socket) => Ok(socket),
         None => {
-            Err(Failure::new(Exit::Unavailable, "the configuration has no [[listener]] that speaks SMTP; use --via"))
+            Err(Failure::new(Exit::Unavailable, "the configuration has no [[listener]] that speaks SMTP; use --server"))
         }
     }
 }

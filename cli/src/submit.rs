@@ -105,6 +105,11 @@ impl Submission {
         Ok(outcomes)
     }
 
+    /// Whether another message can be submitted.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
     /// Says QUIT. What comes of it changes nothing.
     pub fn quit(mut self) {
         self.client.quit(Instant::now());

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 /// Look at and act on what is queued, through the running daemon
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Queue {
     #[command(subcommand)]
     command: Command,
@@ -47,8 +48,25 @@ enum Command {
     /// End a hold: due now
     Release(Acting),
     /// Drop, without a notice to the sender
-    Remove(Acting),
+    Remove {
+        #[command(flatten)]
+        acting: Acting,
+        /// Do not ask first (it is asked on a terminal only)
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste queue summary
+  posthaste queue list --domain example.com --limit 20
+  posthaste queue show 01HZX5W3K9QRT
+  posthaste queue retry --domain example.com
+  posthaste queue hold --campaign spring && posthaste queue release --campaign spring
+  posthaste queue remove --sender news@example.net --yes
+
+Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached, 75 it cannot answer now";
 
 /// Which; what is named must all be so.
 #[derive(Debug, clap::Args)]
@@ -78,6 +96,22 @@ struct Acting {
     all: bool,
 }
 
+impl Acting {
+    /// For a question.
+    fn in_words(&self) -> String {
+        let Filter { domain, sender, campaign } = &self.filter;
+        let sender = sender.as_ref().map(|sender| format!("from <{sender}>"));
+        let domain = domain.as_ref().map(|domain| format!("to {domain}"));
+        let campaign = campaign.as_ref().map(|campaign| format!("of campaign {campaign}"));
+        let what = match &self.id[..] {
+            _ if self.all => "everything that is queued".to_owned(),
+            [] => "all mail".to_owned(),
+            ids => format!("message {}", ids.join(", ")),
+        };
+        [Some(what), sender, domain, campaign].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl Queue {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
@@ -98,7 +132,12 @@ impl Queue {
             Command::Retry(acting) => act(server, Act::Retry, acting, self.json),
             Command::Hold(acting) => act(server, Act::Hold, acting, self.json),
             Command::Release(acting) => act(server, Act::Release, acting, self.json),
-            Command::Remove(acting) => act(server, Act::Remove, acting, self.json),
+            Command::Remove { acting, yes } => {
+                if !yes && !terminal::confirm(&format!("Remove {} for good, without a notice?", acting.in_words()))? {
+                    return Err(Failure::new(Exit::Usage, "nothing was removed"));
+                }
+                act(server, Act::Remove, acting, self.json)
+            }
         }
     }
 }
@@ -244,6 +283,7 @@ mod tests {
             "hold 7 8 --json",
             "remove --domain a.b",
             "release --all",
+            "remove 7 --yes",
             "list",
             "list --limit 5 --campaign x",
         ] {
@@ -251,6 +291,20 @@ mod tests {
         }
         for arguments in ["retry", "remove --all 7", "remove --all --domain a.b", "show", "list --limit 0", "eat 7"] {
             check(arguments, false);
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_removed_is_said() {
+        for (arguments, expected) in [
+            (&["remove", "7", "8"][..], "message 7, 8"),
+            (&["remove", "--all"], "everything that is queued"),
+            (&["remove", "--domain", "a.b", "--sender", ""], "all mail from <> to a.b"),
+            (&["remove", "--campaign", "x", "-y"], "all mail of campaign x"),
+        ] {
+            let parsed = Arguments::try_parse_from(["queue"].iter().chain(arguments)).unwrap();
+            let Command::Remove { acting, .. } = parsed.queue.command else { panic!("{arguments:?}") };
+            assert_eq!(acting.in_words(), expected);
         }
     }
 

@@ -12,34 +12,52 @@ use std::path::{Path, PathBuf};
 
 /// Submit messages to a running daemon over its ingest socket
 ///
-/// Line ends become CRLF; nothing else is changed. Prints one line for each file and recipient that was not taken, and one
-/// for each file that was.
+/// Line ends become CRLF; nothing else is changed. For each file one line says under which id it
+/// was queued, and one each which recipients were not taken.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Send {
-    /// Reverse-path; "" for none
+    /// Reverse-path; "" or "<>" for none
     #[arg(long, value_name = "ADDRESS", value_parser = parse_reverse_path)]
     from: ReversePath,
-    /// Recipients
-    #[arg(long, value_name = "ADDRESS", required = true, num_args = 1.., value_delimiter = ',', value_parser = parse_mailbox)]
-    to: Vec<Mailbox>,
+    /// Recipients; what has no @ among them is taken for a FILE
+    #[arg(long, value_name = "ADDRESS", required = true, num_args = 1.., value_delimiter = ',', value_parser = parse_operand)]
+    to: Vec<Operand>,
     /// Messages (RFC 5322); standard input without any, or for "-"
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The ingest socket, ADDRESS:PORT or unix:/path; default: the first one of the daemon's configuration
+    /// The ingest socket, 127.0.0.1:2525 or unix:/path; default: the first one of the daemon's configuration
     #[arg(long, value_name = "SOCKET", value_parser = daemon::parse_socket)]
-    via: Option<SocketName>,
+    server: Option<SocketName>,
     /// The daemon's configuration, to find its ingest socket
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One JSON object a file
+    /// Print one JSON object a file, on a line of its own
     #[arg(long)]
     json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  posthaste send --from news@example.net --to user@example.com message.eml
+  posthaste send --from '<>' --to a@example.com --to b@example.com *.eml
+  generate | posthaste send --from me@example.net --to you@example.com --server unix:/run/posthaste/ingest.sock
+
+Exit codes: 0 all accepted, 66 no such file, 69 unreachable or something refused for good, 75 refused for now";
+
+/// What may follow `--to`: its values have no end, so the files come in here too.
+#[derive(Clone, Debug)]
+enum Operand {
+    Recipient(Mailbox),
+    File(PathBuf),
 }
 
 /// What became of one file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Sent {
     file: String,
+    /// Under which it was queued, where the server says so.
+    id: Option<String>,
     recipients: Vec<Said>,
     #[serde(skip)]
     exit: Option<Exit>,
@@ -52,45 +70,91 @@ struct Said {
     reply: String,
 }
 
+fn parse_operand(text: &str) -> Result<Operand, String> {
+    if text.contains('@') { parse_mailbox(text).map(Operand::Recipient) } else { Ok(Operand::File(text.into())) }
+}
+
 fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     Mailbox::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_reverse_path(text: &str) -> Result<ReversePath, String> {
-    if text.is_empty() { Ok(ReversePath(None)) } else { parse_mailbox(text).map(|mailbox| ReversePath(Some(mailbox))) }
+    match text {
+        "" | "<>" => Ok(ReversePath(None)),
+        _ => parse_mailbox(text).map(|mailbox| ReversePath(Some(mailbox))),
+    }
 }
 
 impl Send {
     /// Does it.
     pub fn run(mut self) -> Result<Exit, Failure> {
-        let socket = daemon::ingest(self.via.take(), self.config.as_ref())?;
-        if self.files.is_empty() {
-            self.files.push("-".into());
-        }
-        let unreachable = |error: std::io::Error| {
-            let hint = "is `posthaste serve` running?";
-            Failure::new(Exit::Unavailable, format!("no answer from the ingest socket at {socket}: {error}; {hint}"))
-        };
-        let mut submission = match Submission::open(&socket, "localhost").map_err(unreachable)? {
-            Ok(submission) => submission,
-            Err(reply) => return Err(Failure::new(fate(&reply), format!("{socket} refuses: {}", shown(&reply)))),
-        };
+        let socket = daemon::ingest(self.server.take(), self.config.as_ref())?;
+        let (to, files) = self.operands()?;
+        let mut submission = None;
         let mut worst = Exit::Done;
-        for file in &self.files {
-            let letter = Letter { from: &self.from, to: &self.to, body: read(file)? };
-            let outcomes = match submission.submit(&letter) {
+        for file in &files {
+            let letter = Letter { from: &self.from, to: &to, body: read(file)? };
+            let outcomes = match submit(&mut submission, &socket, &letter)? {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     let message = format!("{}: the connection was lost: {error}", file.display());
                     return Err(Failure::new(Exit::Temporary, message));
                 }
             };
-            let sent = sent(file, &self.to, &outcomes);
+            let sent = sent(file, &to, &outcomes);
             worst = worse(worst, sent.exit.unwrap_or(Exit::Done));
             if self.json { terminal::print_json(&sent)? } else { terminal::print(&text(&sent))? }
         }
-        submission.quit();
+        if let Some(submission) = submission {
+            submission.quit();
+        }
         Ok(worst)
+    }
+
+    /// The recipients, and the files: at least one of each.
+    fn operands(&self) -> Result<(Vec<Mailbox>, Vec<PathBuf>), Failure> {
+        let mut to = Vec::new();
+        let mut files = Vec::new();
+        for operand in &self.to {
+            match operand {
+                Operand::Recipient(mailbox) => to.push(mailbox.clone()),
+                Operand::File(file) => files.push(file.clone()),
+            }
+        }
+        files.extend_from_slice(&self.files);
+        if to.is_empty() {
+            let wrong = files.first().map_or_else(String::new, |file| file.display().to_string());
+            return Err(Failure::new(Exit::Usage, format!("--to names no recipient: `{wrong}` has no @")));
+        }
+        if files.is_empty() {
+            files.push("-".into());
+        }
+        Ok((to, files))
+    }
+}
+
+/// Over the connection that is open, or a new one where the server has closed it after an earlier message.
+fn submit(
+    submission: &mut Option<Submission>,
+    socket: &SocketName,
+    letter: &Letter<'_>,
+) -> Result<std::io::Result<Vec<Outcome>>, Failure> {
+    let open = match submission.take().filter(Submission::is_open) {
+        Some(open) => open,
+        None => open(socket)?,
+    };
+    Ok(submission.insert(open).submit(letter))
+}
+
+fn open(socket: &SocketName) -> Result<Submission, Failure> {
+    match Submission::open(socket, "localhost") {
+        Ok(Ok(submission)) => Ok(submission),
+        Ok(Err(reply)) => Err(Failure::new(fate(&reply), format!("{socket} refuses: {}", shown(&reply)))),
+        Err(error) => {
+            let hint = "is `posthaste serve` running?";
+            let message = format!("no answer from the ingest socket at {socket}: {error}; {hint}");
+            Err(Failure::new(Exit::Unavailable, message))
+        }
     }
 }
 
@@ -112,7 +176,18 @@ fn sent(file: &Path, to: &[Mailbox], outcomes: &[Outcome]) -> Sent {
         exit = worse(exit, became);
         recipients.push(Said { recipient: mailbox.as_str().into(), accepted: became == Exit::Done, reply });
     }
-    Sent { file: file.display().to_string(), recipients, exit: Some(exit) }
+    let id = outcomes.iter().find_map(queued_as);
+    Sent { file: file.display().to_string(), id, recipients, exit: Some(exit) }
+}
+
+/// `Ok: queued as ID`.
+fn queued_as(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Replied(_, reply) if reply.is_success() => {
+            reply.text.rsplit_once("queued as ").map(|(_, id)| id.trim().to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// What an outcome means for a recipient, and in which words.
@@ -168,6 +243,8 @@ mod tests {
     use bench::Address;
     use bench::sink::{Keep, Received, Rule, Sink, SinkHandle, SinkOptions};
     use crossbeam_channel::Receiver;
+    use smtp::EnhancedCode;
+    use smtp::client::Stage;
 
     fn start(rules: &[&str]) -> (SinkHandle, SocketName, Receiver<Received>) {
         let (sender, received) = crossbeam_channel::unbounded();
@@ -182,9 +259,9 @@ mod tests {
     fn send(via: SocketName, content: &[u8]) -> Result<Exit, Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let to = ["b@x.example", "c@x.example"].map(|text| Mailbox::parse(text).unwrap()).into();
+        let to = ["b@x.example", "c@x.example"].map(|text| parse_operand(text).unwrap()).into();
         let from = parse_reverse_path("a@x.example").unwrap();
-        Send { from, to, files: vec![file.path().into()], via: Some(via), config: None, json: false }.run()
+        Send { from, to, files: vec![file.path().into()], server: Some(via), config: None, json: false }.run()
     }
 
     #[test]
@@ -216,6 +293,28 @@ mod tests {
     }
 
     #[test]
+    fn the_id_is_read_from_the_reply() {
+        let outcome =
+            |text: &'static str| Outcome::Replied(Stage::Final, Reply::fixed(250, EnhancedCode(2, 0, 0), text));
+        assert_eq!(queued_as(&outcome("Ok: queued as 01HZX5W3K9QRT")).as_deref(), Some("01HZX5W3K9QRT"));
+        assert_eq!((queued_as(&outcome("Ok")), queued_as(&Outcome::NotSent)), (None, None));
+    }
+
+    #[test]
+    fn what_follows_the_recipients_are_files() {
+        let parse = |to: &[&str]| {
+            let to = to.iter().map(|text| parse_operand(text).unwrap()).collect();
+            Send { from: ReversePath(None), to, files: vec!["z".into()], server: None, config: None, json: false }
+                .operands()
+        };
+        let (to, files) = parse(&["a@x.test", "m.eml", "b@x.test", "-"]).unwrap();
+        assert_eq!(to.iter().map(Mailbox::as_str).collect::<Vec<_>>(), ["a@x.test", "b@x.test"]);
+        assert_eq!(files, ["m.eml", "-", "z"].map(PathBuf::from));
+        assert_eq!(parse(&["m.eml"]).unwrap_err().exit, Exit::Usage);
+        assert!(parse_operand("a@b..c").is_err());
+    }
+
+    #[test]
     fn what_is_shown() {
         let said = |recipient: &str, accepted, reply: &str| Said {
             recipient: recipient.into(),
@@ -223,7 +322,7 @@ mod tests {
             reply: reply.into(),
         };
         let recipients = vec![said("b@x", true, "250 2.0.0 Ok: queued as 7"), said("c@x", false, "550 5.1.1 no")];
-        let sent = Sent { file: "m.eml".into(), recipients, exit: None };
+        let sent = Sent { file: "m.eml".into(), id: None, recipients, exit: None };
         assert_eq!(text(&sent), "m.eml: 250 2.0.0 Ok: queued as 7\nm.eml: <c@x>: 550 5.1.1 no\n");
     }
 }
