@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 /// At the end of `--help`.
 pub const HELP: &str = "\
-Exit codes: 0 done, 64 wrong usage, 65 wrong input, 66 no input, 69 unavailable or refused, 74 input/output error, \
-75 failed for now: try again, 78 bad configuration.";
+Exit codes: 0 done, 64 wrong usage, 65 wrong input, 66 no input, 69 unavailable or refused,
+            74 input/output error, 75 failed for now: try again, 78 bad configuration";
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,9 @@ impl Failure {
         let text = self.message.trim_end();
         // A configuration's mistakes come rendered, with "error" in front of each.
         if self.exit == Exit::Config {
-            eprintln!("{text}");
+            terminal::note(text);
         } else {
-            eprintln!("{} {text}", terminal::red("error:"));
+            terminal::note(&format!("{} {text}", terminal::red("error:")));
         }
         self.exit
     }

@@ -3,11 +3,14 @@
 mod commands;
 mod daemon;
 mod exit;
+mod help;
 mod http;
+mod signals;
 mod submit;
 mod terminal;
+mod units;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::Exit;
 use std::process::ExitCode;
 
@@ -17,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Delivers mail: bulk and transactional, durable before it is acknowledged, as fast as each destination allows.
 #[derive(Debug, Parser)]
-#[command(name = "posthaste", version, arg_required_else_help = true, after_help = exit::HELP)]
+#[command(name = "posthaste", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,7 +37,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let matches = help::grouped(Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // When the terminal is gone there is nobody to tell.

@@ -28,6 +28,33 @@ pub fn progress_bar(total: u64) -> ProgressBar {
     ProgressBar::with_draw_target(Some(total), target).with_style(style.progress_chars("=> "))
 }
 
+/// One line on standard error that is redrawn; an invisible one when that is no terminal.
+pub fn status_line() -> ProgressBar {
+    let bar = progress_bar(0);
+    bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// A line on standard error. Nobody is left to hear that it cannot be written.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Asks on the terminal; where standard input is none, nobody can be asked and it is taken as wanted.
+///
+/// # Errors
+/// The terminal cannot be read.
+pub fn confirm(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let mut errors = std::io::stderr();
+    write!(errors, "{question} [y/N] ").and_then(|()| errors.flush())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

@@ -1,37 +1,44 @@
 //! `posthaste load`.
 
-use super::sink::interrupted;
+use super::sink::percentiles;
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::signals::interrupted;
+use crate::units::{show_bytes, show_count, show_rate};
+use crate::{terminal, units};
 use bench::Address;
 use bench::load::{Domains, LoadError, LoadOptions, LoadReport, Progress};
-use engine::config::{parse_duration, parse_size};
 use indicatif::ProgressBar;
 use smtp::client::{Pipelining, Protocol};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A fast SMTP load generator; prints throughput and latency percentiles
+///
+/// Recipients are numbered and no number comes twice, so that `posthaste sink --expect` can
+/// prove what was lost or doubled. What is refused for now (4xx) is tried again; what may have
+/// been taken is not. SIGINT ends the run in good order.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Load {
-    /// The server: ADDRESS:PORT or unix:/path
+    /// The server: 127.0.0.1:2525 or unix:/path
     #[arg(long, value_name = "ADDR")]
     to: Address,
     /// How many messages
-    #[arg(long, short = 'n', default_value_t = 10_000)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10_000)]
     messages: u64,
     /// Connections at once
-    #[arg(long, short = 'c', default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, short = 'c', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     connections: u64,
     /// Event loops
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Messages a second; default: as fast as the server takes them
-    #[arg(long, value_parser = parse_rate)]
+    /// No faster than this: 500/s, 6000/m, or a number a second; latency then counts from when
+    /// a message was due
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<f64>,
-    /// Of each message
-    #[arg(long, value_parser = parse_size, default_value = "10KiB")]
-    size: u64,
+    /// Of each message: 10KiB, 10240 (octets)
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "10KiB")]
+    size: usize,
     /// Send the .eml files of this directory in turn
     #[arg(long, value_name = "DIR", conflicts_with = "size")]
     corpus: Option<PathBuf>,
@@ -39,22 +46,22 @@ pub struct Load {
     #[arg(long, value_name = "N|NAME...", value_delimiter = ',', default_value = "load.test")]
     domains: Vec<String>,
     /// For --domains N; %N is the number
-    #[arg(long, default_value = "d%N.test")]
+    #[arg(long, value_name = "NAME", default_value = "d%N.test")]
     domain_pattern: String,
     /// All recipients of a message in one domain
     #[arg(long)]
     same_domain: bool,
     /// Recipients of each message
-    #[arg(long, short = 'r', default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'r', value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     recipients: u64,
     /// Reverse-path; "" for none
-    #[arg(long, default_value = "load@posthaste.test")]
+    #[arg(long, value_name = "ADDRESS", default_value = "load@posthaste.test")]
     from: String,
     /// Recipients are PREFIX + number
-    #[arg(long, default_value = "u")]
+    #[arg(long, value_name = "PREFIX", default_value = "u")]
     prefix: String,
     /// EHLO name
-    #[arg(long, default_value = "load.posthaste.test")]
+    #[arg(long, value_name = "NAME", default_value = "load.posthaste.test")]
     hello: String,
     /// Speak LMTP
     #[arg(long)]
@@ -63,31 +70,47 @@ pub struct Load {
     #[arg(long, value_name = "off|transaction|stream", value_parser = parse_pipelining, default_value = "transaction")]
     pipelining: Pipelining,
     /// Transactions in flight on a connection, with --pipelining stream
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     window: usize,
     /// Use DATA even where CHUNKING is announced
     #[arg(long)]
     no_chunking: bool,
-    /// Leave out the stamp by which `posthaste sink --check` knows the message
+    /// Leave out the stamp by which `posthaste sink --verify` knows the message
     #[arg(long)]
     no_stamp: bool,
     /// Attempts for a message that is refused for now
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     attempts: u32,
-    /// End after this time with what there is
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Give up when no connection at all could be had for so long: 10s
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
+    patience: Duration,
+    /// End after this time with what there is: 5m
+    #[arg(long, value_name = "TIME", value_parser = units::interval)]
     timeout: Option<Duration>,
-    /// Of the generated text
-    #[arg(long, default_value_t = 0)]
+    /// Seed of the generated text
+    #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// One JSON object at the end
+    /// End with one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  posthaste load --to 127.0.0.1:2525
+  posthaste load --to unix:/run/posthaste/ingest.sock -n 100000 -c 50 --threads 2
+  posthaste load --to 127.0.0.1:2525 --domains 1000 --recipients 10 --same-domain
+  posthaste load --to 127.0.0.1:2525 --rate 500/s --size 100KiB --json
+
+Exit codes: 0 all acknowledged, 69 unreachable or something refused for good, 75 something unfinished or in doubt";
+
+/// Messages a second: `500/s`, `6000/m`, `0.5`.
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.trim_end_matches("/s").parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "a number of messages a second, above 0".into())
+    match text.parse() {
+        Ok(rate) if f64::is_finite(rate) && rate > 0.0 => Ok(rate),
+        Ok(_) => Err("a rate is above 0".into()),
+        Err(_) => units::rate(text),
+    }
 }
 
 fn parse_pipelining(text: &str) -> Result<Pipelining, String> {
@@ -114,8 +137,10 @@ impl Load {
         let json = self.json;
         let options = LoadOptions { stop: interrupted()?, ..self.options() };
         let bar = terminal::progress_bar(options.messages);
-        let report = bench::load::Load::run(options, |progress| show(&bar, progress)).map_err(failure)?;
+        let mut rate = LiveRate::default();
+        let report = bench::load::Load::run(options, |progress| show(&bar, &mut rate, progress));
         bar.finish_and_clear();
+        let report = report.map_err(failure)?;
         if json {
             terminal::print_json(&report)?
         } else {
@@ -131,8 +156,8 @@ impl Load {
             connections: self.connections as usize,
             threads: self.threads,
             messages: self.messages,
-            rate: self.rate,
-            size: usize::try_from(self.size).unwrap_or(usize::MAX),
+            rate: self.rate.filter(|rate| rate.is_finite()),
+            size: self.size,
             corpus: self.corpus,
             prefix: self.prefix,
             domains: parse_domains(self.domains, self.domain_pattern),
@@ -145,6 +170,7 @@ impl Load {
             chunking: !self.no_chunking,
             stamp: !self.no_stamp,
             attempts: self.attempts,
+            patience: self.patience,
             timeout: self.timeout,
             seed: self.seed,
             ..LoadOptions::default()
@@ -171,43 +197,58 @@ fn outcome(report: &LoadReport) -> Exit {
     }
 }
 
-fn show(bar: &ProgressBar, progress: &Progress) {
-    let rate = progress.messages as f64 / progress.elapsed.as_secs_f64().max(0.001);
+/// Messages a second over the last second or so.
+#[derive(Debug, Default)]
+struct LiveRate {
+    at: Duration,
+    messages: u64,
+    per_second: f64,
+}
+
+impl LiveRate {
+    fn update(&mut self, progress: &Progress) -> f64 {
+        let passed = progress.elapsed.saturating_sub(self.at);
+        // The first figure comes soon, later ones are steadier.
+        if passed >= Duration::from_secs(1) || self.at.is_zero() && passed >= Duration::from_millis(200) {
+            self.per_second = progress.messages.saturating_sub(self.messages) as f64 / passed.as_secs_f64();
+            (self.at, self.messages) = (progress.elapsed, progress.messages);
+        }
+        self.per_second
+    }
+}
+
+fn show(bar: &ProgressBar, rate: &mut LiveRate, progress: &Progress) {
+    let rate = show_rate(rate.update(progress));
     bar.set_position(progress.messages);
-    bar.set_message(format!("{rate:.0}/s, {} deferred, {} failed", progress.deferred, progress.failed));
+    bar.set_message(format!("{rate}, {} deferred, {} failed", progress.deferred, progress.failed));
 }
 
 fn text(report: &LoadReport) -> String {
-    let latency = &report.latency_ms;
-    let mut out = format!(
-        "{} messages, {} recipients in {:.2} s: {:.0} messages/s, {:.0} recipients/s\n\
-         latency ms  p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}\n\
-         {} connections, {} failed; CPU {:.4} ms a message\n",
-        report.messages,
-        report.recipients,
-        report.seconds,
-        report.messages_per_second,
-        report.recipients_per_second,
-        latency.p50,
-        latency.p90,
-        latency.p99,
-        latency.p999,
-        latency.max,
-        report.connections_opened,
-        report.connection_failures,
-        report.cpu_ms_per_message,
-    );
+    let (per_second, cpu_ms) = (show_rate(report.messages_per_second), report.cpu_ms_per_message);
+    let recipients_per_second = show_rate(report.recipients_per_second);
+    let mut rows = vec![
+        ("messages".to_owned(), format!("{} in {:.2} s, {per_second}", show_count(report.messages), report.seconds)),
+        ("recipients".into(), format!("{}, {recipients_per_second}", show_count(report.recipients))),
+        ("content".into(), show_bytes(report.bytes)),
+        ("latency".into(), percentiles(&report.latency_ms)),
+        (
+            "connections".into(),
+            format!("{}, {} failed", show_count(report.connections_opened), show_count(report.connection_failures)),
+        ),
+        ("own CPU".into(), format!("{cpu_ms:.4} ms a message")),
+    ];
     for (what, codes) in [("refused", &report.refused), ("deferred", &report.deferred)] {
         for (code, recipients) in codes {
-            out += &format!("{what} with {code}: {recipients} recipients\n");
+            let code = if *code == 0 { "not supported by the server".into() } else { code.to_string() };
+            rows.push((what.into(), format!("{code}: {} recipients", show_count(*recipients))));
         }
     }
     for (what, recipients) in [("in doubt", report.in_doubt), ("unfinished", report.unfinished)] {
         if recipients > 0 {
-            out += &format!("{what}: {recipients} recipients\n");
+            rows.push((what.into(), format!("{} recipients", show_count(recipients))));
         }
     }
-    out
+    rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }
 
 #[cfg(test)]
@@ -229,12 +270,21 @@ mod tests {
         let refused = [(550, 3)].into();
         let report = LoadReport { refused, unfinished: 1, ..report };
         assert_eq!(outcome(&report), Exit::Unavailable);
-        assert!(text(&report).contains("refused with 550: 3 recipients\n"));
+        assert!(text(&report).contains("refused      550: 3 recipients\n"));
     }
 
     #[test]
     fn rates_are_positive() {
-        assert_eq!((parse_rate("100/s"), parse_rate("0.5")), (Ok(100.0), Ok(0.5)));
+        assert_eq!((parse_rate("100/s"), parse_rate("0.5"), parse_rate("600/m")), (Ok(100.0), Ok(0.5), Ok(10.0)));
         assert!(["0", "-1", "inf", "x"].iter().all(|text| parse_rate(text).is_err()));
+    }
+
+    #[test]
+    fn the_live_rate_is_that_of_the_last_second() {
+        let mut rate = LiveRate::default();
+        let mut at = |ms, messages| {
+            rate.update(&Progress { messages, elapsed: Duration::from_millis(ms), ..Progress::default() })
+        };
+        assert_eq!([at(100, 50), at(200, 100), at(700, 900), at(1200, 1100)], [0.0, 500.0, 500.0, 1000.0]);
     }
 }

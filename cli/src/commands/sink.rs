@@ -1,55 +1,55 @@
 //! `posthaste sink`.
 
+mod figures;
+
+pub use figures::percentiles;
+
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::signals::Signals;
+use crate::{terminal, units};
 use bench::Address;
-use bench::sink::{Certificate, Keep, Rule, SinkOptions, Tls, TlsMode};
-use engine::config::{parse_duration, parse_size};
+use bench::sink::{Certificate, Keep, RULE_HELP, Rule, SinkHandle, SinkOptions, Tls, TlsMode};
+use figures::{Figures, live};
 use smtp::client::Protocol;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often it looks whether it is to end.
-const TICK: Duration = Duration::from_millis(50);
+/// How often a terminal sees new figures.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks whether there are enough messages.
+const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A fast SMTP server that accepts and counts; for tests and benchmarks
+/// A fast SMTP server that accepts and counts; can delay, refuse, defer, stall and drop by rule
 ///
-/// Runs until interrupted (or --for, --messages), then prints what it counted. A rule makes it misbehave; the first that
-/// applies wins:
-///
-///   STAGE [to=GLOB] [from=GLOB] [p=0.1] [every=N] [skip=N] [first=N] [delay=TIME] ACTION
-///   STAGE   connect greeting hello starttls tls mail rcpt data body final idle
-///   ACTION  reply CODE [X.Y.Z] TEXT | ok | stall | close | reset | garbage | lose
-///
-/// For example "rcpt to=*@full.test reply 452 4.2.2 mailbox full", "final delay=200ms ok".
+/// For tests and benchmarks: it plays the destinations. What it takes is gone unless --store
+/// keeps it. It runs until SIGINT or SIGTERM (or --for, --messages), then prints what it
+/// counted; on a terminal it shows its counters meanwhile.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = format!("{EXAMPLES}\n\nRules: {RULE_HELP}"), after_help = EXAMPLES)]
 pub struct Sink {
-    /// Where to listen: ADDRESS:PORT or unix:/path; may be given several times
+    /// Where to listen: 127.0.0.1:2526, [::1]:0 (a free port) or unix:/path; repeatable
     #[arg(long, required = true, value_name = "ADDR")]
     bind: Vec<Address>,
-    /// How to misbehave; may be given several times
+    /// How to misbehave (`--help` explains rules); the first that applies wins; repeatable
     #[arg(long, value_name = "RULE")]
     rule: Vec<Rule>,
-    /// Every reply leaves this much later, as over a long line
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0ms")]
-    reply_delay: Duration,
+    /// Every reply leaves this much later, as if the sink were far away: 20ms
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "0s")]
+    delay: Duration,
     /// Event loops
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
     /// Name in the greeting and in a certificate
-    #[arg(long, default_value = "sink.test")]
+    #[arg(long, value_name = "NAME", default_value = "sink.test")]
     hostname: String,
-    /// Speak LMTP
+    /// Speak LMTP: a reply for each recipient
     #[arg(long)]
     lmtp: bool,
-    /// Offer TLS
+    /// Offer TLS: after STARTTLS, or from the first octet
     #[arg(long, value_name = "starttls|implicit", value_parser = parse_tls)]
     tls: Option<TlsMode>,
-    /// PEM file with the certificate; default: one made at start
-    #[arg(long, value_name = "FILE", requires = "key", requires = "tls")]
+    /// PEM file with the certificate and its chain; without it, a self-signed one is made
+    #[arg(long, value_name = "FILE", requires_all = ["key", "tls"])]
     certificate: Option<PathBuf>,
     /// PEM file with its key
     #[arg(long, value_name = "FILE", requires = "certificate")]
@@ -66,34 +66,43 @@ pub struct Sink {
     /// Do not announce SMTPUTF8
     #[arg(long)]
     no_smtputf8: bool,
-    /// Announced as SIZE
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "100MiB")]
-    max_message_size: u64,
-    /// Per message
-    #[arg(long, default_value_t = 50_000)]
+    /// Announced as SIZE; 552 beyond: 25MiB, 10240 (octets)
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "100MiB")]
+    max_message_size: usize,
+    /// Recipients of a message; 452 beyond
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
     max_recipients: usize,
-    /// At once
-    #[arg(long, default_value_t = 50_000)]
+    /// Connections at once; 421 beyond
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
     max_connections: u64,
-    /// Write each message and its envelope into this directory
+    /// Silence before 421: 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = units::interval, default_value = "5m")]
+    idle_timeout: Duration,
+    /// Write each message into this directory: 00000000.eml, and its envelope 00000000.json
     #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
-    /// Compare content with `posthaste load`'s stamp, and measure how long it was under way
+    store: Option<PathBuf>,
+    /// Compare content with the stamp of `posthaste load`, and measure how long it was under way
     #[arg(long)]
-    check: bool,
-    /// Count how often each numbered recipient of `posthaste load` came
+    verify: bool,
+    /// Count how often each numbered recipient of `posthaste load` came, to find doubled ones
     #[arg(long)]
-    numbers: bool,
+    ids: bool,
+    /// So many numbered recipients should come: say how many did not (implies --ids)
+    #[arg(long, value_name = "N")]
+    expect: Option<u64>,
     /// For the rules' p=
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// End after this time
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    /// End after this time: 30s, 5m
+    #[arg(long = "for", value_name = "TIME", value_parser = units::interval)]
     for_time: Option<Duration>,
     /// End after so many messages
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     messages: Option<u64>,
-    /// One JSON object at the end
+    /// Print the figures as a JSON line this often: 1s. (SIGUSR1 prints one at once)
+    #[arg(long, value_name = "TIME", value_parser = units::interval)]
+    stats_every: Option<Duration>,
+    /// End with one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -106,54 +115,71 @@ fn parse_tls(text: &str) -> Result<TlsMode, String> {
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  posthaste sink --bind 127.0.0.1:2526
+  posthaste sink --bind 127.0.0.1:2526 --rule 'rcpt to=*@full.test reply 452 4.2.2 mailbox full'
+  posthaste sink --bind unix:/tmp/s --rule 'final delay=200ms ok' --rule 'body bytes=4096 p=0.01 reset'
+  posthaste sink --bind [::1]:2526 --rule 'final keep close'   # takes it, dies before it says so
+  posthaste sink --bind 127.0.0.1:2526 --expect 100000 --verify --json  # proves `load -n 100000`";
+
 impl Sink {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let stop = interrupted()?;
-        if let Some(directory) = &self.keep {
+        let signals = Signals::catch()?;
+        if let Some(directory) = &self.store {
             std::fs::create_dir_all(directory)?;
         }
-        let (json, end, enough) = (self.json, self.for_time.map(|time| Instant::now() + time), self.messages);
         let sink = bench::sink::Sink::start(self.options())
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         for address in sink.addresses() {
-            eprintln!("listening on {address}");
+            terminal::note(&format!("listening on {address}"));
         }
-        let is_over = || {
-            stop.load(Ordering::Relaxed)
-                || end.is_some_and(|end| Instant::now() >= end)
-                || enough.is_some_and(|enough| sink.counters().messages >= enough)
-        };
-        while !is_over() {
-            std::thread::sleep(TICK);
-        }
-        let report = sink.stop()?;
-        if json {
-            terminal::print_json(&report)?;
-        } else {
-            let counters = &report.counters;
-            let refused: u64 = counters.refused.values().sum();
-            let text = format!(
-                "{} messages, {} recipients, {} bytes over {} connections (at most {} at once); {refused} refused\n",
-                counters.messages,
-                counters.recipients,
-                counters.bytes,
-                counters.connections_opened,
-                counters.connections_peak
-            );
-            terminal::print(&text)?;
-        }
+        let start = Instant::now();
+        self.watch(&sink, &signals, start)?;
+        let mut figures = Figures::of(&sink, start, self.expect);
+        figures.counters = sink.stop()?.counters;
+        figures.print(self.json)?;
         Ok(Exit::Done)
     }
 
-    fn options(self) -> SinkOptions {
-        let certificate = match (self.certificate, self.key) {
-            (Some(chain), Some(key)) => Certificate::Files { chain, key },
+    /// Until it is to end.
+    fn watch(&self, sink: &SinkHandle, signals: &Signals, start: Instant) -> Result<(), Failure> {
+        let bar = terminal::status_line();
+        let mut stats = self.stats_every.map(|interval| Tick::new(interval, start));
+        let mut show = (!bar.is_hidden()).then(|| Tick::new(SHOW_INTERVAL, start));
+        let mut count = self.messages.map(|_| Tick::new(COUNT_INTERVAL, start));
+        let end = self.for_time.map(|time| start + time);
+        let enough = || self.messages.is_some_and(|enough| sink.counters().messages >= enough);
+        let mut before = (start, 0);
+        while !signals.stop() && !enough() && end.is_none_or(|end| Instant::now() < end) {
+            let ticks = [&stats, &show, &count];
+            signals.wait(ticks.iter().filter_map(|tick| Some(tick.as_ref()?.at)).chain(end).min());
+            let now = Instant::now();
+            let is_due = |tick: &mut Option<Tick>| tick.as_mut().is_some_and(|tick| tick.is_due(now));
+            is_due(&mut count);
+            if is_due(&mut stats) | signals.take_show() {
+                bar.suspend(|| Figures::of(sink, start, self.expect).print(true))?;
+            }
+            if is_due(&mut show) {
+                let counters = sink.counters();
+                let rate = (counters.messages - before.1) as f64 / (now - before.0).as_secs_f64();
+                before = (now, counters.messages);
+                bar.set_message(live(&counters, rate));
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn options(&self) -> SinkOptions {
+        let certificate = match (&self.certificate, &self.key) {
+            (Some(chain), Some(key)) => Certificate::Files { chain: chain.clone(), key: key.clone() },
             _ => Certificate::SelfSigned,
         };
         SinkOptions {
-            bind: self.bind,
-            hostname: self.hostname,
+            bind: self.bind.clone(),
+            hostname: self.hostname.clone(),
             threads: self.threads,
             tls: self.tls.map(|mode| Tls { certificate, mode }),
             protocol: if self.lmtp { Protocol::Lmtp } else { Protocol::Smtp },
@@ -161,25 +187,54 @@ impl Sink {
             chunking: !self.no_chunking,
             eight_bit_mime: !self.no_8bitmime,
             smtputf8: !self.no_smtputf8,
-            max_message_bytes: usize::try_from(self.max_message_size).unwrap_or(usize::MAX),
+            max_message_bytes: self.max_message_size,
             max_recipients: self.max_recipients,
             max_connections: self.max_connections,
-            rules: self.rule,
-            reply_delay: self.reply_delay,
-            keep: Keep { numbers: self.numbers, check: self.check, directory: self.keep, channel: None },
+            idle_timeout: self.idle_timeout,
+            rules: self.rule.clone(),
+            reply_delay: self.delay,
+            keep: Keep {
+                numbers: self.ids || self.expect.is_some(),
+                check: self.verify,
+                directory: self.store.clone(),
+                channel: None,
+            },
             seed: self.seed,
-            ..SinkOptions::default()
         }
     }
 }
 
-/// Becomes true at SIGINT or SIGTERM; a second one ends the program at once.
-pub fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // In this order: the second signal finds the flag set.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
-        signal_hook::flag::register(signal, stop.clone())?;
+/// Something that is done regularly.
+struct Tick {
+    interval: Duration,
+    at: Instant,
+}
+
+impl Tick {
+    fn new(interval: Duration, start: Instant) -> Tick {
+        Tick { interval, at: start + interval }
     }
-    Ok(stop)
+
+    /// Whether its time has come; then the next is an interval away, but never in the past.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.at <= now;
+        if is_due {
+            self.at = (self.at + self.interval).max(now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_come_in_their_interval() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut tick = Tick::new(second, start);
+        assert_eq!([start, start + second, start + second].map(|now| tick.is_due(now)), [false, true, false]);
+        // After a long sleep they do not come in a bunch.
+        assert!(tick.is_due(start + 10 * second) && tick.at == start + 10 * second);
+    }
 }

@@ -1,0 +1,207 @@
+//! The program as its users meet it: arguments in; text, JSON and exit codes out.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+fn posthaste(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn run(arguments: &[&str], code: i32) -> Output {
+    let output = posthaste(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}{}", stdout(&output), stderr(&output));
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_has(text: &str, phrases: &[&str]) {
+    for phrase in phrases {
+        assert!(text.contains(phrase), "{phrase:?} is not in\n{text}");
+    }
+}
+
+/// A sink in a process of its own.
+struct Sink {
+    child: Child,
+    address: String,
+    /// What it says has a reader as long as it runs.
+    _messages: BufReader<ChildStderr>,
+}
+
+impl Sink {
+    fn start(arguments: &[&str]) -> Sink {
+        let mut command = posthaste(&["sink", "--bind", "127.0.0.1:0", "--json"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut messages = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        messages.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Sink { child, address, _messages: messages }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Ends it, and returns the lines that it printed.
+    fn stop(self) -> Vec<Value> {
+        self.signal("-TERM");
+        let output = self.child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[test]
+fn help_shows_the_way() {
+    let help = stdout(&run(&["--help"], 0));
+    assert_has(&help, &["Start with: posthaste demo", "Measure it:", "  load ", "78 bad configuration"]);
+    assert_has(&stdout(&run(&["sink", "--help"], 0)), &["--rule", "STAGE   connect greeting", "20ms", "SIGUSR1"]);
+    assert_has(&stdout(&run(&["load", "--help"], 0)), &["10KiB", "500/s", "Examples:"]);
+    assert_has(&stdout(&run(&["send", "--help"], 0)), &["Examples:", "--server"]);
+    assert_has(&stdout(&run(&["queue", "--help"], 0)), &["summary", "remove", "Examples:"]);
+    assert!(stdout(&run(&["--version"], 0)).starts_with("posthaste "));
+}
+
+#[test]
+fn wrong_arguments_end_with_64() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["check", "--no-such-option"],
+        &["load"],
+        &["load", "--to", "127.0.0.1:1", "--size", "10 apples"],
+        &["sink", "--bind", "127.0.0.1:0", "--rule", "lunch close"],
+        &["send", "--from", "a@b.test", "--to", "c@d..test"],
+        &["queue", "remove"],
+    ] {
+        let output = run(arguments, 64);
+        assert!(stdout(&output).is_empty() && stderr(&output).contains("error: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_good_configuration_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("posthaste.toml");
+    let route = "[[route]]\ndomain = [\"internal.example\"]\nvia = \"smtp://10.0.0.5:2526\"\n";
+    std::fs::write(&file, format!("hostname = \"mta1.example.net\"\n{route}")).unwrap();
+    let file = file.to_str().unwrap();
+    let text = stdout(&run(&["check", "--config", file], 0));
+    assert_has(&text, &["no mistakes", "127.0.0.1:2525 SMTP", "20 connections", "smtp://10.0.0.5:2526"]);
+    let json: Value = serde_json::from_slice(&run(&["check", "--json", "--config", file], 0).stdout).unwrap();
+    assert_eq!((&json["ok"], &json["means"]["data_dir"][0]), (&true.into(), &"/var/lib/posthaste".into()));
+}
+
+#[test]
+fn a_bad_configuration_shows_every_mistake_and_ends_with_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("posthaste.toml");
+    std::fs::write(&file, "hostname = \"mta1.example.net\"\n[limits]\nrate = \"fast\"\nspeed = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let output = run(&["check", "--config", file], 78);
+    assert_has(&stderr(&output), &["posthaste.toml:3:8", "^^^^^^", "allowed", "posthaste.toml:4:1", "2 mistakes"]);
+    assert!(stdout(&output).is_empty() && !stderr(&output).contains('\x1b'));
+    let json: Value = serde_json::from_slice(&run(&["check", "--json", "--config", file], 78).stdout).unwrap();
+    let first = &json["mistakes"][0];
+    assert_eq!((&first["line"], &first["column"], &first["text"]), (&3.into(), &8.into(), &"\"fast\"".into()));
+    assert_has(&stderr(&run(&["check", "--config", "/nonexistent/posthaste.toml"], 78)), &["cannot read"]);
+}
+
+#[test]
+fn what_load_sends_the_sink_proves() {
+    let sink = Sink::start(&["--expect", "300", "--verify"]);
+    let arguments = ["load", "--to", &sink.address, "-n", "100", "-r", "3", "-c", "4", "--size", "2KiB", "--json"];
+    let load: Value = serde_json::from_slice(&run(&arguments, 0).stdout).unwrap();
+    assert_eq!((&load["messages"], &load["recipients"], &load["unfinished"]), (&100.into(), &300.into(), &0.into()));
+    assert!(load["latency_ms"]["p99"].as_f64().unwrap() > 0.0 && load["messages_per_second"].as_f64().unwrap() > 0.0);
+    let lines = sink.stop();
+    let figures = lines.last().unwrap();
+    for (key, expected) in
+        [("messages", 100), ("recipients", 300), ("lost", 0), ("doubled", 0), ("corrupted", 0), ("unstamped", 0)]
+    {
+        assert_eq!(figures[key], expected, "{key}: {figures}");
+    }
+    assert!(figures["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_sink_tells_when_it_is_asked() {
+    let mut sink = Sink::start(&["--expect", "10"]);
+    sink.signal("-USR1");
+    let mut lines = BufReader::new(sink.child.stdout.take().unwrap()).lines();
+    let figures: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&figures["messages"], &figures["lost"]), (&0.into(), &10.into()));
+    sink.signal("-INT");
+    let figures: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert!(lines.next().is_none() && figures["seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(sink.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_is_refused_decides_how_load_ends() {
+    for (rule, code, phrase) in [
+        ("rcpt every=2 reply 550 5.1.1 no", 69, "refused      550: 5 recipients"),
+        ("final close", 75, "in doubt     10 recipients"),
+    ] {
+        let sink = Sink::start(&["--rule", rule]);
+        let output = run(&["load", "--to", &sink.address, "-n", "10", "-c", "1", "--size", "1KiB"], code);
+        assert_has(&stdout(&output), &["latency      p50 ", phrase]);
+        sink.stop();
+    }
+}
+
+#[test]
+fn send_takes_files_and_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let (stored, file) = (directory.path().join("stored"), directory.path().join("m.eml"));
+    std::fs::write(&file, "Subject: one\n\n.dot\nend").unwrap();
+    let sink = Sink::start(&["--store", stored.to_str().unwrap()]);
+    let file = file.to_str().unwrap();
+    let arguments =
+        ["send", "--from", "a@x.test", "--server", &sink.address, "--to", "b@x.test", "c@x.test", file, "-", "--json"];
+    let mut child = posthaste(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"Subject: two\r\n\r\ntext\r\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((said.len(), &said[0]["file"], &said[1]["file"]), (2, &file.into(), &"-".into()));
+    assert_eq!(said[1]["recipients"][1]["accepted"], true);
+    assert_eq!(sink.stop().last().unwrap()["recipients"], 4);
+    assert_eq!(std::fs::read(stored.join("00000000.eml")).unwrap(), b"Subject: one\r\n\r\n.dot\r\nend\r\n");
+    assert_eq!(std::fs::read(stored.join("00000001.eml")).unwrap(), b"Subject: two\r\n\r\ntext\r\n");
+}
+
+#[test]
+fn nobody_there_ends_with_69() {
+    // A listener that has gone leaves a port where nobody is.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for arguments in [
+        &["send", "--from", "a@x.test", "--to", "b@x.test", "--server", &address][..],
+        &["load", "--to", &address, "--patience", "100ms", "-n", "1"],
+        &["queue", "summary", "--admin", &address],
+        &["explain", "a@x.test", "--admin", &address],
+    ] {
+        assert_has(&stderr(&run(arguments, 69)), &[&address]);
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = posthaste(&["--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(0));
+}
