@@ -61,7 +61,7 @@ def through(bench, system, scenario, load):
     cpu, syncs = server.cpu_seconds(), server.syncs()
     sent = load.run(bench.program, server.port, patience=600)
     memory = server.memory_bytes()
-    server.wait_until_delivered(patience=600)
+    server.wait_until_delivered(sent["recipients"], patience=600)
     memory = max(memory, server.memory_bytes())
     cpu = server.cpu_seconds() - cpu
     syncs = None if syncs is None else server.syncs() - syncs
@@ -128,9 +128,9 @@ def ingest(bench, system):
     cpu, syncs = server.cpu_seconds(), server.syncs()
     sent = Load(bench.amount("ingest", system)).run(bench.program, server.port, patience=600)
     cpu = server.cpu_seconds() - cpu
-    kept = server.queued() if system == "posthaste" else server.held()
-    memory = server.memory_bytes()
     syncs = None if syncs is None else server.syncs() - syncs
+    kept = server.kept(sent["recipients"])
+    memory = server.memory_bytes()
     server.stop()
     return result(bench, system, "ingest", sent, sent["seconds"], cpu, memory) | {
         "syncs": syncs,
@@ -151,7 +151,7 @@ def one_site_smtp_source(bench, system):
     start = time.monotonic()
     smtp_source(server.port, messages, patience=600)
     memory = server.memory_bytes()
-    server.wait_until_delivered(patience=600)
+    server.wait_until_delivered(messages, patience=600)
     seconds = time.monotonic() - start
     cpu = server.cpu_seconds() - cpu
     syncs = None if syncs is None else server.syncs() - syncs
@@ -214,7 +214,7 @@ def queued_million(bench, scenario):
     sink = Sink(bench.scratch, bench.program, port, messages * shape["recipients"])
     began = time.time()
     server.restart(suspended=False)
-    server.wait_until_delivered(patience=900)
+    server.wait_until_delivered(sent["recipients"], patience=900)
     memory_after = server.memory_bytes()
     cpu, syncs = cpu + server.cpu_seconds(), syncs + server.syncs()
     server.stop()
