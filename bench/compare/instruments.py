@@ -27,7 +27,7 @@ class Load:
 
     def run(self, program, port, patience):
         command = [program, "load", "--json", "--to", f"127.0.0.1:{port}", "--messages", str(self.messages)]
-        command += ["--connections", str(self.connections), "--size", str(self.bytes)]
+        command += ["--connections", str(self.connections), "--size", f"{self.bytes // 1024}KiB"]
         command += ["--recipients", str(self.recipients), "--threads", str(self.threads)]
         command += ["--domains", str(self.domains), "--domain-pattern", "d%N.test", "--same-domain"]
         if self.rate:

@@ -1,0 +1,63 @@
+//! A hostile client: no panic, bounded output, and the same conversation however its octets are split.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use smtp::server::{Config, Event, Server};
+use smtp::{EnhancedCode, Reply};
+use std::sync::Arc;
+use std::time::Instant;
+
+const OK: Reply = Reply::fixed(250, EnhancedCode(2, 0, 0), "Ok");
+
+/// Everything that the server said, and the messages that it took.
+#[derive(Debug, Default, PartialEq)]
+struct Heard {
+    replies: Vec<u8>,
+    messages: Vec<(Vec<String>, Bytes)>,
+}
+
+fn converse(octets: &[u8], piece: usize) -> Heard {
+    let now = Instant::now();
+    let config = Config { max_message_bytes: 4096, max_recipients: 5, ..Config::default() };
+    let mut server = Server::new(Arc::new(config), now);
+    let mut heard = Heard::default();
+    for input in octets.chunks(piece) {
+        server.handle_bytes(Bytes::copy_from_slice(input), now);
+        if drain(&mut server, &mut heard) {
+            return heard;
+        }
+    }
+    server.handle_eof();
+    drain(&mut server, &mut heard);
+    heard
+}
+
+/// True when the conversation is over.
+fn drain(server: &mut Server, heard: &mut Heard) -> bool {
+    let mut over = false;
+    loop {
+        let event = server.poll_event();
+        heard.replies.extend_from_slice(&server.poll_transmit().split());
+        match event {
+            Some(Event::Mail { .. } | Event::Recipient(_)) => server.answer(OK),
+            Some(Event::Message(message)) => {
+                let recipients = message.recipients.iter().map(|mailbox| mailbox.as_str().to_owned()).collect();
+                heard.messages.push((recipients, message.body.to_bytes()));
+                server.complete(message.ticket, OK);
+            }
+            Some(Event::Closed(_)) => over = true,
+            Some(_) => {}
+            None => return over,
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let whole = converse(data, usize::MAX);
+    assert_eq!(whole, converse(data, 1));
+    assert_eq!(whole, converse(data, 13));
+    for (recipients, body) in &whole.messages {
+        assert!((1..=5).contains(&recipients.len()) && body.len() <= 4096);
+    }
+});
