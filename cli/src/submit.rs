@@ -49,9 +49,14 @@ impl Submission {
             SocketName::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
                 stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
                 Stream::Tcp(stream)
             }
-            SocketName::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+            SocketName::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
+                Stream::Unix(stream)
+            }
         };
         let config = Config {
             hello_name: hello_name.into(),
@@ -130,6 +135,11 @@ impl Submission {
                 }
             }
             if let Err(error) = self.write() {
+                // A server that closes in the middle has said why before.
+                while self.stream.read(&mut buffer).is_ok_and(|bytes| {
+                    self.client.handle_bytes(&buffer[..bytes], Instant::now());
+                    bytes > 0
+                }) {}
                 self.client.handle_error(Cause::Io(error.kind()), Instant::now());
                 continue;
             }
