@@ -16,11 +16,13 @@ pub fn grouped(command: Command) -> Command {
     let title = *command.get_styles().get_header();
     let mut page = String::from("{about}\n\nStart with: posthaste demo\n\n{usage-heading} {usage}\n");
     for (name, members) in GROUPS {
-        page += &format!("\n{title}{name}:{title:#}\n");
-        for member in members {
-            if let Some(about) = command.find_subcommand(member).and_then(Command::get_about) {
-                page += &format!("  {member:<8} {about}\n");
-            }
+        let about = |member: &&str| {
+            let about = command.find_subcommand(member)?.get_about()?;
+            Some(format!("  {member:<8} {about}\n"))
+        };
+        let lines: String = members.iter().filter_map(about).collect();
+        if !lines.is_empty() {
+            page += &format!("\n{title}{name}:{title:#}\n{lines}");
         }
     }
     page += &format!("\n{title}Options:{title:#}\n{{options}}\n\n");

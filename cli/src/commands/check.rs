@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// A mistake is shown with its place, the wrong text, and what is allowed. Nothing is opened,
 /// bound or changed, so this is safe beside a running server.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]

@@ -11,9 +11,12 @@ use std::path::PathBuf;
 /// Route, MX answer, site, source address, limits and TLS policy, as the running daemon sees
 /// them now.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    verbatim_doc_comment,
+    after_help = "Examples:
   posthaste explain user@example.com
-  posthaste explain user@example.com --admin 127.0.0.1:8025 --json")]
+  posthaste explain user@example.com --admin 127.0.0.1:8025 --json"
+)]
 pub struct Explain {
     /// user@domain
     address: String,

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// prove what was lost or doubled. What is refused for now (4xx) is tried again; what may have
 /// been taken is not. SIGINT ends the run in good order.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Load {
     /// The server: 127.0.0.1:2525 or unix:/path
     #[arg(long, value_name = "ADDR")]

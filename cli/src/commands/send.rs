@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Line ends become CRLF; nothing else is changed. For each file one line says under which id it
 /// was queued, and one each which recipients were not taken.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Send {
     /// Reverse-path; "" or "<>" for none
     #[arg(long, value_name = "ADDRESS", value_parser = parse_reverse_path)]

@@ -25,9 +25,9 @@ const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 /// keeps it. It runs until SIGINT or SIGTERM (or --for, --messages), then prints what it
 /// counted; on a terminal it shows its counters meanwhile.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = format!("{EXAMPLES}\n\nRules: {RULE_HELP}"), after_help = EXAMPLES)]
+#[command(verbatim_doc_comment, after_long_help = format!("{EXAMPLES}\n\nRules: {RULE_HELP}"), after_help = EXAMPLES)]
 pub struct Sink {
-    /// Where to listen: 127.0.0.1:2526, [::1]:0 (a free port) or unix:/path; repeatable
+    /// Where to listen: 127.0.0.1:2526, 127.0.0.1:0 (a free port) or unix:/path; repeatable
     #[arg(long, required = true, value_name = "ADDR")]
     bind: Vec<Address>,
     /// How to misbehave (`--help` explains rules); the first that applies wins; repeatable

@@ -1,0 +1,139 @@
+//! `posthaste queue` and `posthaste explain` against the real admin server with a scripted engine behind it.
+
+use admin::control::{
+    Act, Acted, Control, DomainCount, Explanation, Fact, Item, Message, Page, Refusal, Selection, Summary,
+};
+use admin::{Admin, AdminHandle};
+use queue::{Domain, EntryKey, MessageId};
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// Answers from a script and remembers what it was told.
+#[derive(Default)]
+struct Script {
+    told: Mutex<Vec<String>>,
+}
+
+fn item(number: u64) -> Item {
+    Item {
+        id: MessageId(number).to_string(),
+        state: "deferred".into(),
+        sender: "news@x.test".into(),
+        domain: "y.test".into(),
+        recipients: vec![format!("u{number}@y.test")],
+        recipient_count: 3,
+        last_error: "450 4.2.1 \u{1b}[2Jlater".into(),
+        ..Item::default()
+    }
+}
+
+impl Control for Script {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn summary(&self) -> Result<Summary, Refusal> {
+        let domains = vec![DomainCount { domain: "y.test".into(), recipients: 41 }];
+        Ok(Summary { recipients: 42, domains, ..Summary::default() })
+    }
+    /// Five entries, two on a page at most.
+    fn list(&self, _: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal> {
+        let first = after.map_or(0, |key| key.id.0 + 1);
+        let end = (first + limit.min(2) as u64).min(5);
+        let key = |number| EntryKey { domain: Domain::new("y.test"), due_ms: 1, id: MessageId(number) };
+        let next = (end < 5).then(|| admin::control::cursor(&key(end - 1)));
+        Ok(Page { entries: (first..end).map(item).collect(), next })
+    }
+    fn show(&self, id: MessageId) -> Result<Message, Refusal> {
+        match id {
+            MessageId(1) => Ok(Message { entries: vec![item(1)], header: "Subject: \u{1b}[2Jx\r\n".into() }),
+            _ => Err(Refusal::not_found(format!("message {id} is not in the queue"), "see the event log")),
+        }
+    }
+    /// In two steps.
+    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal> {
+        let mut told = self.told.lock().unwrap();
+        told.push(format!("{} {}", act.as_str(), serde_json::to_string(selection).unwrap()));
+        Ok(Acted { recipients: 10, entries: 5, more: told.len() == 1 })
+    }
+    fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
+        let fact = Fact { name: "route".into(), value: "mx".into(), origin: "default".into() };
+        Ok(Explanation { address: address.into(), facts: vec![fact] })
+    }
+}
+
+struct World {
+    admin: AdminHandle,
+    script: Arc<Script>,
+}
+
+impl World {
+    /// Every test has one of its own; the recorder is the process's, and nobody looks at it here.
+    fn new() -> World {
+        let script = Arc::new(Script::default());
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let admin = Admin::start("127.0.0.1:0".parse().unwrap(), script.clone(), recorder.handle()).unwrap();
+        World { admin, script }
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &str, code: i32) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+        command.args(arguments.split_whitespace()).args(["--admin", &self.admin.address().to_string()]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    #[track_caller]
+    fn text(&self, arguments: &str) -> String {
+        String::from_utf8(self.run(arguments, 0).stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.text(&format!("{arguments} --json"))).unwrap()
+    }
+}
+
+#[test]
+fn what_is_queued_is_shown() {
+    let world = World::new();
+    let summary = world.text("queue summary");
+    assert!(summary.contains("recipients             42") && summary.contains("41          y.test"), "{summary}");
+    assert_eq!(world.json("queue summary")["recipients"], 42);
+    let list = world.text("queue list");
+    assert!(list.contains("u4@y.test +2") && list.lines().count() == 6 && !list.contains('\u{1b}'), "{list}");
+    let list = world.json("queue list --limit 3");
+    assert_eq!((list["entries"].as_array().unwrap().len(), list["next"].is_string()), (3, true));
+    let message = world.text(&format!("queue show {}", MessageId(1)));
+    assert!(message.contains("u1@y.test") && message.contains("Subject: ") && !message.contains('\u{1b}'), "{message}");
+}
+
+#[test]
+fn what_is_told_is_done_to_the_end() {
+    let world = World::new();
+    assert_eq!(world.json("queue retry --domain y.test")["recipients"], 20);
+    assert_eq!(world.text("queue remove --campaign spring --yes"), "10 recipients in 5 entries\n");
+    let id = MessageId(7);
+    world.run(&format!("queue hold {id}"), 0);
+    let told = world.script.told.lock().unwrap();
+    let hold = format!("hold {{\"id\":\"{id}\"}}");
+    let expected =
+        ["retry {\"domain\":\"y.test\"}", "retry {\"domain\":\"y.test\"}", "remove {\"campaign\":\"spring\"}", &hold];
+    assert_eq!(*told, expected);
+}
+
+#[test]
+fn what_is_not_there_ends_with_65() {
+    let output = World::new().run(&format!("queue show {}", MessageId(9)), 65);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("is not in the queue (see the event log)") && output.stdout.is_empty(), "{error}");
+}
+
+#[test]
+fn an_address_is_explained() {
+    let world = World::new();
+    assert!(world.text("explain a+b@y.test").contains("route  mx     default"));
+    assert_eq!(world.json("explain a+b@y.test")["address"], "a+b@y.test");
+}
