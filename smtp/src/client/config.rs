@@ -73,7 +73,7 @@ pub struct Config {
     pub starttls: StartTls,
     /// The level wanted; what the peer does not announce is not used.
     pub pipelining: Pipelining,
-    /// Transactions submitted and not yet reported, at most; only `Stream` makes use of more than 2.
+    /// Transactions submitted and not yet reported, at most, at every level; beyond `Stream` a second one is all that helps.
     pub window: usize,
     /// Use BDAT when CHUNKING is announced.
     pub chunking: bool,

@@ -13,9 +13,6 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Transactions submitted at most where only one is on the wire at a time: the second waits, encoded, to follow at once.
-const WINDOW_WITHOUT_STREAM: usize = 2;
-
 #[derive(Debug)]
 pub(super) struct Mail {
     features: Arc<Features>,
@@ -37,10 +34,9 @@ pub(super) struct Mail {
 impl Mail {
     pub(super) fn new(features: Arc<Features>, config: &Config) -> Mail {
         let level = if features.pipelining { config.pipelining } else { Pipelining::Off };
-        let window = match level {
-            Pipelining::Stream => config.window.max(1),
-            _ => config.window.clamp(1, WINDOW_WITHOUT_STREAM),
-        };
+        // The same whatever the peer allows: who hands over transactions decided on it before anything was known of the
+        // peer. Where only one is on the wire at a time, the others wait, encoded.
+        let window = config.window.max(1);
         Mail {
             level,
             chunking: config.chunking && features.chunking,

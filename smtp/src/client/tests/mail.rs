@@ -26,8 +26,8 @@ fn one_command_at_a_time() {
 
 #[test]
 fn one_transaction_in_a_flight() {
-    check(Whole, "PIPELINING", "> submit 1 b@y c@y\n> submit 2 d@y\n> credit 0\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: RCPT TO:<c@y>\nC: DATA
-        S: 250 Ok\nS: 250 Ok\nS: 250 Ok\nS: 354 go\nC: body 1\nC: .\nS: 250 Done\nE: 1 Final 250 Done\n> credit 1
+    check(Whole, "PIPELINING", "> submit 1 b@y c@y\n> submit 2 d@y\n> credit 6\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: RCPT TO:<c@y>\nC: DATA
+        S: 250 Ok\nS: 250 Ok\nS: 250 Ok\nS: 354 go\nC: body 1\nC: .\nS: 250 Done\nE: 1 Final 250 Done\n> credit 7
         C: MAIL FROM:<a@x>\nC: RCPT TO:<d@y>\nC: DATA");
     check(Whole, BOTH, "> submit 1 b@y\n> submit 2 c@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: BDAT 8 LAST\nC: body 1
         S: 250 Ok\nS: 250 Ok\nS: 250 Done\nE: 1 Final 250 Done\nC: MAIL FROM:<a@x>\nC: RCPT TO:<c@y>\nC: BDAT 8 LAST\nC: body 2");
@@ -239,7 +239,7 @@ fn parameters_follow_what_is_announced() {
 
 #[test]
 fn says_what_the_peer_lacks() {
-    check(Whole, "SIZE=7", "> submit 1 b@y\nE: 1 Size { limit: 7 }\n> credit 2\n> wait forever");
+    check(Whole, "SIZE=7", "> submit 1 b@y\nE: 1 Size { limit: 7 }\n> credit 8\n> wait forever");
     check(
         Whole,
         "",

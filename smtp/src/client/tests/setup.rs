@@ -13,7 +13,7 @@ fn lmtp() -> Config {
 #[test]
 fn greets() {
     let check = |script| check(with(StartTls::Off), script);
-    check("> wait 300\nS: 220-mx\nS: 220 ESMTP\nC: EHLO me\nS: 250 mx\nE: ready\n> credit 2\n> wait forever");
+    check("> wait 300\nS: 220-mx\nS: 220 ESMTP\nC: EHLO me\nS: 250 mx\nE: ready\n> credit 8\n> wait forever");
     check("S: 554 5.7.1 no\nE: closed Greeting 554 5.7.1 no\nC: QUIT");
     check("S: 421 4.3.2 later\nE: closed Greeting 421 4.3.2 later");
     check("S: 220 mx\nC: EHLO me\nS: 502 what\nC: HELO me\nS: 250-mx\nS: 250 PIPELINING\nE: ready");
