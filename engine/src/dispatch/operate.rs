@@ -53,10 +53,11 @@ impl Dispatch {
 
     /// Moves an entry's recipients that are in no transaction to another due time.
     fn move_to(&mut self, key: EntryKey, entry: Entry, due_ms: u64) {
-        let Some((held, recipients)) = self.take_hold(&key, &entry) else { return };
+        // Nothing to change; once held in memory, it would stay there and be deaf to all that comes later.
         if key.due_ms == due_ms {
             return;
         }
+        let Some((held, recipients)) = self.take_hold(&key, &entry) else { return };
         let attempts = self.messages.held[held as usize].attempts;
         self.settle(
             held,

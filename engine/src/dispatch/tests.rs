@@ -552,6 +552,8 @@ fn operators_hold_release_hurry_and_remove() {
     w.run(S(3600));
     assert_eq!(w.kinds(ids[3], 0), [Kind::Deferred, Kind::Delivered]);
     assert_eq!(w.disk.keys().map(|k| k.due_ms).collect::<Vec<_>>(), [EntryKey::HELD]);
+    // Held again by somebody who did not know: that changes nothing.
+    w.operate(Operation::Hold(entries(&w, ids[0])));
     w.operate(Operation::Release(entries(&w, ids[0])));
     w.settle_down();
     assert_eq!(w.kinds(ids[0], 0), [Kind::Deferred, Kind::Delivered]);
