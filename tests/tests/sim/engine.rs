@@ -1,0 +1,241 @@
+//! The shell's part, played without threads: messages in, dispatch's wishes out to where they are granted.
+
+use crate::network::Order;
+use crate::storage::{Asker, StorageEvent};
+use crate::world::{Event, MINUTE, Micros, World};
+use engine::dispatch::{Action, Dispatch, Input, Operation};
+use queue::disk::MemoryDisk;
+use queue::index::MemoryIndex;
+use queue::{Content, Entry, EntryKey, Envelope, Group, NewMessage, Recipient, Store};
+use smtp::{Body, Mailbox, ReversePath};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Actions of one drain: more mean that dispatch goes round in circles.
+const MAX_ACTIONS: usize = 1_000_000;
+/// Operators stop interfering so long before all faults end.
+const LAST_OPERATION: Micros = 10 * MINUTE;
+
+/// One life of the engine: from a start to a power cut.
+pub struct Engine {
+    pub dispatch: Dispatch,
+    pub store: Arc<Store>,
+    pub disk: MemoryDisk,
+    pub index: MemoryIndex,
+    /// Groups that wait for the committer.
+    pub waiting: Vec<(Group, Asker)>,
+    pub committing: bool,
+    pub checkpointing: bool,
+    /// What the ids of notices are made from.
+    wall_ms: Arc<AtomicU64>,
+    armed: Option<Micros>,
+}
+
+impl World {
+    /// Starts the engine on what recovery finds.
+    pub fn begin_life(&mut self, store: Store, disk: MemoryDisk, index: MemoryIndex) {
+        let store = Arc::new(store);
+        let wall_ms = Arc::new(AtomicU64::new(self.clock.read().wall_ms()));
+        let ids = {
+            let (store, wall_ms) = (store.clone(), wall_ms.clone());
+            Box::new(move || store.next_id(wall_ms.load(Relaxed)))
+        };
+        let dispatch = Dispatch::new(self.scenario.config.clone(), ids, self.rng.u64(..), self.clock.read());
+        let backlog = store.domains().expect("the index works");
+        let (waiting, armed) = (Vec::new(), None);
+        let engine =
+            Engine { dispatch, store, disk, index, waiting, committing: false, checkpointing: false, wall_ms, armed };
+        self.engine = Some(engine);
+        self.tell_dispatch(Input::Backlog(backlog));
+        if self.healed {
+            self.release_all();
+        } else if self.scenario.plan.operations {
+            self.in_a_while(0..30 * MINUTE, Event::Operate(self.life));
+        }
+    }
+
+    pub fn tell_dispatch(&mut self, input: Input) {
+        self.witness(&input);
+        let now = self.clock.read();
+        let Some(engine) = &mut self.engine else { return };
+        engine.wall_ms.store(now.wall_ms(), Relaxed);
+        engine.dispatch.handle(now, input);
+        // Several inputs may come before dispatch is asked what it wants: they do in a busy loop.
+        if self.rng.u8(..4) == 0 {
+            self.calendar.add(self.clock.now, Event::Tick(self.life));
+        } else {
+            self.drain();
+        }
+    }
+
+    /// The checker hears what dispatch hears.
+    fn witness(&mut self, input: &Input) {
+        match input {
+            Input::Committed(list) => {
+                self.note("committed", &[list.len() as u64]);
+                self.checker.acknowledged(list, self.clock.now);
+            }
+            Input::Ready(connection, _) => self.note("ready", &[connection.0]),
+            Input::Report(connection, report) => {
+                self.note("report", &[connection.0, report.id, report.exceptions.len() as u64]);
+                self.checker.reported(*connection, report);
+            }
+            Input::Closed(connection, stage, _) => {
+                self.note("closed", &[connection.0, *stage as u64]);
+                self.checker.closed(*connection);
+            }
+            Input::Settled(token) => self.note("settled", &[*token]),
+            _ => {}
+        }
+    }
+
+    pub fn tick_dispatch(&mut self) {
+        let now = self.clock.read();
+        let Some(engine) = &mut self.engine else { return };
+        if engine.armed.is_some_and(|at| at <= self.clock.now) {
+            engine.armed = None;
+        }
+        engine.wall_ms.store(now.wall_ms(), Relaxed);
+        if engine.dispatch.poll_timeout().is_some_and(|at| at <= now.mono) {
+            engine.dispatch.handle_timeout(now);
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..MAX_ACTIONS {
+            let Some(action) = self.engine.as_mut().and_then(|engine| engine.dispatch.poll_action()) else {
+                return self.arm();
+            };
+            self.perform(action);
+        }
+        panic!("dispatch wants more and more");
+    }
+
+    fn arm(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        self.checker.check_counts(engine.dispatch.counts());
+        let Some(at) = engine.dispatch.poll_timeout() else { return };
+        let at = self.clock.tick_of(at).max(self.clock.now);
+        if engine.armed.is_none_or(|armed| armed > at) {
+            engine.armed = Some(at);
+            self.calendar.add(at, Event::Tick(self.life));
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        let (life, read) = (self.life, self.scenario.disk.read.clone());
+        match action {
+            Action::ResolveMx(domain) => self.resolve_mx(domain),
+            Action::ResolveAddresses(host) => self.resolve_addresses(host),
+            Action::Fetch { domain, until_ms, limit } => {
+                self.in_a_while(read, Event::Storage(life, StorageEvent::Fetch { domain, until_ms, limit }));
+            }
+            Action::Load(id, location) => self.in_a_while(read, Event::Storage(life, StorageEvent::Load(id, location))),
+            Action::Open(open) => {
+                self.note("open", &[open.connection.0]);
+                self.checker.opened(&open, self.clock.now, life);
+                self.open(open);
+            }
+            Action::Deliver(deliver) => {
+                self.note("deliver", &[deliver.connection.0, deliver.transaction, deliver.content.id.0]);
+                self.checker.delivered(&deliver, self.clock.now, life);
+                self.order(deliver.connection, Order::Deliver(deliver));
+            }
+            Action::Close(connection) => {
+                self.note("close", &[connection.0]);
+                self.order(connection, Order::Close);
+            }
+            Action::Settle { token, group } => {
+                self.note("settle", &[token, group.settles.len() as u64, group.accepts.len() as u64]);
+                self.submit(group, Asker::Dispatch(token));
+            }
+            Action::Happened(happened) => {
+                self.note("happened", &[happened.kind as u64, happened.id.0, u64::from(happened.recipient)]);
+                self.checker.happened(&happened, self.clock.now);
+            }
+            Action::Throttled { waited, .. } => self.note("throttled", &[waited.as_micros() as u64]),
+        }
+    }
+
+    /// Clients hand in messages, while the engine is there to take them.
+    pub fn inject(&mut self) {
+        let plan = self.scenario.plan.clone();
+        if self.engine.is_some() {
+            let group = Group { accepts: (0..plan.burst).map(|_| self.message()).collect(), settles: Vec::new() };
+            self.submit(group, Asker::Client);
+        }
+        if self.injected < plan.messages && self.clock.now < plan.heal_at {
+            self.in_a_while(plan.gap, Event::Inject);
+        }
+    }
+
+    fn message(&mut self) -> NewMessage {
+        let now = self.clock.read();
+        let Some(engine) = &self.engine else { unreachable!("it was there a line before") };
+        let id = engine.store.next_id(now.wall_ms());
+        self.injected += 1;
+        let number = self.injected;
+        let count = self.rng.usize(self.scenario.plan.recipients.clone());
+        let recipients: Vec<Recipient> = (0..count).map(|i| self.recipient(&format!("{number}.{i}"))).collect();
+        let sender =
+            if self.rng.u8(..8) == 0 { None } else { Some(self.recipient(&format!("{number}.sender")).mailbox) };
+        let mut text = format!("Message-ID: <{id}@sim.example>\r\nSubject: {number}\r\n\r\n").into_bytes();
+        let end = text.len() + self.rng.usize(self.scenario.plan.body_bytes.clone());
+        while text.len() < end {
+            let line = self.rng.usize(..70);
+            text.extend((0..line).map(|_| b". abcdefgh"[self.rng.usize(..10)]));
+            text.extend_from_slice(b"\r\n");
+        }
+        let envelope = Envelope {
+            reverse_path: ReversePath(sender),
+            recipients,
+            accepted_us: now.wall_us,
+            smtputf8: false,
+            tenant: None,
+            campaign: None,
+        };
+        NewMessage::new(Arc::new(Content { id, envelope, body: Body::new(text) }), now.wall_ms())
+    }
+
+    /// Somebody somewhere; `bad` ones are never known to their server, and a few domains take no mail.
+    fn recipient(&mut self, name: &str) -> Recipient {
+        let domains = &self.scenario.domains;
+        let domain = &domains[self.rng.usize(..domains.len())].name;
+        let kind = if self.rng.u8(..20) == 0 { "bad" } else { "u" };
+        Recipient { mailbox: Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed") }
+    }
+
+    /// An operator takes some entries, as `posthaste queue` would.
+    pub fn operate(&mut self) {
+        if self.clock.now + LAST_OPERATION > self.scenario.plan.heal_at {
+            return;
+        }
+        let entries = self.some_entries();
+        let operation = match self.rng.u8(..4) {
+            0 => Operation::Retry(entries),
+            1 => Operation::Hold(entries),
+            2 => Operation::Release(entries),
+            _ => Operation::Remove(entries),
+        };
+        self.note("operate", &[]);
+        self.tell_dispatch(Input::Operate(operation));
+        self.in_a_while(0..20 * MINUTE, Event::Operate(self.life));
+    }
+
+    fn some_entries(&mut self) -> Vec<(EntryKey, Entry)> {
+        let Some(engine) = &self.engine else { return Vec::new() };
+        let mut entries = engine.store.list(None, 1000).expect("the index works");
+        self.rng.shuffle(&mut entries);
+        entries.truncate(self.rng.usize(1..6));
+        entries
+    }
+
+    /// Whatever operators held is let go.
+    pub fn release_all(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let held = engine.store.list(None, usize::MAX).expect("the index works");
+        let held = held.into_iter().filter(|(key, _)| key.due_ms == EntryKey::HELD).collect();
+        self.tell_dispatch(Input::Operate(Operation::Release(held)));
+    }
+}
