@@ -511,6 +511,10 @@ mod tests {
         check(&VIA, "\"smtp://Relay.example:587\"", smtp("relay.example", 587));
         check(&VIA, "\"lmtp://127.0.0.1:24\"", Ok(Via::Lmtp { host: "127.0.0.1".into(), port: 24 }));
         check(&VIA, "\"lmtp+unix:/run/lmtp\"", Ok(Via::LmtpUnix("/run/lmtp".into())));
+        for text in ["mx", "smtp://[::1]:25", "lmtp://127.0.0.1:24", "lmtp+unix:/run/lmtp"] {
+            let via = read(&VIA, &format!("\"{text}\""));
+            assert_eq!(via.map(|via| via.to_string()).as_deref(), Ok(text));
+        }
         check(&VIA, "\"smtp://relay.example\"", Err("the port is missing"));
         check(&VIA, "\"http://relay.example:80\"", Err("`http` is no protocol for mail"));
         check(&VIA, "\"10.0.0.5\"", Err("it names no way to get there"));

@@ -175,6 +175,18 @@ pub enum TlsPolicy {
     Verified,
 }
 
+impl TlsPolicy {
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TlsPolicy::Off => "off",
+            TlsPolicy::Opportunistic => "opportunistic",
+            TlsPolicy::Required => "required",
+            TlsPolicy::Verified => "verified",
+        }
+    }
+}
+
 /// Limits towards one site, after `[limits]` and `[[site]]` were merged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -257,6 +269,19 @@ pub enum Via {
     },
     /// `lmtp+unix:/path`.
     LmtpUnix(PathBuf),
+}
+
+impl std::fmt::Display for Via {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, host, port) = match self {
+            Via::Mx => return f.write_str("mx"),
+            Via::LmtpUnix(path) => return write!(f, "lmtp+unix:{}", path.display()),
+            Via::Smtp { host, port } => ("smtp", host, port),
+            Via::Lmtp { host, port } => ("lmtp", host, port),
+        };
+        if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
+    }
 }
 
 impl Config {

@@ -2,8 +2,13 @@
 
 use super::Dispatch;
 use super::connection::Phase;
-use crate::config::Limits;
+use super::domain::Route;
+use super::site::{self, Target};
+use crate::config::{Config, Limits, Via};
 use crate::limit::Binding;
+use crate::verdict::Fate;
+use dns::MxAnswer;
+use queue::{Entry, EntryKey};
 use smtp::Reply;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,7 +60,43 @@ pub struct HostView {
     pub clear_text: bool,
 }
 
+/// The name of the site that mail for a domain (lower case) goes to, and what holds there, by the configuration alone:
+/// for domains that dispatch does not know. `answer` is the domain's, where it is routed by MX.
+pub fn expected_site(config: &Config, domain: &str, answer: Option<&MxAnswer>) -> (Arc<str>, Arc<Limits>) {
+    let target = match (config.route(domain).0, answer) {
+        (Via::Mx, Some(answer)) => Target::Exchangers(answer.site.clone()),
+        (via, _) => Target::Via(via.clone()),
+    };
+    let hosts = target.hosts(answer.map_or(&[], |answer| &answer.exchangers));
+    let (rule, apart) = site::rule(config, domain, &mut hosts.iter().map(|host| &*host.name));
+    let limits = rule.map_or(&config.limits, |rule| &rule.limits).clone();
+    (site::SiteKey { target, apart }.name(), limits)
+}
+
 impl Dispatch {
+    /// What it goes by: the newest one, after reloads.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The entry's recipients that wait, and those that are in a transaction. What dispatch does not hold waits on disk.
+    pub fn entry_state(&self, key: &EntryKey, entry: &Entry) -> (usize, usize) {
+        let held = self.domains.find(key.domain.as_str()).and_then(|d| self.messages.find_held(d, key.due_ms, key.id));
+        held.map_or((entry.open.len(), 0), |held| {
+            let held = &self.messages.held[held as usize];
+            (held.waiting.len(), (held.open as usize).saturating_sub(held.waiting.len()))
+        })
+    }
+
+    /// Why a domain (lower case) goes nowhere, if its last look-up failed: what its recipients are told, and whether for
+    /// good.
+    pub fn explain_failure(&self, domain: &str) -> Option<(Reply, bool)> {
+        match &self.domains[self.domains.find(domain)?].route {
+            Route::Failed(failure) => Some((failure.reply.clone(), failure.fate == Fate::Bounce)),
+            _ => None,
+        }
+    }
+
     /// The site of a domain (lower case); `None` while the domain has no route.
     pub fn explain_site(&self, domain: &str) -> Option<SiteView> {
         let now = self.now.mono;

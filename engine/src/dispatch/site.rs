@@ -28,6 +28,16 @@ pub(super) struct SiteKey {
     pub(super) apart: Option<Box<str>>,
 }
 
+impl SiteKey {
+    /// For metrics, events and people.
+    pub(super) fn name(&self) -> Arc<str> {
+        match &self.apart {
+            Some(pattern) => Arc::from(&**pattern),
+            None => self.target.name(),
+        }
+    }
+}
+
 /// Where a site is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Target {
@@ -150,12 +160,8 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(key: SiteKey, creator: Arc<str>, limits: Arc<Limits>, hosts: Vec<Host>) -> Site {
-        let name = match &key.apart {
-            Some(pattern) => Arc::from(&**pattern),
-            None => key.target.name(),
-        };
         Site {
-            name,
+            name: key.name(),
             creator,
             connection_rate: Meter::new(limits.connection_rate),
             rate: Meter::new(limits.rate),

@@ -2,10 +2,12 @@
 
 use super::event_loop::Letter;
 use super::inbox::Address;
+use super::mind::Mind;
 use crate::config::Config;
 use crate::dispatch::{Input, Operation};
 use crate::now::Now;
-use queue::{Entry, EntryKey, Queue, QueueError};
+use queue::{Domain, Entry, EntryKey, MessageId, Queue, QueueError};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Handle {
     config: Arc<Config>,
     queue: Queue,
+    resolver: dns::Resolver,
     loops: Vec<Address<Letter>>,
     failed: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
@@ -38,17 +41,38 @@ pub enum Wish {
     Remove,
 }
 
+/// What became of a wish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operated {
+    /// Recipients concerned.
+    pub recipients: u64,
+    /// Entries that they are in.
+    pub entries: u64,
+}
+
+/// Why a wish was not, or not wholly, carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// The queue cannot be read.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The engine has ended, or is too busy to answer.
+    #[error("the engine does not answer; it may be shutting down")]
+    Stopped,
+}
+
 impl Handle {
     pub(super) fn new(
         config: Arc<Config>,
         queue: Queue,
+        resolver: dns::Resolver,
         loops: Vec<Address<Letter>>,
         failed: Arc<AtomicBool>,
     ) -> Handle {
-        Handle { config, queue, loops, failed, draining: Arc::default() }
+        Handle { config, queue, resolver, loops, failed, draining: Arc::default() }
     }
 
-    /// The configuration that the engine started with.
+    /// The configuration that the engine started with; [`crate::dispatch::Dispatch::config`] is the newest.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
@@ -56,6 +80,11 @@ impl Handle {
     /// The queue, for looking.
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// The resolver that the engine asks, for the same answers.
+    pub fn resolver(&self) -> &dns::Resolver {
+        &self.resolver
     }
 
     /// Why mail is not being accepted, if so.
@@ -74,37 +103,69 @@ impl Handle {
         self.loops[0].send(Letter::Ask(Box::new(move |mind, now| mind.reload(config, now))));
     }
 
-    /// Applies a wish to every entry that `wanted` picks; walks the queue, so it takes as long as that. Returns the
-    /// number of recipients concerned.
-    pub fn operate(&self, wish: Wish, mut wanted: impl FnMut(&EntryKey, &Entry) -> bool) -> Result<u64, QueueError> {
-        let mut recipients = 0;
+    /// Applies a wish to every entry, of one domain if so said, that `wanted` picks. Walks the queue, and blocks for as
+    /// long as that takes; the mind is given one step at a time, so that memory stays bounded however much is queued.
+    /// Recipients in a transaction are left alone.
+    ///
+    /// # Errors
+    /// The queue cannot be read, or the engine has stopped; some of the wish may have been carried out.
+    pub fn operate(
+        &self,
+        wish: Wish,
+        domain: Option<&Domain>,
+        mut wanted: impl FnMut(&EntryKey, &Entry) -> bool,
+    ) -> Result<Operated, OperateError> {
+        let mut sum = Operated::default();
+        let mut retried = Retried::default();
         let mut after = None;
         loop {
-            let page = self.queue.list(after.take(), WALK_STEP)?;
-            let Some((last, _)) = page.last() else { return Ok(recipients) };
+            let page = match domain {
+                Some(domain) => self.queue.list_domain(domain, after.take(), WALK_STEP),
+                None => self.queue.list(after.take(), WALK_STEP),
+            }?;
+            let Some((last, _)) = page.last() else { return Ok(sum) };
             after = Some(last.clone());
-            let held = |key: &EntryKey| key.due_ms == EntryKey::HELD;
             let chosen: Vec<_> = page
                 .into_iter()
-                .filter(|(key, _)| held(key) == (wish == Wish::Release) || wish == Wish::Remove)
+                .filter(|(key, _)| wish.concerns(key))
                 .filter(|(key, entry)| wanted(key, entry))
+                .filter(|(key, entry)| wish != Wish::Retry || retried.is_first(key, entry))
                 .collect();
-            recipients += chosen.iter().map(|(_, entry)| entry.open.len() as u64).sum::<u64>();
             if !chosen.is_empty() {
-                self.loops[0].send(Letter::Think(vec![Input::Operate(wish.about(chosen))]));
+                let step = self.carry_out(wish, chosen).ok_or(OperateError::Stopped)?;
+                sum.recipients += step.recipients;
+                sum.entries += step.entries;
             }
         }
     }
 
-    /// Asks the mind and waits for its answer.
+    /// One step, counted and done in one breath of the mind.
+    fn carry_out(&self, wish: Wish, chosen: Vec<(EntryKey, Entry)>) -> Option<Operated> {
+        self.ask_mind(move |mind, now| {
+            let waiting = |(key, entry): &(EntryKey, Entry)| mind.dispatch().entry_state(key, entry).0 as u64;
+            let mut sum = Operated::default();
+            for recipients in chosen.iter().map(waiting).filter(|recipients| *recipients > 0) {
+                sum.recipients += recipients;
+                sum.entries += 1;
+            }
+            mind.handle(Input::Operate(wish.about(chosen)), now);
+            sum
+        })
+    }
+
+    /// Asks the mind and waits for its answer; `None` when it has ended, or is too busy to answer.
     pub fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&crate::dispatch::Dispatch, Now) -> T + Send + 'static,
     ) -> Option<T> {
+        self.ask_mind(move |mind, now| question(mind.dispatch(), now))
+    }
+
+    fn ask_mind<T: Send + 'static>(&self, question: impl FnOnce(&mut Mind, Now) -> T + Send + 'static) -> Option<T> {
         let (reply, answer) = crossbeam_channel::bounded(1);
         self.loops[0].send(Letter::Ask(Box::new(move |mind, now| {
             // Whoever asked may have stopped waiting.
-            let _ = reply.send(question(mind.dispatch(), now));
+            let _ = reply.send(question(mind, now));
         })));
         answer.recv_timeout(PATIENCE).ok()
     }
@@ -120,6 +181,11 @@ impl Handle {
 }
 
 impl Wish {
+    /// Held entries can only be released or removed.
+    fn concerns(self, key: &EntryKey) -> bool {
+        self == Wish::Remove || key.is_held() == (self == Wish::Release)
+    }
+
     fn about(self, entries: Vec<(EntryKey, Entry)>) -> Operation {
         match self {
             Wish::Retry => Operation::Retry(entries),
@@ -127,5 +193,24 @@ impl Wish {
             Wish::Release => Operation::Release(entries),
             Wish::Remove => Operation::Remove(entries),
         }
+    }
+}
+
+/// Entries of the domain that a walk is at which were made due already. Their attempt may fail before the walk is over,
+/// and they come back with a later due time, ahead of it.
+#[derive(Default)]
+struct Retried {
+    domain: Option<Domain>,
+    /// By the first recipient, which no other entry of the message has.
+    entries: HashSet<(MessageId, Option<u32>)>,
+}
+
+impl Retried {
+    fn is_first(&mut self, key: &EntryKey, entry: &Entry) -> bool {
+        if self.domain.as_ref() != Some(&key.domain) {
+            self.domain = Some(key.domain.clone());
+            self.entries.clear();
+        }
+        self.entries.insert((key.id, entry.open.iter().next()))
     }
 }

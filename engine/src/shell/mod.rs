@@ -13,7 +13,7 @@ mod roster;
 pub(crate) mod stream;
 pub(crate) mod timers;
 
-pub use control::Handle;
+pub use control::{Handle, OperateError, Operated, Wish};
 
 use crate::config::{Config, SocketName};
 use crate::delivery::{Delivery, Settings, TlsConfigs};
@@ -21,11 +21,12 @@ use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
 use crate::metrics::EngineMetrics;
-use event_loop::{EventLoop, Letter, Neighbours, Site, read_clock};
+use event_loop::{EventLoop, Neighbours, Site, read_clock};
 use mind::{Mind, Senses};
 use queue::service::Recovery;
 use queue::{Queue, QueueError};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -94,7 +95,17 @@ impl Engine {
             tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
         });
         let failed = Arc::new(AtomicBool::new(false));
-        let mind = start_mind(&config, &queue, metrics.clone(), shared.clone(), failed.clone(), loops[0].clone())?;
+        let resolver = start_resolver(&config, metrics.clone())?;
+        let senses = Senses {
+            queue: queue.clone(),
+            resolver: resolver.clone(),
+            metrics: metrics.clone(),
+            events: open_events(&config)?,
+            permits: shared.clone(),
+            failed: failed.clone(),
+            home: loops[0].clone(),
+        };
+        let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
         let neighbours = Neighbours { mind: loops[0].clone(), loops: loops.clone(), queue: queue.clone(), metrics };
         let mut threads = Vec::new();
@@ -105,7 +116,7 @@ impl Engine {
             let name = format!("loop-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || event_loop.run())?);
         }
-        let handle = Handle::new(config, queue.clone(), loops, failed);
+        let handle = Handle::new(config, queue.clone(), resolver, loops, failed);
         Ok(Engine { handle, threads, queue, recovery, addresses })
     }
 
@@ -173,18 +184,24 @@ fn bind(config: &Config, metrics: &EngineMetrics) -> Result<(Vec<SocketName>, Ve
     Ok((addresses, by_loop))
 }
 
-fn start_mind(
-    config: &Arc<Config>,
-    queue: &Queue,
-    metrics: Arc<EngineMetrics>,
-    permits: Arc<Shared>,
-    failed: Arc<AtomicBool>,
-    home: inbox::Address<Letter>,
-) -> Result<Mind, StartError> {
+fn start_mind(config: &Arc<Config>, senses: Senses) -> Result<Mind, StartError> {
     let now = read_clock();
     let seed = now.wall_us;
-    let observer = metrics.clone();
-    let resolver = dns::Resolver::start(
+    let ids = senses.queue.clone();
+    let mut dispatch = Dispatch::new(config.clone(), Box::new(move || ids.next_id()), seed, now);
+    dispatch.handle(now, Input::Backlog(senses.queue.domains()?));
+    Ok(Mind::new(dispatch, senses, now))
+}
+
+fn open_events(config: &Config) -> Result<Option<EventLog>, StartError> {
+    let open = |path: &PathBuf| {
+        EventLog::open(path).map_err(|source| StartError::EventLog { path: path.display().to_string(), source })
+    };
+    config.log.events.as_ref().map(open).transpose()
+}
+
+fn start_resolver(config: &Config, metrics: Arc<EngineMetrics>) -> io::Result<dns::Resolver> {
+    dns::Resolver::start(
         dns::Options {
             nameservers: config.dns.nameservers.clone(),
             timeout: config.dns.timeout,
@@ -195,19 +212,8 @@ fn start_mind(
             max_ttl: Duration::from_secs(86_400),
             max_stale: Duration::from_secs(86_400),
             max_concurrent: DNS_CONCURRENT,
-            seed,
+            seed: read_clock().wall_us,
         },
-        Box::new(move |lookup| observer.dns(lookup)),
-    )?;
-    let events = match &config.log.events {
-        None => None,
-        Some(path) => Some(
-            EventLog::open(path).map_err(|source| StartError::EventLog { path: path.display().to_string(), source })?,
-        ),
-    };
-    let ids = queue.clone();
-    let mut dispatch = Dispatch::new(config.clone(), Box::new(move || ids.next_id()), seed, now);
-    dispatch.handle(now, Input::Backlog(queue.domains()?));
-    let senses = Senses { queue: queue.clone(), resolver, metrics, events, permits, failed, home };
-    Ok(Mind::new(dispatch, senses, now))
+        Box::new(move |lookup| metrics.dns(lookup)),
+    )
 }
