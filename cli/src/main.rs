@@ -1,6 +1,7 @@
 //! `posthaste`: an outbound SMTP delivery engine. One binary, a subcommand for everything.
 
 mod commands;
+mod control;
 mod daemon;
 mod exit;
 mod help;

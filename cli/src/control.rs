@@ -1,0 +1,275 @@
+//! The engine as the admin API sees it: an adapter between [`engine::shell::Handle`] and [`admin::Control`].
+//!
+//! The queue on disk is what is listed and acted on; the mind is asked only for what it alone knows: which entries are in
+//! a transaction, and how a site stands. What the two say may be some milliseconds apart.
+
+mod explain;
+
+use admin::control::{Act, Acted, DomainCount, Explanation, Item, Message, Page, Refusal, Selection, Summary, cursor};
+use engine::shell::{Handle, OperateError, Wish};
+use queue::{Content, Domain, Entry, EntryKey, MessageId, QueueError};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Domains in a summary.
+const DOMAINS: usize = 20;
+/// Messages that are read from disk for one page, when each has to be looked at to know whether it matches.
+const MAX_READS: usize = 2000;
+/// Recipients of an entry that are named.
+const MAX_RECIPIENTS: usize = 20;
+/// Of a header section.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// Answers operators on behalf of a running engine.
+pub struct EngineControl(Handle);
+
+impl EngineControl {
+    /// Of this engine.
+    pub fn new(handle: Handle) -> EngineControl {
+        EngineControl(handle)
+    }
+}
+
+impl admin::Control for EngineControl {
+    fn ready(&self) -> Result<(), String> {
+        self.0.not_ready().map_or(Ok(()), |reason| Err(reason.into()))
+    }
+
+    fn summary(&self) -> Result<Summary, Refusal> {
+        let domains = self.0.queue().summary(DOMAINS).map_err(unreadable)?;
+        let stats = self.0.queue().stats();
+        let counts = self.0.ask(|dispatch, _| dispatch.counts()).ok_or_else(silent)?;
+        let busy = counts.ready + counts.active + stats.held_recipients;
+        Ok(Summary {
+            ready: counts.ready,
+            active: counts.active,
+            deferred: stats.recipients.saturating_sub(busy),
+            held: stats.held_recipients,
+            recipients: stats.recipients,
+            entries: stats.entries,
+            journal_bytes: stats.journal_bytes,
+            free_bytes: self.0.queue().free_bytes().map_err(unreadable)?,
+            connections: counts.connecting + counts.idle + counts.busy,
+            domains: domains
+                .into_iter()
+                .map(|domain| DomainCount { domain: domain.domain.as_str().into(), recipients: domain.recipients })
+                .collect(),
+        })
+    }
+
+    fn list(&self, selection: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal> {
+        let wanted = Wanted::new(selection)?;
+        let (entries, complete) = self.look(&wanted, after, limit)?;
+        let mut chosen = Vec::new();
+        let mut reached = None;
+        let mut rest = entries.into_iter();
+        while chosen.len() < limit
+            && let Some((key, entry)) = rest.next()
+        {
+            reached = Some(cursor(&key));
+            match self.read(&key, &entry)? {
+                Read::Gone => {}
+                Read::Message(content) if !wanted.admits(&content) => {}
+                Read::Message(content) => chosen.push((key, entry, Some(content))),
+                Read::Damaged if wanted.reads => {}
+                Read::Damaged => chosen.push((key, entry, None)),
+            }
+        }
+        let is_end = complete && rest.next().is_none();
+        Ok(Page { entries: self.items(chosen), next: if is_end { None } else { reached } })
+    }
+
+    fn show(&self, id: MessageId) -> Result<Message, Refusal> {
+        let entries = self.0.queue().find(id).map_err(unreadable)?;
+        let Some(newest) = entries.iter().map(|(_, entry)| entry.location).max() else { return Err(unknown(id)) };
+        let content = match self.0.queue().load_now(id, newest) {
+            Ok(content) => content,
+            Err(QueueError::NoSuchMessage(_)) => return Err(unknown(id)),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let chosen = entries.into_iter().map(|(key, entry)| (key, entry, Some(content.clone()))).collect();
+        Ok(Message { entries: self.items(chosen), header: header(&content) })
+    }
+
+    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal> {
+        let wanted = Wanted::new(selection)?;
+        let (mut seen, mut failure) = (false, None);
+        let choose = |key: &EntryKey, entry: &Entry| {
+            if wanted.id.is_some_and(|id| id != key.id) {
+                return false;
+            }
+            seen = true;
+            if !wanted.reads {
+                return true;
+            }
+            match self.read(key, entry) {
+                Ok(Read::Message(content)) => wanted.admits(&content),
+                Ok(Read::Gone | Read::Damaged) => false,
+                Err(refusal) => {
+                    failure = Some(refusal);
+                    false
+                }
+            }
+        };
+        let done = self.0.operate(wish(act), wanted.domain.as_ref(), choose).map_err(|error| match error {
+            OperateError::Queue(error) => unreadable(error),
+            OperateError::Stopped => silent(),
+        })?;
+        match (failure, wanted.id) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(id)) if !seen && self.0.queue().find(id).map_err(unreadable)?.is_empty() => Err(unknown(id)),
+            _ => Ok(Acted { recipients: done.recipients, entries: done.entries, more: false }),
+        }
+    }
+
+    fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
+        explain::explain(&self.0, address)
+    }
+}
+
+/// A selection, parsed.
+struct Wanted<'a> {
+    id: Option<MessageId>,
+    domain: Option<Domain>,
+    sender: Option<&'a str>,
+    campaign: Option<&'a str>,
+    /// Whether the message has to be read to know.
+    reads: bool,
+}
+
+/// What is left of an entry's message.
+enum Read {
+    Message(Arc<Content>),
+    /// Delivered or removed since its entry was read.
+    Gone,
+    /// It cannot be read; the log says why, and dispatch will, when its turn comes.
+    Damaged,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(selection: &'a Selection) -> Result<Wanted<'a>, Refusal> {
+        let (sender, campaign) = (selection.sender.as_deref(), selection.campaign.as_deref());
+        let sender = sender.map(|sender| sender.trim_start_matches('<').trim_end_matches('>'));
+        let reads = sender.is_some() || campaign.is_some();
+        Ok(Wanted { id: selection.message_id()?, domain: selection.domain(), sender, campaign, reads })
+    }
+
+    fn admits(&self, content: &Content) -> bool {
+        // The local part's case may matter to its owner (RFC 5321 §2.4), hardly to an operator who looks for it.
+        let sender = |sender: &str| content.envelope.reverse_path.as_str().eq_ignore_ascii_case(sender);
+        let campaign = |campaign| content.envelope.campaign.as_deref() == Some(campaign);
+        self.sender.is_none_or(sender) && self.campaign.is_none_or(campaign)
+    }
+}
+
+impl EngineControl {
+    /// Entries that may match, in order, and whether there are no more behind them.
+    fn look(
+        &self,
+        wanted: &Wanted<'_>,
+        after: Option<EntryKey>,
+        limit: usize,
+    ) -> Result<(Vec<(EntryKey, Entry)>, bool), Refusal> {
+        let queue = self.0.queue();
+        if let Some(id) = wanted.id {
+            let mut entries = queue.find(id).map_err(unreadable)?;
+            entries.retain(|(key, _)| {
+                wanted.domain.as_ref().is_none_or(|domain| key.domain == *domain)
+                    && after.as_ref().is_none_or(|after| key > after)
+            });
+            return Ok((entries, true));
+        }
+        let count = if wanted.reads { MAX_READS } else { limit };
+        let entries = match &wanted.domain {
+            Some(domain) => queue.list_domain(domain, after, count),
+            None => queue.list(after, count),
+        };
+        let entries = entries.map_err(unreadable)?;
+        let complete = entries.len() < count;
+        Ok((entries, complete))
+    }
+
+    fn read(&self, key: &EntryKey, entry: &Entry) -> Result<Read, Refusal> {
+        match self.0.queue().load_now(key.id, entry.location) {
+            Ok(content) => Ok(Read::Message(content)),
+            Err(QueueError::NoSuchMessage(_)) => Ok(Read::Gone),
+            Err(error @ QueueError::Damaged { .. }) => {
+                tracing::error!(%error, id = %key.id, "a queued message cannot be read");
+                Ok(Read::Damaged)
+            }
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// As the API shows them. While the mind is silent nothing counts as active.
+    fn items(&self, chosen: Vec<(EntryKey, Entry, Option<Arc<Content>>)>) -> Vec<Item> {
+        let asked: Vec<_> = chosen.iter().map(|(key, entry, _)| (key.clone(), entry.clone())).collect();
+        let active = self.0.ask(move |dispatch, _| {
+            let is_active = |(key, entry): &(EntryKey, Entry)| dispatch.entry_state(key, entry).1 > 0;
+            asked.iter().map(is_active).collect::<Vec<bool>>()
+        });
+        let active = active.unwrap_or_default().into_iter().chain(std::iter::repeat(false));
+        let now_ms = now_ms();
+        let shown = chosen.into_iter().zip(active);
+        shown.map(|((key, entry, content), active)| item(&key, &entry, content.as_deref(), active, now_ms)).collect()
+    }
+}
+
+fn item(key: &EntryKey, entry: &Entry, content: Option<&Content>, active: bool, now_ms: u64) -> Item {
+    let state = match key.due_ms {
+        _ if active => "active",
+        EntryKey::HELD => "held",
+        due_ms if due_ms > now_ms => "deferred",
+        _ => "ready",
+    };
+    let envelope = content.map(|content| &content.envelope);
+    let recipient = |position: u32| Some(envelope?.recipients.get(position as usize)?.mailbox.to_string());
+    Item {
+        id: key.id.to_string(),
+        state: state.into(),
+        sender: envelope.map_or("", |envelope| envelope.reverse_path.as_str()).into(),
+        domain: key.domain.as_str().into(),
+        recipients: entry.open.iter().take(MAX_RECIPIENTS).filter_map(recipient).collect(),
+        recipient_count: entry.open.len() as u64,
+        size: u64::from(entry.body_bytes),
+        attempts: entry.attempts,
+        accepted_ms: entry.accepted_ms,
+        due_ms: (!key.is_held()).then_some(key.due_ms),
+        last_error: entry.last_error.to_string(),
+        campaign: envelope.and_then(|envelope| envelope.campaign.as_deref()).map(String::from),
+    }
+}
+
+/// The header section with LF for CRLF.
+fn header(content: &Content) -> String {
+    let body = content.body.to_bytes();
+    let start = &body[..body.len().min(MAX_HEADER_BYTES)];
+    let end = start.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(start.len(), |end| end + 2);
+    String::from_utf8_lossy(&start[..end]).replace("\r\n", "\n")
+}
+
+fn wish(act: Act) -> Wish {
+    match act {
+        Act::Retry => Wish::Retry,
+        Act::Hold => Wish::Hold,
+        Act::Release => Wish::Release,
+        Act::Remove => Wish::Remove,
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn unknown(id: MessageId) -> Refusal {
+    let hint = "delivered, bounced or removed already: the event log tells, if it was ever here";
+    Refusal::not_found(format!("message {id} is not in the queue"), hint)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::unavailable(error.to_string(), "see the log of the server")
+}
+
+fn silent() -> Refusal {
+    Refusal::unavailable("the engine does not answer", "it may be busy or shutting down: try again")
+}

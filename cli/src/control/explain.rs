@@ -1,0 +1,274 @@
+//! What would happen to a message for an address: by the configuration, by DNS, and as its site stands now.
+
+use super::silent;
+use crate::units::show_duration;
+use admin::control::{Explanation, Fact, Refusal};
+use dns::{AddressAnswer, MxAnswer, MxFailure};
+use engine::config::{Config, Limits, Rate, TlsPolicy, Via};
+use engine::dispatch::SiteView;
+use engine::dispatch::explain::{HostView, expected_site};
+use engine::shell::Handle;
+use smtp::client::Pipelining;
+use smtp::{Mailbox, Reply};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// Hosts whose addresses are looked up, when dispatch has not done so.
+const MAX_HOSTS: usize = 8;
+/// Addresses of a host that are shown.
+const MAX_ADDRESSES: usize = 4;
+/// Origins of what no line of the configuration says.
+const DEFAULT: &str = "default";
+const DNS: &str = "dns";
+const NOW: &str = "now";
+
+/// Facts in the order in which mail meets them.
+pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Refusal> {
+    let mailbox = Mailbox::parse(address)
+        .map_err(|error| Refusal::invalid(format!("`{address}` is no address: {error}"), "write user@domain"))?;
+    let domain = mailbox.domain_key().into_owned();
+    let asked = domain.clone();
+    let known = handle.ask(move |dispatch, _| {
+        (dispatch.config().clone(), dispatch.explain_site(&asked), dispatch.explain_failure(&asked))
+    });
+    let (config, view, failure) = known.ok_or_else(silent)?;
+    let mut facts = Facts::default();
+    let (via, origin) = config.route(&domain);
+    facts.add("route", via, origin.map_or(DEFAULT, |origin| origin));
+    let answer = match via {
+        Via::Mx => facts.mx(handle, &config, &domain),
+        _ => None,
+    };
+    facts.hosts(handle, &config, via, answer.as_ref(), view.as_ref());
+    if *via != Via::Mx || answer.is_some() || view.is_some() {
+        facts.site(&config, &domain, answer.as_ref(), view.as_ref());
+    }
+    if let Some((reply, bounces)) = &failure {
+        facts.failure(reply, *bounces);
+    }
+    if let Some(view) = &view {
+        facts.standing(view);
+    }
+    Ok(Explanation { address: mailbox.to_string(), facts: facts.0 })
+}
+
+#[derive(Default)]
+struct Facts(Vec<Fact>);
+
+impl Facts {
+    fn add(&mut self, name: &str, value: impl ToString, origin: &str) {
+        self.0.push(Fact { name: name.into(), value: value.to_string(), origin: origin.into() });
+    }
+
+    /// What DNS says now (or said, as long as that holds): the engine's own resolver is asked.
+    fn mx(&mut self, handle: &Handle, config: &Config, domain: &str) -> Option<MxAnswer> {
+        let (done, answer) = awaited();
+        handle.resolver().mx(domain, done);
+        match answer.recv_timeout(patience(config)) {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(failure @ MxFailure::Temporary(_))) => self.add("mx", format!("{failure}; mail waits"), DNS),
+            Ok(Err(failure)) => self.add("mx", format!("{failure}; mail bounces"), DNS),
+            Err(_) => self.add("mx", "no answer in time; mail waits", DNS),
+        }
+        None
+    }
+
+    /// A line for each host to connect to.
+    fn hosts(
+        &mut self,
+        handle: &Handle,
+        config: &Config,
+        via: &Via,
+        answer: Option<&MxAnswer>,
+        view: Option<&SiteView>,
+    ) {
+        let (name, hosts, origin): (_, Vec<(String, Arc<str>)>, _) = match (via, answer) {
+            (Via::Smtp { host, .. } | Via::Lmtp { host, .. }, _) => ("host", vec![(String::new(), host.clone())], DNS),
+            (_, Some(answer)) => {
+                let line = |mx: &dns::Exchanger| (format!("{} ", mx.preference), mx.host.clone());
+                ("mx", answer.exchangers.iter().map(line).collect(), mx_origin(answer))
+            }
+            _ => return,
+        };
+        let used = |name: &str| view?.hosts.iter().find(|host| *host.host == *name && !host.addresses.is_empty());
+        let ask = |(at, (_, name)): (usize, &(String, Arc<str>))| match used(name) {
+            None if at < MAX_HOSTS => {
+                let (done, answer) = awaited();
+                handle.resolver().addresses(name, done);
+                Some(answer)
+            }
+            _ => None,
+        };
+        // All questions are out before the first answer is waited for.
+        let asked: Vec<Option<Receiver<_>>> = hosts.iter().enumerate().map(ask).collect();
+        for ((preference, host), asked) in hosts.iter().zip(asked) {
+            let state = match (used(host), asked) {
+                (Some(known), _) => in_use(known),
+                (None, Some(asked)) => asked.recv_timeout(patience(config)).map_or("no answer in time".into(), found),
+                (None, None) => "not looked up".into(),
+            };
+            self.add(name, format!("{preference}{host}: {state}"), origin);
+        }
+    }
+
+    /// The site and what holds there.
+    fn site(&mut self, config: &Config, domain: &str, answer: Option<&MxAnswer>, view: Option<&SiteView>) {
+        let (site, limits) = match view {
+            Some(view) => (view.site.clone(), view.limits.clone()),
+            None => expected_site(config, domain, answer),
+        };
+        self.add("site", site, &limits.origin);
+        let sources = &config.delivery.source_addresses;
+        if sources.is_empty() {
+            self.add("source", "the system's choice", DEFAULT);
+        } else {
+            self.add("source", listed(sources), "[delivery] source_addresses");
+        }
+        self.limits(&limits);
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        let pipelining = match limits.pipelining {
+            Pipelining::Off => "off",
+            Pipelining::Transaction => "transaction",
+            Pipelining::Stream => "stream",
+        };
+        if limits.suspend {
+            self.add("suspend", "true: nothing is delivered", &limits.origin);
+        }
+        for (name, value) in [
+            ("connections", limits.connections.to_string()),
+            ("connection_rate", rate(limits.connection_rate)),
+            ("messages_per_connection", limits.messages_per_connection.to_string()),
+            ("rate", rate(limits.rate)),
+            ("recipients_per_message", limits.recipients_per_message.to_string()),
+            ("idle_timeout", show_duration(limits.idle_timeout)),
+            ("pipelining", pipelining.into()),
+            ("tls", format!("{}: {}", limits.tls.as_str(), tls(limits.tls))),
+        ] {
+            self.add(name, value, &limits.origin);
+        }
+    }
+
+    /// Why dispatch could not route the domain's mail when it last tried.
+    fn failure(&mut self, reply: &Reply, bounces: bool) {
+        let fate = if bounces { "mail bounces" } else { "mail waits" };
+        self.add("failed", format!("{reply}; {fate}"), NOW);
+    }
+
+    /// How the site stands.
+    fn standing(&mut self, view: &SiteView) {
+        let SiteView { ready, active, spilled_domains, connecting, idle, busy, .. } = view;
+        let spilled = match spilled_domains {
+            0 => String::new(),
+            1 => ", more on disk".into(),
+            domains => format!(", more on disk for {domains} domains"),
+        };
+        self.add("queued", format!("{ready} ready, {active} active{spilled}"), NOW);
+        self.add("connected", format!("{connecting} connecting, {idle} idle, {busy} busy"), NOW);
+        if !view.binding.is_empty() {
+            let since = view.bound_for.map_or(String::new(), |time| format!(" for {}", show_duration(time)));
+            self.add("waits", format!("{}{since}", view.binding), NOW);
+        }
+        if let Some(time) = view.backoff {
+            self.add("backoff", format!("all hosts failed: next connection in {}", show_duration(time)), NOW);
+        }
+        if let Some(reply) = &view.last_error {
+            self.add("last_error", reply, NOW);
+        }
+    }
+}
+
+/// An answer to be waited for, and where it is to be put.
+#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+fn awaited<A: Send + 'static>() -> (Box<dyn FnOnce(A) + Send>, Receiver<A>) {
+    let (tell, told) = channel();
+    // Nobody listens any more: the answer came too late.
+    (Box::new(move |answer| drop(tell.send(answer))), told)
+}
+
+/// A question of ours may stand for several of the resolver's.
+fn patience(config: &Config) -> Duration {
+    config.dns.timeout * 2
+}
+
+fn mx_origin(answer: &MxAnswer) -> &'static str {
+    match (answer.implicit, answer.stale) {
+        (true, _) => "dns: no MX record, so the domain itself (RFC 5321 §5.1)",
+        (false, true) => "dns: from before an outage",
+        (false, false) => DNS,
+    }
+}
+
+/// Addresses as DNS has them.
+fn found(answer: Result<AddressAnswer, MxFailure>) -> String {
+    match answer {
+        Ok(answer) => listed(&answer.addresses),
+        Err(MxFailure::NoSuchDomain) => "no address".into(),
+        Err(failure) => failure.to_string(),
+    }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let shown: Vec<String> = addresses.iter().take(MAX_ADDRESSES).map(IpAddr::to_string).collect();
+    let more = addresses.len().saturating_sub(MAX_ADDRESSES);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+/// A host that dispatch connects to.
+fn in_use(host: &HostView) -> String {
+    let addresses: Vec<IpAddr> = host.addresses.iter().map(|(ip, _)| *ip).collect();
+    let mut text = listed(&addresses);
+    for (ip, paused) in &host.addresses {
+        if let Some(time) = paused {
+            text += &format!("; {ip} failed, left alone for {}", show_duration(*time));
+        }
+    }
+    if host.clear_text {
+        text += "; TLS failed, in clear text for now";
+    }
+    text
+}
+
+fn rate(rate: Option<Rate>) -> String {
+    match rate {
+        None => "unlimited".into(),
+        Some(Rate { count, per }) => match per.as_secs() {
+            1 => format!("{count}/s"),
+            60 => format!("{count}/m"),
+            3600 => format!("{count}/h"),
+            _ => format!("{count} in {}", show_duration(per)),
+        },
+    }
+}
+
+fn tls(policy: TlsPolicy) -> &'static str {
+    match policy {
+        TlsPolicy::Off => "never",
+        TlsPolicy::Opportunistic => "when offered, unverified; clear text when it fails",
+        TlsPolicy::Required => "always, unverified; mail waits without",
+        TlsPolicy::Verified => "always, with a certificate that names the host; mail waits without",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_written_as_in_the_configuration() {
+        for (count, secs, expected) in [(200, 1, "200/s"), (10, 60, "10/m"), (5, 3600, "5/h"), (7, 120, "7 in 2m")] {
+            assert_eq!(rate(Some(Rate { count, per: Duration::from_secs(secs) })), expected);
+        }
+        assert_eq!(rate(None), "unlimited");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let addresses: Vec<IpAddr> = (1..=6).map(|n| IpAddr::from([192, 0, 2, n])).collect();
+        assert_eq!(listed(&addresses[..1]), "192.0.2.1");
+        assert_eq!(listed(&addresses), "192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4 and 2 more");
+    }
+}
