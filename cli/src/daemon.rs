@@ -57,6 +57,17 @@ pub fn ingest(said: Option<SocketName>, file: Option<&PathBuf>) -> Result<Socket
     }
 }
 
+/// Where its queue is.
+///
+/// # Errors
+/// A configuration with mistakes.
+pub fn data_dir(said: Option<PathBuf>, file: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    match said {
+        Some(dir) => Ok(dir),
+        None => Ok(known(file)?.map_or_else(|| defaults::DATA_DIR.into(), |config| config.data_dir)),
+    }
+}
+
 /// What to connect to, to reach a server that is bound to all addresses.
 fn reachable(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {

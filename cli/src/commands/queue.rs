@@ -1,5 +1,7 @@
 //! `posthaste queue`.
 
+mod repair;
+
 use crate::exit::{Exit, Failure};
 use crate::{daemon, http, terminal};
 use admin::control::{Act, Acted, Item, Message, Page, Selection, Summary};
@@ -55,6 +57,11 @@ enum Command {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Save what can be saved of a damaged journal; while no daemon runs
+    ///
+    /// Run it when `posthaste serve` says that the journal is damaged. Every intact group is kept; what is damaged is
+    /// copied to damaged-<time>/ within the queue's directory, given up and named. A sound queue is left as it is.
+    Repair(repair::Repair),
 }
 
 const EXAMPLES: &str = "\
@@ -65,6 +72,7 @@ Examples:
   posthaste queue retry --domain example.com
   posthaste queue hold --campaign spring && posthaste queue release --campaign spring
   posthaste queue remove --sender news@example.net --yes
+  posthaste queue repair --data-dir /var/lib/posthaste
 
 Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached, 75 it cannot answer now";
 
@@ -115,29 +123,31 @@ impl Acting {
 impl Queue {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let server = daemon::admin(self.admin, self.config.as_ref())?;
+        let server = || daemon::admin(self.admin, self.config.as_ref());
         match self.command {
             Command::Summary => {
-                let summary: Summary = http::get(server, "/api/queue/summary")?;
+                let summary: Summary = http::get(server()?, "/api/queue/summary")?;
                 show(self.json, &summary, summary_text)
             }
             Command::List { filter, limit } => {
-                let page = list(server, &filter, limit)?;
+                let page = list(server()?, &filter, limit)?;
                 show(self.json, &page, list_text)
             }
             Command::Show { id } => {
-                let message: Message = http::get(server, &format!("/api/queue/{}", http::escape(&id)))?;
+                let message: Message = http::get(server()?, &format!("/api/queue/{}", http::escape(&id)))?;
                 show(self.json, &message, message_text)
             }
-            Command::Retry(acting) => act(server, Act::Retry, acting, self.json),
-            Command::Hold(acting) => act(server, Act::Hold, acting, self.json),
-            Command::Release(acting) => act(server, Act::Release, acting, self.json),
+            Command::Retry(acting) => act(server()?, Act::Retry, acting, self.json),
+            Command::Hold(acting) => act(server()?, Act::Hold, acting, self.json),
+            Command::Release(acting) => act(server()?, Act::Release, acting, self.json),
             Command::Remove { acting, yes } => {
+                let server = server()?;
                 if !yes && !terminal::confirm(&format!("Remove {} for good, without a notice?", acting.in_words()))? {
                     return Err(Failure::new(Exit::Usage, "nothing was removed"));
                 }
                 act(server, Act::Remove, acting, self.json)
             }
+            Command::Repair(repair) => repair.run(self.config.as_ref(), self.json),
         }
     }
 }
