@@ -12,14 +12,14 @@ FIELD = re.compile(rb"([!-9;-~]+):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 
 
 def load():
-    """Name to content, sorted: every line ends in CRLF, the last too, as SMTP has it. All other octets stay."""
+    """Name to content, sorted: every line end, however written, is CRLF, and there is one at the end, as SMTP has it."""
     if not os.path.isdir(DIRECTORY):
         raise Unavailable("the test messages are not here (../shared/corpus beside the repository)")
     messages = {}
     for name in sorted(os.listdir(DIRECTORY)):
         if name.endswith(".eml"):
             with open(os.path.join(DIRECTORY, name), "rb") as file:
-                content = re.sub(rb"\r?\n", b"\r\n", file.read())
+                content = re.sub(rb"\r\n|\r|\n", b"\r\n", file.read())
             messages[name] = content if content.endswith(b"\r\n") else content + b"\r\n"
     return messages
 
