@@ -120,24 +120,27 @@ pub struct Meter {
     tolerance: Duration,
     /// When the next event is on pace.
     next: Option<Instant>,
+    /// The last event before which less than an interval was used up. What came before it no longer weighs.
+    slack: Option<Instant>,
 }
 
 impl Meter {
     /// A meter for this rate; `None` admits everything. A rate of 0 admits one event per time.
     pub fn new(rate: Option<Rate>) -> Meter {
         let Some(rate) = rate else {
-            return Meter { interval: None, tolerance: Duration::ZERO, next: None };
+            return Meter { interval: None, tolerance: Duration::ZERO, next: None, slack: None };
         };
         let count = rate.count.max(1);
         let burst = if count < 20 { 0 } else { (count / 50).max(1) };
         // Rounded up to a whole nanosecond: rounding down would let one event too many in.
         let interval = Duration::from_nanos((rate.per.as_nanos() as u64).div_ceil(u64::from(count - burst)));
-        Meter { interval: Some(interval), tolerance: interval * burst, next: None }
+        Meter { interval: Some(interval), tolerance: interval * burst, next: None, slack: None }
     }
     /// Takes another rate, and keeps what was already counted.
     pub fn change(&mut self, rate: Option<Rate>) {
-        let next = self.next;
-        *self = Meter { next, ..Meter::new(rate) };
+        // Counted by another interval: given back, it would come to more or less than it was.
+        let (next, slack) = (self.next, self.next);
+        *self = Meter { next, slack, ..Meter::new(rate) };
     }
     /// Whether an event may happen; if not, when.
     pub fn check(&self, now: Instant) -> Result<(), Instant> {
@@ -149,13 +152,19 @@ impl Meter {
     /// Counts an event that was admitted.
     pub fn take(&mut self, now: Instant) {
         if let Some(interval) = self.interval {
+            if self.next.is_none_or(|next| next < now + interval) {
+                self.slack = Some(now);
+            }
             self.next = Some(self.next.map_or(now, |next| next.max(now)) + interval);
         }
     }
-    /// Takes back an event that was counted and did not happen.
-    pub fn give_back(&mut self) {
-        if let (Some(interval), Some(next)) = (self.interval, self.next) {
-            self.next = next.checked_sub(interval);
+    /// Takes back an event that was counted at `taken` and did not happen. Where the pace has slackened since, it has no
+    /// weight any more: to give it back would let another one in beside those that did happen.
+    pub fn give_back(&mut self, taken: Instant, now: Instant) {
+        if let (Some(interval), Some(next)) = (self.interval, self.next)
+            && self.slack.is_none_or(|slack| slack <= taken)
+        {
+            self.next = Some(next.checked_sub(interval).map_or(now, |before| before.max(now)));
         }
     }
 }
@@ -192,6 +201,45 @@ mod tests {
             }
             let share = events.len() as f64 / f64::from(count * 4);
             assert!(share > 0.9, "{count}/{per}s, looking every {step_us} µs: only {share} of the rate is used");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_late_lets_nothing_in_beside_the_rest() {
+        let (start, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
+        for (count, per) in [(1, 1), (5, 1), (30, 60), (200, 1)] {
+            let rate = Rate { count, per: Duration::from_secs(per) };
+            let (mut meter, mut kept, mut pending) = (Meter::new(Some(rate)), Vec::new(), Vec::new());
+            let mut at = Duration::ZERO;
+            while at < rate.per * 50 {
+                while meter.check(start + at).is_ok() && rng.u8(..4) > 0 {
+                    meter.take(start + at);
+                    if rng.bool() { pending.push(at) } else { kept.push(at) }
+                }
+                if !pending.is_empty() && rng.u8(..8) == 0 {
+                    let taken = pending.swap_remove(rng.usize(..pending.len()));
+                    meter.give_back(start + taken, start + at);
+                }
+                let pause = rng.u8(..200) == 0;
+                at += if pause { rate.per / 2 } else { rate.per / (4 * count) };
+            }
+            kept.append(&mut pending);
+            kept.sort();
+            for (i, first) in kept.iter().enumerate() {
+                let inside = kept[i..].iter().take_while(|e| **e < *first + rate.per).count();
+                assert!(inside <= count as usize, "{count}/{per}s: {inside} events within one window");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_at_once_is_free_again() {
+        let mut meter = Meter::new(Some(Rate { count: 5, per: Duration::from_secs(1) }));
+        let now = Instant::now();
+        for _ in 0..100 {
+            assert!(meter.check(now).is_ok());
+            meter.take(now);
+            meter.give_back(now, now);
         }
     }
 

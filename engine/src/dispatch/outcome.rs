@@ -118,7 +118,7 @@ impl Dispatch {
             self.absolve(slot);
         } else if matches!(outcomes.rest, Outcome::NotSent) {
             // It never reached the peer, so it does not count against the rate.
-            self.sites[site_id as usize].rate.give_back();
+            self.sites[site_id as usize].rate.give_back(transaction.handed.mono, self.now.mono);
         }
         if outcomes.crowded {
             let taken = transaction.parts.iter().map(|(_, p)| p.len()).sum::<usize>() - outcomes.exceptions.len();
