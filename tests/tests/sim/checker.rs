@@ -364,6 +364,20 @@ impl Checker {
         self.limits.crashed();
     }
 
+    /// The engine stopped on request: nothing is in flight, nothing unsettled.
+    pub fn stopped(&mut self, store: &Store) {
+        assert!(self.transactions.is_empty(), "stopped in the middle of a transaction");
+        assert!(self.connections.is_empty(), "stopped with connections open");
+        for (id, mail) in &self.mails {
+            for (position, book) in mail.books.iter().enumerate() {
+                let settled = !matches!((book.state, book.said), (State::Open, Some(said)) if said != Kind::Deferred);
+                assert!(settled, "stopped without having settled: {}", self.name((*id, position as u32)));
+            }
+        }
+        self.limits.crashed();
+        self.compare(store);
+    }
+
     /// The engine starts on what the disk holds: what was promised, what is done, and of what was being written all or
     /// nothing.
     pub fn recovered(&mut self, store: &Store, now: Micros) {

@@ -1,7 +1,15 @@
-//! The power goes, at any moment: in the middle of a write, between a sync and its answer, while octets are on their way.
+//! The end of the engine: on request, or because the power goes, at any moment: in the middle of a write, between a sync
+//! and its answer, while octets are on their way.
 
-use crate::world::{Event, MINUTE, SECOND, World};
+use crate::engine::Engine;
+use crate::world::{Event, HOUR, MINUTE, Micros, SECOND, World};
+use engine::dispatch::Input;
+use queue::disk::MemoryDisk;
+use queue::index::MemoryIndex;
 use queue::{Group, Limits, QueueError, Store};
+
+/// The longest that a stop may take: the final reply to a message is waited for ten minutes.
+const STOP_PATIENCE: Micros = HOUR;
 
 impl World {
     /// At once, or in one of the disk's next steps.
@@ -33,9 +41,40 @@ impl World {
         self.in_a_while(SECOND..20 * MINUTE, Event::Restart);
     }
 
+    /// SIGTERM: nothing new is taken, what is in flight comes to its end.
+    pub fn stop(&mut self) {
+        let Some(engine) = self.engine.as_mut().filter(|engine| !engine.draining) else { return };
+        engine.draining = true;
+        self.note("stop", &[]);
+        self.calendar.add(self.clock.now + STOP_PATIENCE, Event::Stopped(self.life));
+        self.tell_dispatch(Input::Drain);
+    }
+
+    /// Everything that was under way is settled: the process ends, and starts again later.
+    pub fn stop_if_quiet(&mut self) {
+        let is_quiet = |e: &Engine| e.draining && e.dispatch.is_quiet() && e.waiting.is_empty() && !e.committing;
+        if !self.engine.as_ref().is_some_and(is_quiet) {
+            return;
+        }
+        let Some(engine) = self.engine.take() else { return };
+        self.note("stopped", &[]);
+        self.checker.stopped(&engine.store);
+        self.wreck = Some((engine.disk, engine.index));
+        self.in_a_while(SECOND..20 * MINUTE, Event::Restart);
+    }
+
+    fn crash_recovery(&mut self, disk: &MemoryDisk, index: &MemoryIndex) {
+        self.note("crash again", &[]);
+        let rng = &mut self.rng;
+        self.wreck = Some((disk.crash(&mut || rng.u64(..)), index.crash(&mut || rng.u64(..))));
+        self.in_a_while(SECOND..20 * MINUTE, Event::Restart);
+    }
+
     pub fn restart(&mut self) {
         let Some((disk, index)) = self.wreck.take() else { return };
-        self.life += 1;
+        if self.life > 0 && !self.healed && self.rng.u8(..4) == 0 {
+            disk.cut_after(self.rng.u64(1..12));
+        }
         let plan = &self.scenario.disk;
         let limits = Limits {
             segment_bytes: plan.segment_bytes,
@@ -45,7 +84,13 @@ impl World {
             seed: self.rng.u64(..),
         };
         let opened = Store::open(std::sync::Arc::new(disk.clone()), &index, limits);
-        let (store, recovery) = opened.unwrap_or_else(|error| panic!("after a power cut: {error}"));
+        let (store, recovery) = match opened {
+            Ok(opened) => opened,
+            // It went again, in the middle of recovery.
+            Err(_) if disk.is_cut() => return self.crash_recovery(&disk, &index),
+            Err(error) => panic!("after a power cut: {error}"),
+        };
+        self.life += 1;
         assert_eq!(recovery.index_rebuilt.filter(|_| self.life == 1), None, "a new queue has nothing to rebuild");
         self.note("restart", &[recovery.entries, recovery.recipients]);
         self.checker.recovered(&store, self.clock.now);

@@ -2,7 +2,7 @@
 
 use crate::network::Order;
 use crate::storage::{Asker, StorageEvent};
-use crate::world::{Event, MINUTE, Micros, World};
+use crate::world::{Event, MILLISECOND, MINUTE, Micros, World};
 use engine::dispatch::{Action, Dispatch, Input, Operation};
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const MAX_ACTIONS: usize = 1_000_000;
 /// Operators stop interfering so long before all faults end.
 const LAST_OPERATION: Micros = 10 * MINUTE;
+/// Between an operator's look at the queue and dispatch's hearing of it.
+const STALENESS: Micros = 20 * MILLISECOND;
 
 /// One life of the engine: from a start to a power cut.
 pub struct Engine {
@@ -26,6 +28,8 @@ pub struct Engine {
     pub waiting: Vec<(Group, Asker)>,
     pub committing: bool,
     pub checkpointing: bool,
+    /// It was told to stop.
+    pub draining: bool,
     /// What the ids of notices are made from.
     wall_ms: Arc<AtomicU64>,
     armed: Option<Micros>,
@@ -43,8 +47,18 @@ impl World {
         let dispatch = Dispatch::new(self.scenario.config.clone(), ids, self.rng.u64(..), self.clock.read());
         let backlog = store.domains().expect("the index works");
         let (waiting, armed) = (Vec::new(), None);
-        let engine =
-            Engine { dispatch, store, disk, index, waiting, committing: false, checkpointing: false, wall_ms, armed };
+        let engine = Engine {
+            dispatch,
+            store,
+            disk,
+            index,
+            waiting,
+            committing: false,
+            checkpointing: false,
+            draining: false,
+            wall_ms,
+            armed,
+        };
         self.engine = Some(engine);
         self.tell_dispatch(Input::Backlog(backlog));
         if self.healed {
@@ -105,7 +119,8 @@ impl World {
     fn drain(&mut self) {
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.engine.as_mut().and_then(|engine| engine.dispatch.poll_action()) else {
-                return self.arm();
+                self.arm();
+                return self.stop_if_quiet();
             };
             self.perform(action);
         }
@@ -161,7 +176,7 @@ impl World {
     /// Clients hand in messages, while the engine is there to take them.
     pub fn inject(&mut self) {
         let plan = self.scenario.plan.clone();
-        if self.engine.is_some() {
+        if self.engine.as_ref().is_some_and(|engine| !engine.draining) {
             let group = Group { accepts: (0..plan.burst).map(|_| self.message()).collect(), settles: Vec::new() };
             self.submit(group, Asker::Client);
         }
@@ -212,14 +227,23 @@ impl World {
             return;
         }
         let entries = self.some_entries();
-        let operation = match self.rng.u8(..4) {
-            0 => Operation::Retry(entries),
-            1 => Operation::Hold(entries),
-            2 => Operation::Release(entries),
-            _ => Operation::Remove(entries),
+        let what = self.rng.u8(..5);
+        self.note("operate", &[u64::from(what), entries.len() as u64]);
+        let input = match what {
+            0 => Input::Operate(Operation::Retry(entries)),
+            1 => Input::Operate(Operation::Hold(entries)),
+            2 => Input::Operate(Operation::Release(entries)),
+            3 => return self.remove(entries),
+            _ => Input::Reload(self.scenario.config.clone()),
         };
-        self.note("operate", &[]);
-        self.tell_dispatch(Input::Operate(operation));
+        // What the operator saw may be old by the time it is acted on.
+        self.in_a_while(0..STALENESS, Event::Engine(self.life, input));
+        self.in_a_while(0..20 * MINUTE, Event::Operate(self.life));
+    }
+
+    /// At once: that a removal of what has just left the queue is told as one is known, and hurts nobody.
+    fn remove(&mut self, entries: Vec<(EntryKey, Entry)>) {
+        self.tell_dispatch(Input::Operate(Operation::Remove(entries)));
         self.in_a_while(0..20 * MINUTE, Event::Operate(self.life));
     }
 

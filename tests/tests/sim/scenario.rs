@@ -106,6 +106,8 @@ pub struct Plan {
     pub recipients: std::ops::Range<usize>,
     pub body_bytes: std::ops::Range<usize>,
     pub power_cuts: Vec<Micros>,
+    /// SIGTERM, and a start some time later.
+    pub stops: Vec<Micros>,
     pub operations: bool,
     pub heal_at: Micros,
     pub recovery: Micros,
@@ -143,7 +145,7 @@ impl Scenario {
                 journal_floor_bytes: [200 << 10, 4 << 20][rng.usize(..2)],
                 sync: [100..300, MILLISECOND..30 * MILLISECOND][rng.usize(..2)].clone(),
                 checkpoint_interval: [50 * MILLISECOND, SECOND, MINUTE][rng.usize(..3)],
-                read: 10..[100, 20 * MILLISECOND][rng.usize(..2)],
+                read: 10..[100, 20 * MILLISECOND, 3 * SECOND][rng.usize(..3)],
             },
             plan,
         }
@@ -176,6 +178,7 @@ impl Plan {
             },
             body_bytes: if is_flood { 20..60 } else { 20..[300, 8_000][rng.usize(..2)] },
             power_cuts: (0..cuts).map(|_| rng.u64(0..heal_at)).collect(),
+            stops: (0..rng.u8(..3) / 2).map(|_| rng.u64(0..heal_at)).collect(),
             operations: rng.u8(..4) == 0,
             heal_at,
             recovery: 12 * HOUR,

@@ -67,6 +67,10 @@ pub enum Event {
     /// A host goes down or comes back.
     Weather(usize),
     PowerCut,
+    /// SIGTERM.
+    Stop,
+    /// It must have stopped by now.
+    Stopped(u32),
     Restart,
     /// All faults end.
     Heal,
@@ -207,6 +211,9 @@ impl World {
         for at in plan.power_cuts {
             self.calendar.add(at, Event::PowerCut);
         }
+        for at in plan.stops {
+            self.calendar.add(at, Event::Stop);
+        }
         for host in 0..self.exchangers.len() {
             self.calendar.add(self.rng.u64(0..plan.heal_at), Event::Weather(host));
         }
@@ -225,6 +232,10 @@ impl World {
             Event::Network(link, event) => self.handle_network(link, event),
             Event::Weather(host) => self.change_weather(host),
             Event::PowerCut => self.cut_power(),
+            Event::Stop => self.stop(),
+            Event::Stopped(life) => {
+                assert!(!self.is_alive(life), "the engine was told to stop long ago, and has not");
+            }
             Event::Restart => self.restart(),
             Event::Heal => self.heal(),
             Event::Judge => self.end(),
