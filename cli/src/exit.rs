@@ -6,7 +6,7 @@ use std::process::ExitCode;
 /// At the end of `--help`.
 pub const HELP: &str = "\
 Exit codes: 0 done, 64 wrong usage, 65 wrong input, 66 no input, 69 unavailable or refused,
-            74 input/output error, 75 failed for now: try again, 78 bad configuration";
+            70 a proof failed, 74 input/output error, 75 failed for now: try again, 78 bad configuration";
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Exit {
     NoInput,
     /// 69: nobody there, or refused for good.
     Unavailable,
+    /// 70: a proof failed: a defect of the program.
+    Software,
     /// 74: reading or writing failed.
     Io,
     /// 75: may go better later.
@@ -37,6 +39,7 @@ impl From<Exit> for ExitCode {
             Exit::Data => 65,
             Exit::NoInput => 66,
             Exit::Unavailable => 69,
+            Exit::Software => 70,
             Exit::Io => 74,
             Exit::Temporary => 75,
             Exit::Config => 78,

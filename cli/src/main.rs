@@ -3,10 +3,12 @@
 mod commands;
 mod control;
 mod daemon;
+mod demo;
 mod exit;
 mod help;
 mod http;
 mod signals;
+mod logging;
 mod submit;
 mod terminal;
 mod units;
@@ -29,6 +31,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(commands::demo::Demo),
+    Serve(commands::serve::Serve),
     Check(commands::check::Check),
     Send(commands::send::Send),
     Queue(commands::queue::Queue),
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
+        Command::Demo(demo) => demo.run(),
+        Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Send(send) => send.run(),
         Command::Queue(queue) => queue.run(),

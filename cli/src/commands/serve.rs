@@ -1,12 +1,114 @@
-//! `posthaste serve`.
+//! `posthaste serve`: the daemon.
 
-use engine::config::defaults;
+use crate::control::EngineControl;
+use crate::exit::{Exit, Failure};
+use crate::logging;
+use engine::config::{Config, ConfigErrors, defaults};
+use engine::shell::Engine;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The daemon: SIGTERM drains and ends it, SIGHUP reloads limits and routes, a second SIGTERM ends it at once
-#[derive(Debug, clap::Args)]
+/// How long a shutdown waits for transactions in flight. Longer than most peers take to answer a final dot, shorter
+/// than an init system's patience (systemd: 90 s).
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Run the delivery engine until SIGTERM or SIGINT
+///
+/// SIGTERM drains: accepts nothing new, finishes transactions in flight, exits 0; what is queued stays queued. A second
+/// signal stops at once. SIGHUP reads the configuration again: limits, routes and the retry schedule take effect,
+/// listeners and directories do not; the event log is reopened.
+#[derive(clap::Args, Debug)]
 pub struct Serve {
-    /// The configuration
+    /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
-    pub config: PathBuf,
+    config: PathBuf,
+}
+
+impl Serve {
+    /// Returns when the daemon has ended.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let config = Config::load(&self.config).map(Arc::new).map_err(|e| bad_configuration(&e))?;
+        logging::start(config.log.json);
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        // The recorder comes before the engine, whose counters belong to it; without an admin server nobody reads it.
+        let prometheus = config.admin.is_some().then(admin::install_recorder).transpose().map_err(unavailable)?;
+        let engine = Engine::start(config.clone()).map_err(unavailable)?;
+        let admin = match config.admin.zip(prometheus) {
+            Some((bind, prometheus)) => {
+                let control = Arc::new(EngineControl::new(engine.handle().clone()));
+                Some(admin::Admin::start(bind, control, prometheus).map_err(unavailable)?)
+            }
+            None => None,
+        };
+        announce(&engine, admin.as_ref());
+        self.watch(&mut signals, &engine);
+        tracing::info!("draining: nothing new is accepted, transactions in flight are finished");
+        std::thread::spawn(move || {
+            if signals.forever().any(|signal| signal != SIGHUP) {
+                tracing::warn!("a second signal: stopping at once; what is queued is safe");
+                std::process::exit(75);
+            }
+        });
+        engine.shut_down(PATIENCE).map_err(unavailable)?;
+        if let Some(admin) = admin {
+            admin.stop();
+        }
+        tracing::info!("stopped");
+        Ok(Exit::Done)
+    }
+
+    /// Until the first signal to end, or until the engine ends by itself.
+    fn watch(&self, signals: &mut Signals, engine: &Engine) {
+        loop {
+            for signal in signals.pending() {
+                match signal {
+                    SIGHUP => self.reload(engine),
+                    _ => return,
+                }
+            }
+            if engine.is_broken() {
+                tracing::error!("an event loop ended by itself");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn reload(&self, engine: &Engine) {
+        match Config::load(&self.config) {
+            Ok(config) => {
+                engine.handle().reload(Arc::new(config));
+                tracing::info!("configuration reloaded");
+            }
+            Err(errors) => tracing::error!("the configuration stays as it was:\n{errors}"),
+        }
+    }
+}
+
+fn bad_configuration(errors: &ConfigErrors) -> Failure {
+    Failure::new(Exit::Config, errors.render(crate::terminal::has_colour()))
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Unavailable, error.to_string())
+}
+
+fn announce(engine: &Engine, admin: Option<&admin::AdminHandle>) {
+    let recovery = engine.recovery();
+    if let Some(reason) = &recovery.index_rebuilt {
+        tracing::warn!(reason, "the queue's index was rebuilt from the journal");
+    }
+    if recovery.torn_bytes > 0 {
+        tracing::info!(bytes = recovery.torn_bytes, "an unfinished group at the journal's end was cut off");
+    }
+    for address in engine.addresses() {
+        tracing::info!(%address, "accepting mail");
+    }
+    if let Some(admin) = admin {
+        tracing::info!(address = %admin.address(), "metrics, health and queue API");
+    }
+    tracing::info!(recipients = recovery.recipients, "ready");
 }

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How often gauges are set, the disk is looked at and the event log is written out.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
+/// When a fetch that failed is tried again.
+const FETCH_AGAIN_MS: u64 = 5_000;
+
 /// What the mind needs from outside.
 pub(crate) struct Senses {
     pub queue: Queue,
@@ -128,7 +131,11 @@ impl Mind {
                         let next_due_ms = if more { None } else { next_due(&queue, &asked, until_ms) };
                         think(Input::Fetched { domain: asked, entries, more, next_due_ms });
                     }
-                    Err(error) => tracing::error!(%error, domain = asked.as_str(), "cannot read the queue"),
+                    Err(error) => {
+                        tracing::error!(%error, domain = asked.as_str(), "cannot read the queue");
+                        let next_due_ms = Some(until_ms + FETCH_AGAIN_MS);
+                        think(Input::Fetched { domain: asked, entries: Vec::new(), more: false, next_due_ms });
+                    }
                 };
                 self.senses.queue.fetch(domain, until_ms, limit, Box::new(|_| false), Box::new(done));
             }

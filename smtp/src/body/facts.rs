@@ -1,7 +1,7 @@
 //! One pass over a content for what senders need to know about it.
 //!
 //! The pass works block by block, so that its three looks at the same octets come from the first-level cache: one
-//! reduction (eight-bit, NUL, bare newlines) in plain code that compilers turn into vector instructions, one search for
+//! reduction (eight-bit, bare newlines) in plain code that compilers turn into vector instructions, one search for
 //! lines that begin with a dot, and one walk over line ends.
 
 use memchr::{memchr, memmem, memrchr};
@@ -16,7 +16,8 @@ pub struct Facts {
     pub eight_bit: bool,
     /// A line begins with a dot: needs dot-stuffing under DATA (RFC 5321 §4.5.2).
     pub dot_lines: bool,
-    /// A CR or LF that is not part of a CRLF, or a NUL, occurs (possible under BINARYMIME only).
+    /// A CR or LF that is not part of a CRLF occurs (possible under BINARYMIME only). A NUL does not make a content
+    /// binary: RFC 5322 §4.1 calls it obsolete, real mail has it, and servers pass it on.
     pub binary: bool,
     /// Ends with CRLF; otherwise one is added under DATA.
     pub ends_with_crlf: bool,
@@ -49,7 +50,6 @@ impl Facts {
 pub struct FactScan {
     eight_bit: bool,
     dot_lines: bool,
-    nul: bool,
     bare_newline: bool,
     ends_with_crlf: bool,
     /// The last octet was a CR.
@@ -81,7 +81,7 @@ impl FactScan {
         Facts {
             eight_bit: self.eight_bit,
             dot_lines: self.dot_lines,
-            binary: self.nul || self.has_bare_newline(),
+            binary: self.has_bare_newline(),
             ends_with_crlf: self.ends_with_crlf,
             longest_line: u32::try_from(self.longest_line.max(self.line)).unwrap_or(u32::MAX),
         }
@@ -108,7 +108,6 @@ impl FactScan {
             None => self.line += block.len(),
         }
         self.eight_bit |= seen.eight_bit;
-        self.nul |= seen.nul;
         self.bare_newline |= bare_newline;
         self.after_cr = last == b'\r';
         self.ends_with_crlf = self.line == 0;
@@ -120,7 +119,6 @@ impl FactScan {
         self.dot_lines |= self.line == 0 && byte == b'.';
         self.bare_newline |= self.after_cr != (byte == b'\n');
         self.eight_bit |= !byte.is_ascii();
-        self.nul |= byte == 0;
         self.line += 1;
         if crlf {
             self.longest_line = self.longest_line.max(self.line - 2);
@@ -170,21 +168,19 @@ impl FactScan {
 /// What needs a look at each octet and its neighbour, but not its place.
 struct Reduction {
     eight_bit: bool,
-    nul: bool,
     /// Somewhere a CR is not followed by LF or a LF does not follow CR; the edges are not judged.
     bare_newline: bool,
 }
 
 impl Reduction {
     fn of(block: &[u8]) -> Reduction {
-        let (mut bits, mut nul, mut bare) = (0u8, false, false);
+        let (mut bits, mut bare) = (0u8, false);
         for (&a, &b) in block.iter().zip(&block[1..]) {
             bits |= a;
-            nul |= a == 0;
             bare |= (a == b'\r') != (b == b'\n');
         }
-        let last = block.last().copied().unwrap_or(1);
-        Reduction { eight_bit: !(bits | last).is_ascii(), nul: nul || last == 0, bare_newline: bare }
+        let last = block.last().copied().unwrap_or(0);
+        Reduction { eight_bit: !(bits | last).is_ascii(), bare_newline: bare }
     }
 }
 
@@ -200,7 +196,7 @@ mod tests {
         Facts {
             eight_bit: content.iter().any(|&byte| byte > 127),
             dot_lines: lines.iter().any(|line| line.starts_with('.')),
-            binary: lines.iter().any(|line| line.contains(['\r', '\n', '\0'])),
+            binary: lines.iter().any(|line| line.contains(['\r', '\n'])),
             ends_with_crlf: text.ends_with("\r\n"),
             longest_line: lines.iter().map(|line| line.len()).max().unwrap_or(0) as u32,
         }
