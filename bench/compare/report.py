@@ -89,7 +89,7 @@ def _idle(key, bound, ours, hand):
 def _connections(ours):
     opened, messages = ours("one_site", "connections"), ours("one_site", "messages")
     # One site's limit is 20 connections at once, of 100 messages each unless the site lets them live on.
-    return opened is not None and _limit("connections per 10,000 messages, one site", opened / messages * 10_000, 20)
+    return opened is not None and _limit("connections per 10,000 messages, one site", opened / max(1, messages / 10_000), 20)
 
 
 def _number(value):
