@@ -45,7 +45,7 @@ pub struct Timeouts {
     pub write: Duration,
     /// For the reply to the final dot or BDAT LAST: 10 minutes; a shorter one makes duplicates.
     pub final_reply: Duration,
-    /// For 221 after QUIT, of no consequence: 2 seconds.
+    /// For the peer to close after QUIT, of no consequence: 2 seconds.
     pub quit: Duration,
 }
 

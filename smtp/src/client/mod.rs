@@ -285,6 +285,11 @@ impl Client {
     }
 
     fn handle_reply(&mut self, reply: ReplyRef<'_>, more: bool, now: Instant) {
+        if matches!(self.phase, Phase::Quit | Phase::Closed) {
+            // Whatever it says, it closes next (RFC 5321 §4.1.1.10). Until then it counts this connection among those that
+            // are open, and so do we.
+            return;
+        }
         self.waiting_since = now;
         match &mut self.phase {
             Phase::Setup(setup) => {
@@ -293,7 +298,6 @@ impl Client {
                 self.take(step, now);
             }
             Phase::Mail(_) => self.handle_mail_reply(reply, now),
-            Phase::Quit if matches!(reply.code, 221 | 421) => self.close(Stage::Quit, Cause::Done, None),
             Phase::Quit | Phase::Closed => {}
         }
     }

@@ -265,6 +265,6 @@ fn quits_when_all_is_reported() {
         Whole,
         BOTH,
         "> submit 1 b@y\n> quit\n> credit 0\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: BDAT 8 LAST\nC: body 1
-        S: 250 Ok\nS: 250 Ok\nS: 250 Done\nE: 1 Final 250 Done\nC: QUIT\nS: 221 bye\nE: closed Quit Done",
+        S: 250 Ok\nS: 250 Ok\nS: 250 Done\nE: 1 Final 250 Done\nC: QUIT\nS: 221 bye\n> eof\nE: closed Quit Done",
     );
 }

@@ -88,8 +88,8 @@ fn implicit_tls_never_asks_for_starttls() {
 fn quits() {
     check(with(StartTls::Off), "> quit\nE: closed Quit Done");
     let quit = "S: 220 mx\nC: EHLO me\n> quit\nC: QUIT\n> wait 2\nS: 250 mx\n";
-    check(with(StartTls::Off), &format!("{quit}S: 221 bye\nE: closed Quit Done"));
-    for end in ["> eof", "> timeout", "> error", "S: what", "S: 421 bye"] {
+    check(with(StartTls::Off), &format!("{quit}S: 221 bye\n> eof\nE: closed Quit Done"));
+    for end in ["> eof", "> timeout", "> error", "S: what", "S: 421 bye\n> eof"] {
         check(
             with(StartTls::Off),
             &format!("{NO_OFFER}E: ready\n> quit\nC: QUIT\n{end}\nE: closed Quit Done\n> credit 0"),
