@@ -81,6 +81,7 @@ struct Connection<'a> {
     pending: Vec<(Ticket, bool)>,
     received: Vec<Message>,
     reports: Vec<Report>,
+    server_closed: bool,
     closed: Option<(Stage, client::Cause)>,
 }
 
@@ -97,6 +98,8 @@ impl Connection<'_> {
             }
             if let Some((ticket, refused)) = self.pending.pop() {
                 self.server.complete(ticket, if refused { REFUSED } else { accepted() });
+            } else if self.server_closed {
+                self.client.handle_eof(self.now);
             } else {
                 assert_eq!((self.submitted, self.client.in_flight()), (self.mails.len(), 0), "stuck");
                 self.client.quit(self.now);
@@ -170,7 +173,8 @@ impl Connection<'_> {
                     }
                     self.received.push(*message);
                 }
-                server::Event::Hello { .. } | server::Event::Aborted | server::Event::Closed(_) => {}
+                server::Event::Closed(_) => self.server_closed = true,
+                server::Event::Hello { .. } | server::Event::Aborted => {}
                 server::Event::StartTls => panic!("STARTTLS is off"),
             }
         }
@@ -207,6 +211,7 @@ fn check(mails: &[Mail], wire: Wire, client: client::Config, server: server::Con
         pending: Vec::new(),
         received: Vec::new(),
         reports: Vec::new(),
+        server_closed: false,
         closed: None,
     };
     connection.run();
