@@ -1,6 +1,7 @@
 //! The shell's part, played without threads: messages in, dispatch's wishes out to where they are granted.
 
 use crate::network::Order;
+use crate::scenario::{CALM_SITE, Mx};
 use crate::storage::{Asker, StorageEvent};
 use crate::world::{Event, MILLISECOND, MINUTE, Micros, World};
 use engine::dispatch::{Action, Dispatch, Input, Operation};
@@ -216,7 +217,10 @@ impl World {
     /// Somebody somewhere; `bad` ones are never known to their server, and a few domains take no mail.
     fn recipient(&mut self, name: &str) -> Recipient {
         let domains = &self.scenario.domains;
-        let domain = &domains[self.rng.usize(..domains.len())].name;
+        // A flood goes to the first domain that is not of the calm site, for the most part.
+        let flooded = domains.iter().position(|domain| matches!(domain.mx, Mx::Site(site) if site != CALM_SITE));
+        let place = flooded.filter(|_| self.scenario.plan.is_flood && self.rng.u8(..8) > 0);
+        let domain = &domains[place.unwrap_or_else(|| self.rng.usize(..domains.len()))].name;
         let kind = if self.rng.u8(..20) == 0 { "bad" } else { "u" };
         Recipient { mailbox: Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed") }
     }

@@ -25,6 +25,8 @@ pub const HOUR: Micros = 60 * MINUTE;
 const EPOCH_US: u64 = 1_800_000_000_000_000;
 /// A seed that takes more events than this is going round in circles.
 const MAX_EVENTS: u64 = 3_000_000;
+/// After this much quiet, dispatch remembers nothing: every DNS answer has expired.
+const OBLIVION: Micros = 2 * HOUR;
 
 /// Both clocks of the simulation.
 #[derive(Clone, Copy)]
@@ -74,7 +76,9 @@ pub enum Event {
     Restart,
     /// All faults end.
     Heal,
-    /// Everything must be done by now.
+    /// All mail must be on its way or given up by now.
+    Emptied,
+    /// And everything forgotten.
     Judge,
 }
 
@@ -218,7 +222,8 @@ impl World {
             self.calendar.add(self.rng.u64(0..plan.heal_at), Event::Weather(host));
         }
         self.calendar.add(plan.heal_at, Event::Heal);
-        self.calendar.add(plan.heal_at + plan.recovery, Event::Judge);
+        self.calendar.add(plan.heal_at + plan.recovery, Event::Emptied);
+        self.calendar.add(plan.heal_at + plan.recovery + OBLIVION, Event::Judge);
     }
 
     fn handle(&mut self, event: Event) {
@@ -238,6 +243,7 @@ impl World {
             }
             Event::Restart => self.restart(),
             Event::Heal => self.heal(),
+            Event::Emptied => self.check_empty(),
             Event::Judge => self.end(),
         }
     }
@@ -273,14 +279,19 @@ impl World {
         self.release_all();
     }
 
-    /// Time is up: nothing may be left anywhere.
-    fn end(&mut self) {
+    fn check_empty(&mut self) {
         let engine = self.engine.as_ref().expect("the machine is up at the end");
         self.checker.compare(&engine.store);
         if let Some((domain, due_ms)) = engine.store.domains().expect("the index works").first() {
             let site = engine.dispatch.explain_site(domain.as_str());
             panic!("long after all faults ended, mail for {domain:?} is queued, due at {due_ms}; its site: {site:#?}");
         }
+    }
+
+    /// Time is up: nothing may be left anywhere.
+    fn end(&mut self) {
+        self.check_empty();
+        let engine = self.engine.as_ref().expect("it was there a line before");
         let counts = engine.dispatch.counts();
         assert_eq!(counts, Default::default(), "dispatch still counts something when all is done");
         assert!(engine.dispatch.is_quiet(), "dispatch is not quiet when all is done");
