@@ -1,7 +1,6 @@
 //! The shell's part, played without threads: messages in, dispatch's wishes out to where they are granted.
 
 use crate::network::Order;
-use crate::scenario::{CALM_SITE, Mx};
 use crate::storage::{Asker, StorageEvent};
 use crate::world::{Event, MILLISECOND, MINUTE, Micros, World};
 use engine::dispatch::{Action, Dispatch, Input, Operation};
@@ -14,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Actions of one drain: more mean that dispatch goes round in circles.
 const MAX_ACTIONS: usize = 1_000_000;
+/// Deliveries that dispatch keeps in memory for one site at most (its `bounds`).
+const READY_PER_SITE: usize = 2_000;
 /// Operators stop interfering so long before all faults end.
 const LAST_OPERATION: Micros = 10 * MINUTE;
 /// Between an operator's look at the queue and dispatch's hearing of it.
@@ -129,6 +130,7 @@ impl World {
     }
 
     fn arm(&mut self) {
+        self.check_memory();
         let Some(engine) = &mut self.engine else { return };
         self.checker.check_counts(engine.dispatch.counts());
         let Some(at) = engine.dispatch.poll_timeout() else { return };
@@ -186,6 +188,13 @@ impl World {
         }
     }
 
+    /// However much is queued for a site, dispatch keeps little of it in memory.
+    fn check_memory(&self) {
+        let (Some(engine), Some(domain)) = (&self.engine, self.scenario.flooded()) else { return };
+        let ready = engine.dispatch.explain_site(domain).map_or(0, |site| site.ready);
+        assert!(ready <= READY_PER_SITE, "{ready} deliveries of one site in memory");
+    }
+
     fn message(&mut self) -> NewMessage {
         let now = self.clock.read();
         let Some(engine) = &self.engine else { unreachable!("it was there a line before") };
@@ -217,10 +226,8 @@ impl World {
     /// Somebody somewhere; `bad` ones are never known to their server, and a few domains take no mail.
     fn recipient(&mut self, name: &str) -> Recipient {
         let domains = &self.scenario.domains;
-        // A flood goes to the first domain that is not of the calm site, for the most part.
-        let flooded = domains.iter().position(|domain| matches!(domain.mx, Mx::Site(site) if site != CALM_SITE));
-        let place = flooded.filter(|_| self.scenario.plan.is_flood && self.rng.u8(..8) > 0);
-        let domain = &domains[place.unwrap_or_else(|| self.rng.usize(..domains.len()))].name;
+        let flooded = self.scenario.flooded().filter(|_| self.rng.u8(..8) > 0);
+        let domain = flooded.unwrap_or_else(|| &domains[self.rng.usize(..domains.len())].name);
         let kind = if self.rng.u8(..20) == 0 { "bad" } else { "u" };
         Recipient { mailbox: Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed") }
     }

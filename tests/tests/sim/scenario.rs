@@ -153,6 +153,13 @@ impl Scenario {
         }
     }
 
+    /// Where a flood goes for the most part.
+    pub fn flooded(&self) -> Option<&str> {
+        let exposed = |domain: &&DomainPlan| matches!(domain.mx, Mx::Site(site) if site != CALM_SITE);
+        let domain = self.domains.iter().filter(|_| self.plan.is_flood).find(exposed)?;
+        Some(&domain.name)
+    }
+
     pub fn is_calm(&self, domain: &str) -> bool {
         self.domains.iter().any(|d| d.name == domain && matches!(d.mx, Mx::Site(CALM_SITE)))
     }
