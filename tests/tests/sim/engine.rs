@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Actions of one drain: more mean that dispatch goes round in circles.
 const MAX_ACTIONS: usize = 1_000_000;
-/// Deliveries that dispatch keeps in memory for one site at most (its `bounds`).
-const READY_PER_SITE: usize = 2_000;
+/// Deliveries that dispatch keeps in memory for one site (its `bounds`), and what other domains of the site may have had
+/// waiting for their route when it was found.
+const READY_PER_SITE: usize = 2_000 + 500;
 /// Operators stop interfering so long before all faults end.
 const LAST_OPERATION: Micros = 10 * MINUTE;
 /// Between an operator's look at the queue and dispatch's hearing of it.
