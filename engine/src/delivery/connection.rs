@@ -4,7 +4,7 @@ use super::Settings;
 use crate::config::TlsPolicy;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
 use crate::now::Now;
-use crate::shell::stream::Stream;
+use crate::shell::stream::{Readiness, Stream};
 use crate::shell::timers::Armed;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn handle_ready(&mut self, readable: bool, settings: &Settings, buffer: &mut [u8], now: Now) {
+    pub(super) fn handle_ready(&mut self, ready: Readiness, settings: &Settings, buffer: &mut [u8], now: Now) {
         if let Phase::Connecting { .. } = self.phase {
             match self.stream.finish_connect() {
                 Ok(false) => return,
@@ -117,8 +117,8 @@ impl Connection {
                 Err(e) => return self.fail(Cause::Io(e.kind()), now),
             }
         }
-        if readable {
-            self.read(buffer, now);
+        if ready.readable {
+            self.read(ready.ended, buffer, now);
         }
     }
 
@@ -204,8 +204,8 @@ impl Connection {
         client.tls().map(|info| TlsState { info: info.clone(), verified: self.open.tls == TlsPolicy::Verified })
     }
 
-    fn read(&mut self, buffer: &mut [u8], now: Now) {
-        let ended = if self.tls.is_some() { self.read_tls(buffer, now) } else { self.read_plain(buffer, now) };
+    fn read(&mut self, to_end: bool, buffer: &mut [u8], now: Now) {
+        let ended = if self.tls.is_some() { self.read_tls(buffer, now) } else { self.read_plain(to_end, buffer, now) };
         match ended {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -218,16 +218,16 @@ impl Connection {
         }
     }
 
-    /// Reads until the socket is empty. The end of the stream is `UnexpectedEof`.
-    fn read_plain(&mut self, buffer: &mut [u8], now: Now) -> io::Result<()> {
+    /// Reads until the socket is empty, or `to_end` of the stream, which is `UnexpectedEof`.
+    fn read_plain(&mut self, to_end: bool, buffer: &mut [u8], now: Now) -> io::Result<()> {
         let Phase::Connected(client) = &mut self.phase else { return Ok(()) };
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => {
                     client.handle_bytes(&buffer[..n], now.mono);
-                    if n < buffer.len() {
-                        return Ok(()); // A short read has emptied the socket (epoll(7)).
+                    if n < buffer.len() && !to_end {
+                        return Ok(()); // A short read has emptied the socket; see `Readiness`.
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

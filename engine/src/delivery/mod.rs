@@ -8,6 +8,7 @@ pub(crate) use tls::{TlsConfigs, TlsError};
 
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
 use crate::now::Now;
+use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
 use connection::Connection;
 use mio::{Registry, Token};
@@ -83,9 +84,9 @@ impl Delivery {
     }
 
     /// The socket of a connection became readable or writable.
-    pub(crate) fn handle_ready(&mut self, key: usize, readable: bool, now: Now) {
+    pub(crate) fn handle_ready(&mut self, key: usize, ready: Readiness, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.handle_ready(readable, &self.settings, &mut self.buffer, now);
+        connection.handle_ready(ready, &self.settings, &mut self.buffer, now);
         self.touch(key, now);
     }
 

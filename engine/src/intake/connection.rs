@@ -49,6 +49,8 @@ pub(super) struct Connection {
     /// The socket said so and has not been read dry since.
     pub readable: bool,
     pub in_backlog: bool,
+    /// The client will send nothing beyond what the socket holds.
+    pub ended: bool,
     /// The machine is done: close once all is written.
     closing: bool,
     broken: bool,
@@ -68,6 +70,7 @@ impl Connection {
             dirty: true,
             readable: false,
             in_backlog: false,
+            ended: false,
             closing: false,
             broken: false,
         }
@@ -95,8 +98,8 @@ impl Connection {
                 }
                 Ok(piece) => {
                     self.server.handle_bytes(piece.bytes, now.mono);
-                    if !piece.full {
-                        // A short read has emptied the socket (epoll(7)); the next byte, or the end, is a new event.
+                    if !piece.full && !self.ended {
+                        // A short read has emptied the socket; see `Readiness`.
                         self.readable = false;
                         return Flow::Drained;
                     }

@@ -13,7 +13,7 @@ pub(crate) use permit::Permits;
 
 use crate::now::Now;
 use crate::shell::arena::Arena;
-use crate::shell::stream::Stream;
+use crate::shell::stream::{Readiness, Stream};
 use crate::shell::timers::Timers;
 use connection::{Connection, Flow};
 use mio::event::Source as _;
@@ -140,10 +140,11 @@ impl Intake {
     }
 
     /// The socket of a connection became readable or writable.
-    pub(crate) fn handle_ready(&mut self, key: usize, readable: bool, now: Now) {
+    pub(crate) fn handle_ready(&mut self, key: usize, ready: Readiness, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.mark_dirty(key, &mut self.dirty);
-        if readable {
+        connection.ended |= ready.ended;
+        if ready.readable {
             connection.readable = true;
             self.read(key, now);
         }

@@ -5,6 +5,7 @@
 
 use super::inbox::{Address, Inbox, inbox};
 use super::mind::Mind;
+use super::stream::Readiness;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
 use crate::intake::{Intake, Origin};
@@ -216,10 +217,10 @@ impl EventLoop {
         }
         for event in events {
             let Token(token) = event.token();
-            let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+            let ready = Readiness::of(event);
             match token >> ROOM_BITS {
-                2 => self.intake.handle_ready(token & !INTAKE, readable, now),
-                0 => self.delivery.handle_ready(token, readable, now),
+                2 => self.intake.handle_ready(token & !INTAKE, ready, now),
+                0 => self.delivery.handle_ready(token, ready, now),
                 _ => {}
             }
         }

@@ -7,6 +7,23 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
+/// What an event says of a stream.
+///
+/// A short read empties a socket, and the next octet is a new event (epoll(7)); but an end of the stream that this very
+/// event told of is not told again: then one has to read until it shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readiness {
+    pub readable: bool,
+    pub ended: bool,
+}
+
+impl Readiness {
+    pub(crate) fn of(event: &mio::event::Event) -> Readiness {
+        let ended = event.is_read_closed() || event.is_error();
+        Readiness { readable: event.is_readable() || ended, ended }
+    }
+}
+
 /// A connected (or connecting) stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
