@@ -135,6 +135,8 @@ fn listeners() {
         "[[listener]]\nbind = \"127.0.0.1:8025\"\n[admin]\nbind = \"127.0.0.1:8025\"",
         "5:8 \"127.0.0.1:8025\": [admin] and a listener on one socket, 127.0.0.1:8025; the listener of line 3 has this socket",
     );
+    let free = "bind = \"127.0.0.1:0\"\n";
+    parse(&format!("[[listener]]\n{free}[[listener]]\n{free}[admin]\n{free}"));
     let config = parse(
         "[[listener]]\nbind = \"unix:/run/x\"\nprotocol = \"lmtp\"\n[[listener]]\nmax_connections = 7\n[admin]\nbind = \"off\"",
     );
