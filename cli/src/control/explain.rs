@@ -186,7 +186,6 @@ impl Facts {
 }
 
 /// An answer to be waited for, and where it is to be put.
-#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 fn awaited<A: Send + 'static>() -> (Box<dyn FnOnce(A) + Send>, Receiver<A>) {
     let (tell, told) = channel();
     // Nobody listens any more: the answer came too late.
