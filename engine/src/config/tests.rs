@@ -181,7 +181,8 @@ fn sites_take_from_limits_what_they_leave_out() {
         "[limits]\nconnections = 7\nrate = \"9/s\"\n[[site]]\nmatch = { domain = [\"a.example\"] }\nrate = \"unlimited\"\n[[site]]\nmatch = { mx = [\"*.google.com\"] }\ntls = \"verified\"\n",
     );
     let show = |domain: &str, mx: &[&str]| {
-        let limits = config.limits_for(domain, mx.iter().copied());
+        let rule = config.site_rule(domain, mx.iter().copied());
+        let limits = rule.map_or(&config.limits, |(rule, _)| &rule.limits);
         (limits.connections, limits.rate.map(|rate| rate.count), limits.tls, limits.origin.to_string())
     };
     assert_eq!(
