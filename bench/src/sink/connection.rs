@@ -141,6 +141,10 @@ impl Connection {
             match self.transport.read(context.buffer)? {
                 Got::Bytes(bytes, more) => {
                     self.readable = more;
+                    // The client's first words may come with the end of the handshake.
+                    if self.tls == Tls::Handshake && !self.transport.handshaking() {
+                        self.end_handshake();
+                    }
                     match &mut self.script {
                         Some(script) => script.handle_bytes(bytes),
                         None => self.machine.handle_bytes(bytes, context.now),
