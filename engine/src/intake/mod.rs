@@ -5,7 +5,6 @@
 
 mod connection;
 mod door;
-mod labels;
 mod permit;
 mod trace;
 
@@ -135,9 +134,10 @@ impl Intake {
             return;
         }
         self.generation += 1;
-        let connection = entry.insert(Connection::new(stream, server, peer, self.generation, door.guest()));
-        self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+        entry.insert(Connection::new(stream, server, peer, self.generation, door.guest()));
         self.dirty.push(key);
+        // A refused one is over as soon as it has its reply.
+        self.serve(key, now);
     }
 
     /// The socket of a connection became readable or writable.
