@@ -147,6 +147,8 @@ pub fn on_closed(stage: Stage, cause: &Cause, set_up: bool, of_use: bool) -> End
     match (stage, cause) {
         (Stage::Tls, _) => End::TlsFailed,
         (_, Cause::Tls(_)) => End::TlsFailed,
+        // It offered TLS and broke down over it, unless it said why not.
+        (Stage::StartTls, cause) if !matches!(cause, Cause::Replied(_)) => End::TlsFailed,
         _ if !set_up => End::HostFailed,
         // Having worked, it may end for any reason: the next connection tells whether something is wrong.
         _ if of_use => End::Fair,
@@ -308,6 +310,7 @@ mod tests {
         assert_eq!(on_closed(Stage::Connect, &Cause::Timeout, false, false), End::HostFailed);
         assert_eq!(on_closed(Stage::Greeting, &refused, false, false), End::HostFailed);
         assert_eq!(on_closed(Stage::StartTls, &refused, false, false), End::HostFailed);
+        assert_eq!(on_closed(Stage::StartTls, &Cause::Eof, false, false), End::TlsFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Eof, false, false), End::TlsFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), false, false), End::TlsFailed);
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostSuspect);
