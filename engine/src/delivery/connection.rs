@@ -64,7 +64,7 @@ impl Connection {
         self.open.connection
     }
 
-    /// Its end was told, and what was left to say is said.
+    /// Its end was told.
     pub(super) fn is_over(&self) -> bool {
         self.closing
     }
@@ -179,6 +179,8 @@ impl Connection {
                 Some(Event::Closed { stage, cause }) => {
                     let stage = if self.is_shaking_hands() { Stage::Tls } else { stage };
                     self.closing = true;
+                    // Before it is told: whoever hears of it may open another one at once, and the peer counts.
+                    self.hang_up(now);
                     news.push(Input::Closed(id, stage, cause));
                 }
             }
@@ -309,11 +311,17 @@ impl Connection {
         }
     }
 
-    pub(super) fn farewell(&mut self, registry: &Registry) {
+    /// Says what is left to say, if the socket takes it, and ends the stream.
+    fn hang_up(&mut self, now: Now) {
+        self.flush(now);
         if let Some(tls) = &mut self.tls {
             tls.session.send_close_notify();
             let _ = tls.session.write_tls(&mut self.stream);
         }
+        self.stream.shut_down();
+    }
+
+    pub(super) fn farewell(&mut self, registry: &Registry) {
         let _ = self.stream.deregister(registry);
     }
 }
