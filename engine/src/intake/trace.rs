@@ -72,7 +72,6 @@ fn sanitised(name: &str) -> &str {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests {
     use super::*;
     use std::time::Instant;

@@ -1,0 +1,39 @@
+//! `[[route]]` over LMTP, TCP and Unix: a reply for each recipient, and each fares by its own.
+
+use crate::world::World;
+use bench::Address;
+use smtp::server::Protocol;
+
+fn check(route: &str, bind: impl FnOnce(&mut bench::sink::SinkOptions)) {
+    let rules = ["final to=full@* reply 452 4.2.2 mailbox full", "final to=gone@* reply 550 5.1.1 no such user"];
+    let config = format!("[[route]]\ndomain = [\"local.test\"]\nvia = \"{route}\"\n");
+    let plan = World::plan().config(&config).sink_at([127, 0, 0, 2], |options| {
+        options.protocol = Protocol::Lmtp;
+        options.rules = rules.iter().map(|r| r.parse().expect("a rule")).collect();
+        bind(options);
+    });
+    let world = plan.start();
+    world.send(&["a@local.test", "full@local.test", "gone@local.test", "b@local.test", "c@d.test"]);
+    world.expect_all_delivered(&["a@local.test", "b@local.test", "c@d.test"]);
+    world.expect_event("deferred", "full@local.test");
+    world.expect_event("bounced", "gone@local.test");
+    let notice = world.expect_notice();
+    assert!(notice.contains("Final-Recipient: rfc822; gone@local.test\r\n"), "{notice}");
+    assert_eq!(notice.matches("Final-Recipient: ").count(), 1, "{notice}");
+    world.until("one is left", |world| world.stats().recipients == 1);
+    let local: Vec<_> = world.sinks[1].received().iter().map(|m| m.recipients.clone()).collect();
+    assert_eq!(local, [["a@local.test", "b@local.test"]]);
+    world.finish();
+}
+
+#[test]
+fn each_recipient_fares_by_its_own_reply_over_tcp() {
+    check("lmtp://127.0.0.2:PORT", |_| ());
+}
+
+#[test]
+fn each_recipient_fares_by_its_own_reply_over_a_unix_socket() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("lmtp.sock");
+    check(&format!("lmtp+unix:{}", path.display()), |options| options.bind = vec![Address::Unix(path.clone())]);
+}

@@ -1,0 +1,18 @@
+//! Mail coming in, well or badly.
+
+mod backlog_limits;
+mod disk_guard;
+mod garbage;
+mod half_closed;
+mod hundreds_of_injectors;
+mod lmtp_listener;
+mod mail_loops;
+mod messages_too_large;
+mod odd_splits;
+mod resets_mid_body;
+mod slow_injector;
+mod smuggling;
+mod too_many_connections;
+mod too_many_recipients;
+mod unix_socket;
+mod who_may_relay;

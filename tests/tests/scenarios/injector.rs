@@ -1,0 +1,169 @@
+//! What mail comes in by: a plain socket that says and hears exactly what a scenario wants.
+
+use engine::config::SocketName;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use super::world::PATIENCE;
+
+trait Socket: Read + Write + Send {
+    fn finish(&self) -> io::Result<()>;
+}
+impl Socket for TcpStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+impl Socket for UnixStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// A connection to a listener of the engine.
+pub struct Injector {
+    socket: Box<dyn Socket>,
+    unread: Vec<u8>,
+}
+
+impl Injector {
+    /// Connects; nothing is read yet.
+    pub fn connect(to: &SocketName) -> io::Result<Injector> {
+        let socket: Box<dyn Socket> = match to {
+            SocketName::Tcp(address) => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                Box::new(socket)
+            }
+            SocketName::Unix(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                Box::new(socket)
+            }
+        };
+        Ok(Injector { socket, unread: Vec::new() })
+    }
+
+    /// Sends octets as they are. That the peer has gone shows in what is heard.
+    pub fn say(&mut self, octets: impl AsRef<[u8]>) {
+        let _ = self.socket.write_all(octets.as_ref());
+    }
+
+    /// The next reply, all its lines, without the last CRLF; empty at the end of the stream.
+    #[track_caller]
+    pub fn hear(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let line = self.line();
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            reply.push_str(&line);
+            if last {
+                return reply;
+            }
+            reply.push('\n');
+        }
+    }
+
+    /// Says a command, hears its reply.
+    #[track_caller]
+    pub fn ask(&mut self, command: &str) -> String {
+        self.say(format!("{command}\r\n"));
+        self.hear()
+    }
+
+    /// Says a command; its reply must begin with `expected`.
+    #[track_caller]
+    pub fn expect(&mut self, command: &str, expected: &str) {
+        let reply = self.ask(command);
+        assert!(reply.starts_with(expected), "{command}: {reply:?}, not {expected:?}");
+    }
+
+    /// Hears the greeting and says EHLO.
+    #[track_caller]
+    pub fn greet(mut self) -> Injector {
+        let greeting = self.hear();
+        assert!(greeting.starts_with("220 "), "{greeting:?}");
+        self.expect("EHLO app.example", "250");
+        self
+    }
+
+    /// One transaction up to the content; returns the reply to it.
+    #[track_caller]
+    pub fn send(&mut self, from: &str, to: &[&str], body: &[u8]) -> String {
+        self.expect(&format!("MAIL FROM:<{from}> BODY=8BITMIME"), "250 ");
+        for recipient in to {
+            self.expect(&format!("RCPT TO:<{recipient}>"), "250 ");
+        }
+        self.expect("DATA", "354 ");
+        self.say(stuffed(body));
+        self.hear()
+    }
+
+    /// Sends FIN: nothing more will be said, but heard.
+    pub fn half_close(&self) {
+        // The peer may be gone already.
+        let _ = self.socket.finish();
+    }
+
+    /// Everything until the peer closes.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
+        let mut all = String::new();
+        loop {
+            match self.line() {
+                line if line.is_empty() => return all,
+                line => all = all + &line + "\n",
+            }
+        }
+    }
+
+    /// A line without its CRLF; empty at the end of the stream.
+    #[track_caller]
+    fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+                self.unread.drain(..end + 2);
+                return line;
+            }
+            let mut buffer = [0; 4096];
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return String::new(),
+                Ok(n) => self.unread.extend_from_slice(&buffer[..n]),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    panic!("no reply in {PATIENCE:?}, only {:?}", String::from_utf8_lossy(&self.unread))
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // A reset.
+                Err(_) => return String::new(),
+            }
+        }
+    }
+}
+
+/// The id in `250 2.0.0 Ok: queued as <id>`.
+#[track_caller]
+pub fn queued_as(reply: &str) -> String {
+    let id = reply.strip_prefix("250 2.0.0 Ok: queued as ");
+    id.unwrap_or_else(|| panic!("not queued: {reply:?}")).to_owned()
+}
+
+/// The content as it travels under DATA, end included. `body` is in CRLF lines.
+pub fn stuffed(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 16);
+    let mut line_start = true;
+    for byte in body {
+        if line_start && *byte == b'.' {
+            out.push(b'.');
+        }
+        out.push(*byte);
+        line_start = *byte == b'\n';
+    }
+    if !out.is_empty() && !out.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b".\r\n");
+    out
+}
