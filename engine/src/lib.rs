@@ -3,6 +3,8 @@
 //! Pure rooms (no socket, clock, thread or disk): [`config`], [`dispatch`], [`verdict`], [`notice`].
 //! Rooms at the edge: `intake` (ingest connections), `delivery` (outbound connections), `shell` (event loops, threads).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test begins at some time"))]
+
 pub mod config;
 mod delivery;
 pub mod dispatch;

@@ -3,24 +3,22 @@
 use crate::checkpoint::{Checkpoint, Live, Totals};
 use crate::counters::Counters;
 use crate::disk::{self, Disk};
+use crate::files::{Files, check_format, end_of, find_files};
 use crate::group::{self, PAGE};
 use crate::index::{Index, IndexHome};
 use crate::journal::{self, Active, Journal, Spare};
 use crate::record::Record;
-use crate::scan::{Found, Scanner, damaged, io_error, scan};
+use crate::scan::{Found, damaged, io_error, scan};
 use crate::segment::{self, JOURNAL, Segment};
 use crate::state::State;
 use crate::store::{Limits, Store, new_entry};
 use crate::{Entry, EntryKey, Group, Location, QueueError, Settle};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 use std::ops::{Bound, Range};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-/// Version of everything in the directory.
-pub const FORMAT: u32 = 1;
-pub(crate) const FORMAT_FILE: &str = "format";
 /// Present: the index failed while the queue was running.
 pub(crate) const DISTRUST: &str = "distrust";
 
@@ -42,13 +40,6 @@ pub struct Recovery {
     pub replayed_groups: u64,
     /// After a repair: entries whose message was in a damaged range.
     pub lost: Vec<EntryKey>,
-}
-
-/// The segments of a journal, without a hole, and its spares.
-struct Files {
-    segments: Vec<Found>,
-    spares: VecDeque<Spare>,
-    next_spare: u64,
 }
 
 /// What a replay leaves behind.
@@ -438,86 +429,6 @@ fn check_beginning(first: u64, checkpoint: Option<&Checkpoint>) -> Result<(), Qu
         None => false,
     };
     if complete { Ok(()) } else { Err(damaged(first - 1, 0, "the segment is missing")) }
-}
-
-fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
-    let found = match disk::read_small(disk, FORMAT_FILE).map_err(|e| io_error("reading", FORMAT_FILE, e))? {
-        Some(text) => {
-            let text = String::from_utf8_lossy(&text).into_owned();
-            text.trim_end().strip_prefix("posthaste queue ").and_then(|n| n.parse().ok()).unwrap_or(0)
-        }
-        None => {
-            let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
-            if names.iter().any(|name| segment::number_of(name).is_some()) {
-                0
-            } else {
-                let text = format!("posthaste queue {FORMAT}\n");
-                disk::write_small(disk, FORMAT_FILE, text.as_bytes())
-                    .map_err(|e| io_error("writing", FORMAT_FILE, e))?;
-                FORMAT
-            }
-        }
-    };
-    if found == FORMAT { Ok(()) } else { Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }) }
-}
-
-/// Where a segment must end, as the next one says.
-fn end_of(segments: &[Found], i: usize) -> Option<u64> {
-    segments.get(i + 1)?.header.map(|header| header.previous_end)
-}
-
-fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, QueueError> {
-    let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
-    numbers.sort_unstable();
-    // What was freed may come back after a power cut, with a hole behind it; whether it is needed is seen later.
-    let start = numbers.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |i| i + 1);
-    let mut segments = Vec::with_capacity(numbers.len());
-    for number in &numbers[start..] {
-        segments.push(Found::open(disk, *number)?);
-    }
-    drop_unborn(disk, &mut segments)?;
-    if let Some(headless) = segments.iter().find(|found| found.header.is_none()) {
-        return Err(damaged(headless.number, 0, "no segment header"));
-    }
-    let (spares, next_spare) = find_spares(disk, &names, segment_bytes)?;
-    Ok(Files { segments, spares, next_spare })
-}
-
-/// A last segment whose first write never happened.
-fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueError> {
-    let Some(last) = segments.last().filter(|last| last.header.is_none()) else { return Ok(()) };
-    if Scanner::new(last.clone()).next_header(PAGE, None)?.is_some() {
-        // Its first group and its header were written together: groups may be there before the header, but only the first.
-        let second = Scanner::new(last.clone()).next_header(2 * PAGE, None)?;
-        if second.is_some() {
-            return Err(damaged(last.number, 0, "no segment header"));
-        }
-    }
-    let path = segment::path(last.number);
-    disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
-    disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
-    segments.pop();
-    Ok(())
-}
-
-fn find_spares(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<(VecDeque<Spare>, u64), QueueError> {
-    let mut spares = VecDeque::new();
-    let mut next = 0;
-    for name in names.iter().filter(|name| name.starts_with("spare-")) {
-        let path = format!("{JOURNAL}/{name}");
-        let number: Option<u64> = name["spare-".len()..].parse().ok();
-        next = next.max(number.unwrap_or(0));
-        let usable = number.is_some() && spares.len() < journal::KEEP_SPARES;
-        let file = disk.open(&path).map_err(|e| io_error("opening", &path, e))?;
-        if usable && file.len().is_ok_and(|len| len == segment_bytes) {
-            spares.push_back(Spare { path, file });
-        } else {
-            drop(file);
-            disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
-        }
-    }
-    Ok((spares, next))
 }
 
 /// The last group may have come from a cache that never reached the disk: write it again, and nothing after it.

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p posthaste-smtp`
 
+#![allow(clippy::disallowed_methods, reason = "a conversation begins at some time")]
+
 use bytes::{Buf, Bytes};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use posthaste_smtp::body::Facts;

@@ -1,6 +1,8 @@
 //! The client speaks with the server, over a wire that cuts as it likes: every transaction is reported once and in order,
 //! and the server receives exactly what was sent, at every level and with every feature missing in turn.
 
+#![allow(clippy::disallowed_methods, reason = "a conversation begins at some time")]
+
 use bytes::{Buf, Bytes};
 use posthaste_smtp::client::{self, Client, Event, Outcome, Pipelining, Report, Stage, StartTls, Transaction};
 use posthaste_smtp::reply::EnhancedCode;

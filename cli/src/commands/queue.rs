@@ -60,7 +60,7 @@ enum Command {
     /// Save what can be saved of a damaged journal; while no daemon runs
     ///
     /// Run it when `posthaste serve` says that the journal is damaged. Every intact group is kept; what is damaged is
-    /// copied to damaged-<time>/ within the queue's directory, given up and named. A sound queue is left as it is.
+    /// copied to damaged-TIME/ within the queue's directory, given up and named. A sound queue is left as it is.
     Repair(repair::Repair),
 }
 

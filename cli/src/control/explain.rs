@@ -41,7 +41,8 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
         Via::Mx => facts.mx(handle, &config, &domain),
         _ => None,
     };
-    facts.hosts(handle, &config, via, answer.as_ref(), view.as_ref());
+    let way = Way { via, origin: origin.map_or(DEFAULT, |origin| origin), answer: answer.as_ref() };
+    facts.hosts(handle, &config, &way, view.as_ref());
     if *via != Via::Mx || answer.is_some() || view.is_some() {
         facts.site(&config, &domain, answer.as_ref(), view.as_ref());
     }
@@ -52,6 +53,14 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
         facts.standing(view);
     }
     Ok(Explanation { address: mailbox.to_string(), facts: facts.0 })
+}
+
+/// Where mail goes, and what says so.
+struct Way<'a> {
+    via: &'a Via,
+    origin: &'a str,
+    /// DNS's, where mail goes by MX.
+    answer: Option<&'a MxAnswer>,
 }
 
 #[derive(Default)]
@@ -76,17 +85,12 @@ impl Facts {
     }
 
     /// A line for each host to connect to.
-    fn hosts(
-        &mut self,
-        handle: &Handle,
-        config: &Config,
-        via: &Via,
-        answer: Option<&MxAnswer>,
-        view: Option<&SiteView>,
-    ) {
-        let (name, hosts, origin): (_, Vec<(String, Arc<str>)>, _) = match (via, answer) {
-            (Via::Smtp { host, .. } | Via::Lmtp { host, .. }, _) => ("host", vec![(String::new(), host.clone())], DNS),
-            (_, Some(answer)) => {
+    fn hosts(&mut self, handle: &Handle, config: &Config, way: &Way<'_>, view: Option<&SiteView>) {
+        let (name, hosts, origin): (_, Vec<(String, Arc<str>)>, _) = match (way.via, way.answer) {
+            (Via::Smtp { host, .. } | Via::Lmtp { host, .. }, _) => {
+                ("host", vec![(String::new(), host.clone())], way.origin)
+            }
+            (Via::Mx, Some(answer)) => {
                 let line = |mx: &dns::Exchanger| (format!("{} ", mx.preference), mx.host.clone());
                 ("mx", answer.exchangers.iter().map(line).collect(), mx_origin(answer))
             }
@@ -169,11 +173,11 @@ impl Facts {
         self.add("queued", format!("{ready} ready, {active} active{spilled}"), NOW);
         self.add("connected", format!("{connecting} connecting, {idle} idle, {busy} busy"), NOW);
         if !view.binding.is_empty() {
-            let since = view.bound_for.map_or(String::new(), |time| format!(" for {}", show_duration(time)));
-            self.add("waits", format!("{}{since}", view.binding), NOW);
+            let since = view.bound_for.map_or(String::new(), |time| format!(", for {} now", brief(time)));
+            self.add("waits", format!("because of {}{since}", view.binding), NOW);
         }
         if let Some(time) = view.backoff {
-            self.add("backoff", format!("all hosts failed: next connection in {}", show_duration(time)), NOW);
+            self.add("backoff", format!("all hosts failed: next connection in {}", brief(time)), NOW);
         }
         if let Some(reply) = &view.last_error {
             self.add("last_error", reply, NOW);
@@ -182,7 +186,6 @@ impl Facts {
 }
 
 /// An answer to be waited for, and where it is to be put.
-#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 fn awaited<A: Send + 'static>() -> (Box<dyn FnOnce(A) + Send>, Receiver<A>) {
     let (tell, told) = channel();
     // Nobody listens any more: the answer came too late.
@@ -223,13 +226,18 @@ fn in_use(host: &HostView) -> String {
     let mut text = listed(&addresses);
     for (ip, paused) in &host.addresses {
         if let Some(time) = paused {
-            text += &format!("; {ip} failed, left alone for {}", show_duration(*time));
+            text += &format!("; {ip} failed, left alone for {}", brief(*time));
         }
     }
     if host.clear_text {
         text += "; TLS failed, in clear text for now";
     }
     text
+}
+
+/// Without milliseconds, where there is more.
+fn brief(time: Duration) -> String {
+    show_duration(if time.as_secs() > 0 { Duration::from_secs(time.as_secs()) } else { time })
 }
 
 fn rate(rate: Option<Rate>) -> String {

@@ -101,7 +101,10 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind) {
         document.note(at.clone(), "two listeners on one socket", format!("line {line} has it already"), None);
     }
-    binds.push((bind.clone(), document.line(at.start)));
+    // Port 0 is any that is free: never one that somebody has.
+    if !matches!(&bind, SocketName::Tcp(address) if address.port() == 0) {
+        binds.push((bind.clone(), document.line(at.start)));
+    }
 
     let defaults = default_listener(bind);
     table.read("tls", &kinds::LISTENER_TLS);

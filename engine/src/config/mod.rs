@@ -223,6 +223,15 @@ pub struct SiteRule {
     pub limits: Arc<Limits>,
 }
 
+/// What in a `[[site]]` matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchedBy {
+    /// The provider: all its domains are meant.
+    Exchanger,
+    /// The recipients' domain: others at the same provider are not meant.
+    Domain,
+}
+
 /// `example.com` or `*.example.com` (any depth below, not the domain itself), or `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(pub Box<str>);
@@ -295,14 +304,22 @@ impl Config {
         (&Via::Mx, None)
     }
 
-    /// What holds towards a site: the first `[[site]]` that names the recipients' domain or one of the site's MX hosts
-    /// (all lower case), else `[limits]`.
-    pub fn limits_for<'a>(&self, domain: &str, mx_hosts: impl Iterator<Item = &'a str> + Clone) -> &Arc<Limits> {
-        let names_it = |rule: &&SiteRule| {
-            rule.domains.iter().any(|p| p.matches(domain))
-                || (!rule.mx.is_empty() && mx_hosts.clone().any(|host| rule.mx.iter().any(|p| p.matches(host))))
-        };
-        self.sites.iter().find(names_it).map_or(&self.limits, |rule| &rule.limits)
+    /// The first `[[site]]` that names one of the site's MX hosts or the recipients' domain (all lower case); without
+    /// one, `[limits]` hold.
+    pub fn site_rule<'a>(
+        &self,
+        domain: &str,
+        mx_hosts: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<(&SiteRule, MatchedBy)> {
+        self.sites.iter().find_map(|rule| {
+            let by_exchanger =
+                !rule.mx.is_empty() && mx_hosts.clone().any(|host| rule.mx.iter().any(|p| p.matches(host)));
+            let by_domain = || rule.domains.iter().any(|p| p.matches(domain));
+            match by_exchanger {
+                true => Some((rule, MatchedBy::Exchanger)),
+                false => by_domain().then_some((rule, MatchedBy::Domain)),
+            }
+        })
     }
 }
 

@@ -135,6 +135,8 @@ fn listeners() {
         "[[listener]]\nbind = \"127.0.0.1:8025\"\n[admin]\nbind = \"127.0.0.1:8025\"",
         "5:8 \"127.0.0.1:8025\": [admin] and a listener on one socket, 127.0.0.1:8025; the listener of line 3 has this socket",
     );
+    let free = "bind = \"127.0.0.1:0\"\n";
+    parse(&format!("[[listener]]\n{free}[[listener]]\n{free}[admin]\n{free}"));
     let config = parse(
         "[[listener]]\nbind = \"unix:/run/x\"\nprotocol = \"lmtp\"\n[[listener]]\nmax_connections = 7\n[admin]\nbind = \"off\"",
     );
@@ -179,7 +181,8 @@ fn sites_take_from_limits_what_they_leave_out() {
         "[limits]\nconnections = 7\nrate = \"9/s\"\n[[site]]\nmatch = { domain = [\"a.example\"] }\nrate = \"unlimited\"\n[[site]]\nmatch = { mx = [\"*.google.com\"] }\ntls = \"verified\"\n",
     );
     let show = |domain: &str, mx: &[&str]| {
-        let limits = config.limits_for(domain, mx.iter().copied());
+        let rule = config.site_rule(domain, mx.iter().copied());
+        let limits = rule.map_or(&config.limits, |(rule, _)| &rule.limits);
         (limits.connections, limits.rate.map(|rate| rate.count), limits.tls, limits.origin.to_string())
     };
     assert_eq!(

@@ -68,7 +68,7 @@ pub fn expected_site(config: &Config, domain: &str, answer: Option<&MxAnswer>) -
         (via, _) => Target::Via(via.clone()),
     };
     let hosts = target.hosts(answer.map_or(&[], |answer| &answer.exchangers));
-    let (rule, apart) = site::rule(config, domain, &mut hosts.iter().map(|host| &*host.name));
+    let (rule, apart) = site::rule(config, domain, &hosts);
     let limits = rule.map_or(&config.limits, |rule| &rule.limits).clone();
     (site::SiteKey { target, apart }.name(), limits)
 }

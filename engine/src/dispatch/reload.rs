@@ -37,7 +37,7 @@ impl Dispatch {
     /// Gives a site its new limits; connections that no longer suit them end after what they have.
     fn reload_site(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
-        let (rule, _) = site::rule(&self.config, &site.creator, &mut site.hosts.iter().map(|h| &*h.name));
+        let (rule, _) = site::rule(&self.config, &site.creator, &site.hosts);
         let limits = rule.map_or_else(|| route::default_limits(&self.config), |r| r.limits.clone());
         let other_lane = limits.tls != site.limits.tls || limits.pipelining != site.limits.pipelining;
         site.take_limits(limits);

@@ -82,7 +82,7 @@ impl Dispatch {
         self.leave_route(domain);
         let hosts = target.hosts(exchangers);
         let name = self.domains[domain].name.clone();
-        let (rule, apart) = site::rule(&self.config, name.as_str(), &mut hosts.iter().map(|h| &*h.name));
+        let (rule, apart) = site::rule(&self.config, name.as_str(), &hosts);
         let limits = rule.map_or_else(|| default_limits(&self.config), |r| r.limits.clone());
         let key = SiteKey { target, apart };
         let id = match self.site_by_key.get(&key) {

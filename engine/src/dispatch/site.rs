@@ -4,7 +4,7 @@ use super::bounds;
 use super::domain::DomainId;
 use super::host::Host;
 use super::message::DeliveryId;
-use crate::config::{Config, Limits, SiteRule, Via};
+use crate::config::{Config, Limits, MatchedBy, SiteRule, Via};
 use crate::limit::{Binding, Limit, Meter};
 use dns::Exchanger;
 use smtp::Reply;
@@ -86,24 +86,12 @@ impl Target {
 }
 
 /// The first rule for a domain at these hosts, and the mark that sets the domain apart if it matched by domain.
-pub(super) fn rule<'a>(
-    config: &'a Config,
-    domain: &str,
-    hosts: &mut dyn Iterator<Item = &str>,
-) -> (Option<&'a SiteRule>, Option<Box<str>>) {
-    if config.sites.is_empty() {
-        return (None, None);
+pub(super) fn rule<'a>(config: &'a Config, domain: &str, hosts: &[Host]) -> (Option<&'a SiteRule>, Option<Box<str>>) {
+    match config.site_rule(domain, hosts.iter().map(|host| &*host.name)) {
+        None => (None, None),
+        Some((rule, MatchedBy::Exchanger)) => (Some(rule), None),
+        Some((rule, MatchedBy::Domain)) => (Some(rule), rule.domains.first().map(|p| p.0.clone())),
     }
-    let hosts: smallvec::SmallVec<[&str; 8]> = hosts.collect();
-    for rule in &config.sites {
-        if rule.mx.iter().any(|p| hosts.iter().any(|h| p.matches(h))) {
-            return (Some(rule), None);
-        }
-        if rule.domains.iter().any(|p| p.matches(domain)) {
-            return (Some(rule), rule.domains.first().map(|p| p.0.clone()));
-        }
-    }
-    (None, None)
 }
 
 /// Everything that is kept for a site.

@@ -475,6 +475,11 @@ fn site_rules_match_by_host_or_set_a_domain_apart() {
     assert_eq!((&*site("x.test").site, site("x.test").busy), ("mx.big.test", 2));
     assert_eq!(site("y.test").site, site("x.test").site);
     assert_eq!(w.opens.len(), 5);
+    for domain in ["vip.test", "x.test", "y.test"] {
+        let answer = w.mx_answer(domain).unwrap();
+        let (name, limits) = explain::expected_site(w.dispatch.config(), domain, Some(&answer));
+        assert_eq!((name, limits), (site(domain).site, site(domain).limits), "{domain}: expected is what happens");
+    }
 }
 
 #[test]
@@ -573,7 +578,10 @@ fn operators_act_on_what_is_ready_but_not_on_what_is_in_flight() {
     }
     w.settle_down();
     let all: Vec<_> = w.disk.iter().map(|(k, e)| (k.clone(), e.clone())).collect();
-    w.operate(Operation::Remove(all));
+    let states = all.iter().map(|(k, e)| w.dispatch.entry_state(k, e));
+    assert_eq!(states.fold((0, 0), |sum, state| (sum.0 + state.0, sum.1 + state.1)), (8, 2), "waiting, in flight");
+    w.operate(Operation::Remove(all.clone()));
+    assert!(all.iter().all(|(k, e)| w.dispatch.entry_state(k, e).0 == 0), "removed, though not yet durably");
     w.manual = false;
     w.answer_all();
     w.run(S(1));

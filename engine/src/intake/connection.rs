@@ -1,6 +1,7 @@
 //! One injector's connection.
 
 use super::door::Guest;
+use super::labels::Labels;
 use super::permit::Permit;
 use super::trace::Source;
 use super::{Origin, Room, Shared};
@@ -182,14 +183,15 @@ impl Connection {
             peer: self.peer,
             with: if self.server.config().protocol == Protocol::Lmtp { "LMTP" } else { "ESMTP" },
         };
+        let Labels { tenant, campaign } = Labels::of(&message.body);
         let body = message.body.with_prefix(room.trace.received(&source, id, now));
         let envelope = Envelope {
             reverse_path: message.reverse_path,
             recipients: message.recipients.into_iter().map(|mailbox| Recipient { mailbox }).collect(),
             accepted_us: now.wall_us,
             smtputf8: message.smtputf8,
-            tenant: None,
-            campaign: None,
+            tenant,
+            campaign,
         };
         Content { id, envelope, body }
     }

@@ -5,6 +5,7 @@
 
 mod connection;
 mod door;
+mod labels;
 mod permit;
 mod trace;
 

@@ -72,6 +72,7 @@ fn sanitised(name: &str) -> &str {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests {
     use super::*;
     use std::time::Instant;

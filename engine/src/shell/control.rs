@@ -214,3 +214,31 @@ impl Retried {
         self.entries.insert((key.id, entry.open.iter().next()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_comes_back_in_the_same_walk_is_not_retried_again() {
+        let mut retried = Retried::default();
+        for (domain, due_ms, id, first, expected) in [
+            ("a.test", 10, 1, 0, true),
+            ("a.test", 11, 1, 5, true),
+            ("a.test", 12, 2, 0, true),
+            ("a.test", 90, 1, 0, false),
+            ("b.test", 10, 1, 0, true),
+        ] {
+            let key = EntryKey { domain: Domain::new(domain), due_ms, id: MessageId(id) };
+            let entry = Entry {
+                location: queue::Location { segment: 1, offset: 0, len: 0 },
+                open: [first, first + 1].into_iter().collect(),
+                attempts: 1,
+                accepted_ms: 0,
+                body_bytes: 0,
+                last_error: "".into(),
+            };
+            assert_eq!(retried.is_first(&key, &entry), expected, "{key:?}");
+        }
+    }
+}

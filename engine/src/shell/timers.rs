@@ -53,6 +53,7 @@ impl Armed {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests {
     use super::*;
     use std::time::Duration;

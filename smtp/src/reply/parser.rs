@@ -103,11 +103,6 @@ impl ReplyParser {
         Ok(None)
     }
 
-    /// Whether a reply has begun to arrive and is not complete.
-    pub fn is_midway(&self) -> bool {
-        self.bytes > 0 || !self.partial.is_empty()
-    }
-
     /// Takes one line, with its line end; true if it is the last of its reply.
     fn line(&mut self, line: &[u8]) -> Result<bool, ReplyError> {
         let first = self.bytes == 0;

@@ -312,7 +312,7 @@ impl World {
         }
     }
 
-    fn mx_answer(&self, domain: &str) -> Result<MxAnswer, MxFailure> {
+    pub fn mx_answer(&self, domain: &str) -> Result<MxAnswer, MxFailure> {
         let list = match self.mx.get(domain) {
             Some(answer) => answer.clone()?,
             None => vec![(10, format!("mx.{domain}"))],

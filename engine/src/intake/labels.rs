@@ -1,0 +1,104 @@
+//! What a sender says of a message for us: `X-Posthaste-Campaign` and `X-Posthaste-Tenant`.
+//!
+//! The fields stay in the message, which is delivered as it came. The first of each name counts; one that is empty, or no
+//! UTF-8, is none. They are looked for in a bounded part of the header section.
+
+use smtp::Body;
+use std::borrow::Cow;
+
+const PREFIX: &[u8] = b"X-Posthaste-";
+/// Of the header section.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Of a value; the rest is cut.
+const MAX_LABEL_BYTES: usize = 128;
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Labels {
+    pub tenant: Option<Box<str>>,
+    pub campaign: Option<Box<str>>,
+}
+
+impl Labels {
+    pub(super) fn of(body: &Body) -> Labels {
+        let mut labels = Labels::default();
+        for line in start(body).split_inclusive(|byte| *byte == b'\n') {
+            match line {
+                [b'\r' | b'\n', ..] => break,
+                [b'X' | b'x', ..] => labels.read(line),
+                _ => {}
+            }
+        }
+        labels
+    }
+
+    fn read(&mut self, line: &[u8]) {
+        let Some((prefix, rest)) = line.split_at_checked(PREFIX.len()) else { return };
+        let Some(colon) = rest.iter().position(|byte| *byte == b':') else { return };
+        let (name, value) = (rest[..colon].trim_ascii_end(), &rest[colon + 1..]);
+        if !prefix.eq_ignore_ascii_case(PREFIX) {
+            return;
+        }
+        let label = if name.eq_ignore_ascii_case(b"campaign") {
+            &mut self.campaign
+        } else if name.eq_ignore_ascii_case(b"tenant") {
+            &mut self.tenant
+        } else {
+            return;
+        };
+        let text = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+        if label.is_none() && !text.is_empty() {
+            *label = Some(text[..text.floor_char_boundary(MAX_LABEL_BYTES)].into());
+        }
+    }
+}
+
+/// The message's beginning; copied only when a buffer ends within the header section.
+fn start(body: &Body) -> Cow<'_, [u8]> {
+    let first = body.segments().first().map_or(&[][..], |segment| segment);
+    let whole = body.segments().len() <= 1 || memchr::memmem::find(first, b"\r\n\r\n").is_some();
+    if whole {
+        return Cow::Borrowed(&first[..first.len().min(MAX_HEADER_BYTES)]);
+    }
+    let mut start = Vec::new();
+    for segment in body.segments() {
+        start.extend_from_slice(&segment[..segment.len().min(MAX_HEADER_BYTES - start.len())]);
+    }
+    Cow::Owned(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use smtp::body::Facts;
+
+    #[track_caller]
+    fn check(text: &str, tenant: Option<&str>, campaign: Option<&str>) {
+        let expected = Labels { tenant: tenant.map(Into::into), campaign: campaign.map(Into::into) };
+        assert_eq!(Labels::of(&Body::new(text.to_owned())), expected, "{text:?}");
+        // Wherever the buffers end.
+        for split in 0..text.len() {
+            let parts = [&text.as_bytes()[..split], &text.as_bytes()[split..]].map(Bytes::copy_from_slice);
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            assert_eq!(Labels::of(&Body::from_parts(parts, Facts::of(text.as_bytes()))), expected, "{split}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_each_name_in_the_header_section_counts() {
+        check("", None, None);
+        check("Subject: x\r\n\r\nX-Posthaste-Campaign: body\r\n", None, None);
+        check("X-Posthaste-Campaign: spring\r\n\r\n", None, Some("spring"));
+        check("x-posthaste-CAMPAIGN : spring sale \r\nX-Posthaste-Tenant:t1\r\n", Some("t1"), Some("spring sale"));
+        check("X-Posthaste-Tenant: \r\nX-Posthaste-Tenant: t2\r\nX-Posthaste-Tenant: t3\r\n\r\n", Some("t2"), None);
+        check("Subject: x\r\n X-Posthaste-Tenant: folded\r\n\r\n", None, None);
+        check("X-Posthaste-Tenants: x\r\nX-Posthaste\r\nX-Posthaste-Tenant\r\n\r\n", None, None);
+    }
+
+    #[test]
+    fn long_and_broken_values() {
+        check(&format!("X-Posthaste-Tenant: {}\r\n\r\n", "é".repeat(100)), Some(&"é".repeat(64)), None);
+        let broken = Body::new(&b"X-Posthaste-Tenant: \xff\r\n\r\n"[..]);
+        assert_eq!(Labels::of(&broken), Labels::default());
+    }
+}

@@ -1,0 +1,100 @@
+//! What lies in the directory: its version, the journal's segments, the spares.
+
+use crate::QueueError;
+use crate::disk::{self, Disk};
+use crate::group::PAGE;
+use crate::journal::{self, Spare};
+use crate::scan::{Found, Scanner, damaged, io_error};
+use crate::segment::{self, JOURNAL};
+use std::collections::VecDeque;
+
+/// Version of everything in the directory.
+pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT_FILE: &str = "format";
+
+/// The segments of a journal, without a hole, and its spares.
+pub(crate) struct Files {
+    pub(crate) segments: Vec<Found>,
+    pub(crate) spares: VecDeque<Spare>,
+    pub(crate) next_spare: u64,
+}
+
+pub(crate) fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
+    let found = match disk::read_small(disk, FORMAT_FILE).map_err(|e| io_error("reading", FORMAT_FILE, e))? {
+        Some(text) => {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            text.trim_end().strip_prefix("posthaste queue ").and_then(|n| n.parse().ok()).unwrap_or(0)
+        }
+        None => {
+            let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
+            if names.iter().any(|name| segment::number_of(name).is_some()) {
+                0
+            } else {
+                let text = format!("posthaste queue {FORMAT}\n");
+                disk::write_small(disk, FORMAT_FILE, text.as_bytes())
+                    .map_err(|e| io_error("writing", FORMAT_FILE, e))?;
+                FORMAT
+            }
+        }
+    };
+    if found == FORMAT { Ok(()) } else { Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }) }
+}
+
+/// Where a segment must end, as the next one says.
+pub(crate) fn end_of(segments: &[Found], i: usize) -> Option<u64> {
+    segments.get(i + 1)?.header.map(|header| header.previous_end)
+}
+
+pub(crate) fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, QueueError> {
+    let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
+    numbers.sort_unstable();
+    // What was freed may come back after a power cut, with a hole behind it; whether it is needed is seen later.
+    let start = numbers.windows(2).rposition(|pair| pair[0] + 1 != pair[1]).map_or(0, |i| i + 1);
+    let mut segments = Vec::with_capacity(numbers.len());
+    for number in &numbers[start..] {
+        segments.push(Found::open(disk, *number)?);
+    }
+    drop_unborn(disk, &mut segments)?;
+    if let Some(headless) = segments.iter().find(|found| found.header.is_none()) {
+        return Err(damaged(headless.number, 0, "no segment header"));
+    }
+    let (spares, next_spare) = find_spares(disk, &names, segment_bytes)?;
+    Ok(Files { segments, spares, next_spare })
+}
+
+/// A last segment whose first write never happened.
+fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueError> {
+    let Some(last) = segments.last().filter(|last| last.header.is_none()) else { return Ok(()) };
+    if Scanner::new(last.clone()).next_header(PAGE, None)?.is_some() {
+        // Its first group and its header were written together: groups may be there before the header, but only the first.
+        let second = Scanner::new(last.clone()).next_header(2 * PAGE, None)?;
+        if second.is_some() {
+            return Err(damaged(last.number, 0, "no segment header"));
+        }
+    }
+    let path = segment::path(last.number);
+    disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
+    disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
+    segments.pop();
+    Ok(())
+}
+
+fn find_spares(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<(VecDeque<Spare>, u64), QueueError> {
+    let mut spares = VecDeque::new();
+    let mut next = 0;
+    for name in names.iter().filter(|name| name.starts_with("spare-")) {
+        let path = format!("{JOURNAL}/{name}");
+        let number: Option<u64> = name["spare-".len()..].parse().ok();
+        next = next.max(number.unwrap_or(0));
+        let usable = number.is_some() && spares.len() < journal::KEEP_SPARES;
+        let file = disk.open(&path).map_err(|e| io_error("opening", &path, e))?;
+        if usable && file.len().is_ok_and(|len| len == segment_bytes) {
+            spares.push_back(Spare { path, file });
+        } else {
+            drop(file);
+            disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
+        }
+    }
+    Ok((spares, next))
+}
