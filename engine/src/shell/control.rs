@@ -158,7 +158,7 @@ impl Handle {
         &self,
         question: impl FnOnce(&crate::dispatch::Dispatch, Now) -> T + Send + 'static,
     ) -> Option<T> {
-        self.ask_mind(move |mind, now| question(mind.dispatch(), now))
+        self.ask_mind(move |mind, now| question(mind.dispatch_at(now), now))
     }
 
     fn ask_mind<T: Send + 'static>(&self, question: impl FnOnce(&mut Mind, Now) -> T + Send + 'static) -> Option<T> {

@@ -188,6 +188,12 @@ impl Mind {
         self.dispatch.handle(now, Input::Reload(config));
     }
 
+    /// As it stands now: what it says of times to come, it counts from the last time that it was told.
+    pub(crate) fn dispatch_at(&mut self, now: Now) -> &Dispatch {
+        self.dispatch.handle_timeout(now);
+        &self.dispatch
+    }
+
     pub(crate) fn dispatch(&self) -> &Dispatch {
         &self.dispatch
     }
