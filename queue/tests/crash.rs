@@ -3,120 +3,14 @@
 //!
 //! A failing seed is the bug report: it is printed first.
 
+mod model;
+
+use model::{Model, apply, difference, limits, message, observe, settle};
 use posthaste_queue as queue;
 use queue::disk::{Disk, MemoryDisk};
 use queue::index::MemoryIndex;
-use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Group, Limits, MessageId, NewMessage, QueueError, Recipient, Retry,
-    Settle, Store,
-};
-use smtp::{Body, Mailbox, ReversePath};
-use std::collections::BTreeMap;
+use queue::{Group, MessageId, QueueError, Settle, Store};
 use std::sync::Arc;
-
-/// Every open recipient, and when it is due: nothing else counts.
-type Model = BTreeMap<(MessageId, Domain, u32), u64>;
-
-fn limits(seed: u64) -> Limits {
-    Limits {
-        segment_bytes: 64 << 10,
-        memtable_entries: 1000,
-        memtable_bytes: 1 << 20,
-        journal_floor_bytes: 200 << 10,
-        seed,
-    }
-}
-
-fn message(random: &mut fastrand::Rng, id: MessageId) -> NewMessage {
-    let recipients = (0..random.usize(1..6)).map(|i| {
-        let text = format!("u{i}@d{}.example", random.u8(..4));
-        Recipient { mailbox: Mailbox::parse(&text).expect("an address") }
-    });
-    let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: recipients.collect(),
-        accepted_us: id.0,
-        smtputf8: false,
-        tenant: None,
-        campaign: None,
-    };
-    let body = Body::new(body_of(id, if random.u8(..8) == 0 { 20_000 } else { random.usize(..4000) }));
-    NewMessage::new(Arc::new(Content { id, envelope, body }), random.u64(1..50))
-}
-
-/// Every message has a body of its own, so that a wrong one is noticed.
-fn body_of(id: MessageId, len: usize) -> Vec<u8> {
-    let mut body = id.to_string().repeat(len / 13 + 1).into_bytes();
-    body.truncate(len);
-    body.extend_from_slice(b"\r\n");
-    body
-}
-
-fn settle(random: &mut fastrand::Rng, key: EntryKey, entry: &Entry) -> Settle {
-    let whole = random.bool();
-    let pick = |random: &mut fastrand::Rng| entry.open.iter().filter(|_| whole || random.bool()).collect();
-    let done = if random.u8(..3) < 2 { pick(random) } else { Default::default() };
-    let due_ms = if random.u8(..5) == 0 { EntryKey::HELD } else { random.u64(1..50) };
-    let retry = Retry { recipients: pick(random), due_ms, attempts: entry.attempts + 1, last_error: "later".into() };
-    Settle { key, done, retry: random.bool().then_some(retry) }
-}
-
-fn apply(model: &mut Model, group: &Group) {
-    for message in &group.accepts {
-        for (domain, set) in &message.domains {
-            for position in set.iter() {
-                model.insert((message.content.id, domain.clone(), position), message.due_ms);
-            }
-        }
-    }
-    for Settle { key, done, retry } in &group.settles {
-        let at = |position| (key.id, key.domain.clone(), position);
-        for position in done.iter().filter(|p| model.get(&at(*p)) == Some(&key.due_ms)).collect::<Vec<_>>() {
-            model.remove(&at(position));
-        }
-        if let Some(retry) = retry {
-            for position in retry.recipients.iter() {
-                if let Some(due) = model.get_mut(&at(position)).filter(|due| **due == key.due_ms) {
-                    *due = retry.due_ms;
-                }
-            }
-        }
-    }
-}
-
-/// What the store holds, with its counters checked against it and each message read back.
-fn observe(store: &Store) -> Model {
-    let entries = store.list(None, usize::MAX).expect("read");
-    let mut model = Model::new();
-    let mut held = 0;
-    for (key, entry) in &entries {
-        assert!(!entry.open.is_empty());
-        for position in entry.open.iter() {
-            held += u64::from(key.is_held());
-            let twice = model.insert((key.id, key.domain.clone(), position), key.due_ms);
-            assert_eq!(twice, None, "a recipient under two keys");
-        }
-        let content = store.load(key.id, entry.location).expect("its message is there");
-        let body = content.body.to_bytes();
-        assert_eq!(body, body_of(key.id, body.len() - 2), "its own body");
-        assert_eq!(entry.body_bytes as usize, body.len());
-        for position in entry.open.iter() {
-            assert_eq!(content.envelope.recipients[position as usize].mailbox.domain_key(), key.domain.as_str());
-        }
-    }
-    let stats = store.stats();
-    assert_eq!((stats.entries, stats.recipients), (entries.len() as u64, model.len() as u64), "counters");
-    assert_eq!(stats.held_recipients, held);
-    assert_eq!(stats.live_bytes == 0, entries.is_empty());
-    let mut domains: Vec<(Domain, u64)> = Vec::new();
-    for (key, _) in &entries {
-        if domains.last().is_none_or(|(domain, _)| *domain != key.domain) {
-            domains.push((key.domain.clone(), key.due_ms));
-        }
-    }
-    assert_eq!(store.domains().expect("read"), domains);
-    model
-}
 
 /// A copy of a disk on which nothing is unsynced.
 fn copy(disk: &MemoryDisk) -> MemoryDisk {
@@ -217,12 +111,6 @@ impl World {
         assert_eq!(again.torn_bytes, 0, "what was cut once is cut");
         assert_eq!(again.index_rebuilt, None);
     }
-}
-
-/// Recipients that only one of the two has, or has otherwise.
-fn difference(a: &Model, b: &Model) -> Vec<String> {
-    let keys = a.keys().chain(b.keys()).filter(|key| a.get(key) != b.get(key));
-    keys.map(|key| format!("{key:?}: {:?}, not {:?}", a.get(key), b.get(key))).collect()
 }
 
 fn world(seed: u64) {
