@@ -138,8 +138,8 @@ impl Opening<'_> {
             return Ok(Ok((store, recovery)));
         }
         // After a crash, the index may have lost more than it admits: what it holds must match the counters.
-        match store.checkpoint() {
-            Ok(_) => {}
+        match write_checkpoint(&store) {
+            Ok(()) => {}
             Err(QueueError::Index(error)) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error),
         }
@@ -183,7 +183,7 @@ impl Opening<'_> {
         let lost = store.recount(&fillers)?;
         recovery.lost = lost.iter().map(|(key, _)| key.clone()).collect();
         store.give_up(lost)?;
-        store.checkpoint()?;
+        write_checkpoint(&store)?;
         match store.disk.remove(DISTRUST) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(io_error("removing", DISTRUST, error));
@@ -418,6 +418,18 @@ impl Store {
         let state = crate::store::lock(&self.state);
         self.counters.set_totals(&state.totals, state.live_bytes);
         self.note_journal_bytes(&state, &journal);
+    }
+}
+
+/// On a full disk the index is up to date and the journal has no room to say so: that can wait until something is
+/// delivered. Mail goes out also then.
+fn write_checkpoint(store: &Store) -> Result<(), QueueError> {
+    match store.checkpoint() {
+        Err(error @ QueueError::Io { .. }) => {
+            tracing::warn!("checkpoint: {error}");
+            Ok(())
+        }
+        other => other.map(|_| ()),
     }
 }
 

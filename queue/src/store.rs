@@ -255,7 +255,9 @@ impl Store {
         }
         for (key, touched) in outcome.touched {
             state.account(&key, touched.counted_before().as_ref(), touched.now.as_ref());
-            state.active.set(key, touched.now, touched.before.is_some());
+            // What the active memtable itself holds is known there: below it there may be nothing to hide.
+            let below_has = touched.before.is_some() && state.active.get(&key).is_none();
+            state.active.set(key, touched.now, below_has);
         }
         self.counters.accepted(messages);
         self.counters.set_totals(&state.totals, state.live_bytes);

@@ -71,6 +71,49 @@ fn a_full_disk_refuses_messages_keeps_what_it_has_and_recovers_when_there_is_roo
 }
 
 #[test]
+fn a_queue_on_a_disk_without_a_free_page_can_be_opened_and_emptied_later() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    disk.set_capacity(Some(130 << 10));
+    let mut accepted = 0;
+    for body in [10_000, 100] {
+        while commit(&store, &group(&store, 1, body)).is_ok() {
+            accepted += 1;
+        }
+    }
+    for index in [index, MemoryIndex::new()] {
+        let copy = disk.crash(&mut || 1);
+        copy.set_capacity(Some(0));
+        let store = open(&copy, &index);
+        assert_eq!(store.stats().entries, accepted);
+        assert!(matches!(store.checkpoint(), Err(QueueError::Io { .. })), "there is not a page left");
+        copy.set_capacity(None);
+        commit(&store, &settle_all(&store)).expect("room again");
+        assert!(store.checkpoint().expect("written"));
+        drop(store);
+        assert_eq!(open(&copy, &index).stats().entries, 0);
+    }
+}
+
+#[test]
+fn what_comes_and_goes_between_two_checkpoints_takes_no_room() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    for _ in 0..150 {
+        commit(&store, &group(&store, 1, 100)).expect("committed");
+        commit(&store, &settle_all(&store)).expect("committed");
+    }
+    assert!(!store.is_checkpoint_due(), "nothing is left to be written");
+    store.checkpoint().expect("written");
+    commit(&store, &group(&store, 1, 100)).expect("committed");
+    store.checkpoint().expect("written");
+    commit(&store, &settle_all(&store)).expect("committed");
+    assert_eq!(store.stats().entries, 0, "what the index holds is hidden");
+    store.checkpoint().expect("written");
+    assert_eq!(open(&disk.crash(&mut || 1), &index).stats().entries, 0);
+}
+
+#[test]
 fn a_failed_write_or_sync_is_final() {
     type Break = fn(&MemoryDisk, Option<ErrorKind>);
     let breaks: [Break; 2] = [MemoryDisk::fail_writes, MemoryDisk::fail_syncs];
