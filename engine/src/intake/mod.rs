@@ -97,12 +97,14 @@ impl Intake {
         token: impl Fn(usize) -> Token,
     ) -> bool {
         for _ in 0..ACCEPTS_PER_TICK {
-            match self.doors[n].accept() {
+            // Somebody may have knocked in the tick in which the doors were closed.
+            let Some(door) = self.doors.get(n) else { return false };
+            match door.accept() {
                 Ok(Some((stream, peer))) => self.welcome(n, stream, peer, now, registry, &token),
                 Ok(None) => return false,
                 Err(error) => {
                     // Out of descriptors, mostly: the injector keeps waiting in the backlog and the event comes again.
-                    tracing::warn!(%error, listener = %self.doors[n].name(), "cannot accept a connection");
+                    tracing::warn!(%error, listener = %door.name(), "cannot accept a connection");
                     return false;
                 }
             }
@@ -281,3 +283,24 @@ struct Room<'a> {
 
 /// Why a message or connection was turned away: the metric's `reason`, and the reply that says so.
 type Refusal = (&'static str, Reply);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::QueueLimits;
+
+    /// SIGTERM and a caller in one tick: the doors are gone when the caller's event is looked at.
+    #[test]
+    fn a_knock_at_a_door_that_has_just_closed_is_not_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, _) = Queue::open(queue::Options::new(dir.path())).unwrap();
+        let limits = QueueLimits { max_recipients: 1, max_bytes: 1, min_free_bytes: 1, body_cache_bytes: 1 };
+        let permits = Permits::new(limits, queue.clone());
+        let mut intake = Intake::new(Arc::new(Shared { queue, permits, max_hops: 1 }), &"a.test".into(), Vec::new());
+        let now = crate::shell::read_clock();
+        let poll = mio::Poll::new().unwrap();
+        intake.drain(poll.registry(), now);
+        assert!(!intake.handle_door(0, now, poll.registry(), Token));
+        assert!(intake.is_empty());
+    }
+}
