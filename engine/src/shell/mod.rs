@@ -142,13 +142,16 @@ impl Engine {
         self.handle.drain();
         self.wait(patience);
         self.handle.stop();
-        for thread in self.threads {
-            match thread.join() {
+        let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        // Even if a loop ended badly: what it settled last would otherwise be delivered again.
+        let closed = self.queue.close();
+        for end in ends {
+            match end {
                 Ok(result) => result?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        self.queue.close()?;
+        closed?;
         Ok(())
     }
 
