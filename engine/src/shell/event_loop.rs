@@ -12,7 +12,7 @@ use crate::intake::{Intake, Origin};
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
-use queue::{Group, MessageId, Queue, QueueError};
+use queue::{Committed, Group, MessageId, NewMessage, Queue, QueueError};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -270,32 +270,44 @@ impl EventLoop {
         }
     }
 
-    /// Gives the queue all of this tick's messages and outcomes as one group.
+    /// Gives the queue this tick's messages, and its outcomes, as two groups: when the disk is full the messages are
+    /// refused, while the outcomes wait for room. The committer writes both at once.
     fn submit(&mut self, now: Now) {
-        let (mut accepts, origins) = self.intake.take_received();
-        let mut group = std::mem::take(&mut self.group);
-        let tokens = self.mind.as_mut().map(Mind::take_settle_tokens).unwrap_or_default();
-        if accepts.is_empty() && group.accepts.is_empty() && group.settles.is_empty() && tokens.is_empty() {
-            return;
+        let (accepts, origins) = self.intake.take_received();
+        if !accepts.is_empty() {
+            self.submit_received(accepts, origins, now);
         }
-        accepts.append(&mut group.accepts);
-        group.accepts = accepts;
+        let group = std::mem::take(&mut self.group);
+        let tokens = self.mind.as_mut().map(Mind::take_settle_tokens).unwrap_or_default();
+        if !tokens.is_empty() {
+            self.submit_settled(group, tokens);
+        }
+    }
+
+    fn submit_received(&mut self, accepts: Vec<NewMessage>, origins: Vec<Origin>, now: Now) {
         let (home, mind) = (self.address.clone(), self.neighbours.mind.clone());
-        let done = move |result: Result<Vec<queue::store::Committed>, Arc<QueueError>>| {
-            let letter = match &result {
-                Ok(committed) => Ok(committed[..origins.len()].iter().map(|c| c.content.id).collect()),
+        let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
+            let ids = match &result {
+                Ok(committed) => Ok(committed.iter().map(|c| c.content.id).collect()),
                 Err(error) => Err(error.clone()),
             };
-            if !origins.is_empty() {
-                home.send(Letter::Durable(origins, now.mono, letter));
-            }
+            home.send(Letter::Durable(origins, now.mono, ids));
             mind.send(match result {
-                Ok(committed) => Letter::Think(
-                    std::iter::once(Input::Committed(committed))
-                        .chain(tokens.into_iter().map(Input::Settled))
-                        .collect(),
+                Ok(committed) => Letter::Think(vec![Input::Committed(committed)]),
+                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_refused(&error, now))),
+            });
+        };
+        self.neighbours.queue.submit(Group { accepts, settles: Vec::new() }, Box::new(done));
+    }
+
+    fn submit_settled(&mut self, group: Group, tokens: Vec<u64>) {
+        let mind = self.neighbours.mind.clone();
+        let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
+            mind.send(match result {
+                Ok(notices) => Letter::Think(
+                    std::iter::once(Input::Committed(notices)).chain(tokens.into_iter().map(Input::Settled)).collect(),
                 ),
-                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_queue_failure(&error, now))),
+                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_unsettled(&error, now))),
             });
         };
         self.neighbours.queue.submit(group, Box::new(done));

@@ -10,16 +10,19 @@ use crate::events::EventLog;
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use dns::Resolver;
-use queue::{Domain, EntryKey, Group, MessageId, Queue, QueueError};
+use queue::service::Fetched;
+use queue::{Domain, Entry, EntryKey, Group, MessageId, Queue, QueueError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often gauges are set, the disk is looked at and the event log is written out.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// A domain whose entries could not be read is left alone for so long.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 
-/// When a fetch that failed is tried again.
-const FETCH_AGAIN_MS: u64 = 5_000;
+/// Entries that are due, whether there are more, and when the domain has something due next.
+type Due = (Vec<(EntryKey, Entry)>, bool, Option<u64>);
 
 /// What the mind needs from outside.
 pub(crate) struct Senses {
@@ -126,16 +129,12 @@ impl Mind {
             Action::Fetch { domain, until_ms, limit } => {
                 let asked = domain.clone();
                 let queue = self.senses.queue.clone();
-                let done = move |result: queue::service::Fetched| match result {
-                    Ok((entries, more)) => {
-                        let next_due_ms = if more { None } else { next_due(&queue, &asked, until_ms) };
-                        think(Input::Fetched { domain: asked, entries, more, next_due_ms });
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, domain = asked.as_str(), "cannot read the queue");
-                        let next_due_ms = Some(until_ms + FETCH_AGAIN_MS);
-                        think(Input::Fetched { domain: asked, entries: Vec::new(), more: false, next_due_ms });
-                    }
+                let done = move |result: Fetched| {
+                    let answer = result.and_then(|(entries, more)| {
+                        let next_due_ms = if more { None } else { next_due(&queue, &asked, until_ms)? };
+                        Ok((entries, more, next_due_ms))
+                    });
+                    think(fetched(asked, until_ms, answer));
                 };
                 self.senses.queue.fetch(domain, until_ms, limit, Box::new(|_| false), Box::new(done));
             }
@@ -154,15 +153,26 @@ impl Mind {
         std::mem::take(&mut self.settle_tokens)
     }
 
-    /// A group did not become durable. Nothing more is accepted or tried: what is delivered but not settled would be
-    /// delivered again after the restart that has to follow.
-    pub(crate) fn handle_queue_failure(&mut self, error: &QueueError, now: Now) {
-        tracing::error!(%error, "the queue failed");
+    /// Messages did not become durable, and their senders were told so.
+    pub(crate) fn handle_refused(&mut self, error: &QueueError, now: Now) {
+        tracing::warn!(%error, "messages were refused");
         if matches!(error, QueueError::Failed(_)) {
-            self.senses.permits.permits.fail();
-            self.senses.failed.store(true, Ordering::Relaxed);
-            self.dispatch.handle(now, Input::Drain);
+            self.fail(now);
         }
+    }
+
+    /// Outcomes did not become durable, for whatever reason: the queue does not refuse them for one that passes.
+    pub(crate) fn handle_unsettled(&mut self, error: &QueueError, now: Now) {
+        tracing::error!(%error, "outcomes cannot be written; deliveries stop until a restart");
+        self.fail(now);
+    }
+
+    /// Nothing more is accepted or tried: what is delivered but not settled would be delivered again after the restart
+    /// that has to follow.
+    fn fail(&mut self, now: Now) {
+        self.senses.permits.permits.fail();
+        self.senses.failed.store(true, Ordering::Relaxed);
+        self.dispatch.handle(now, Input::Drain);
     }
 
     pub(crate) fn end_of_tick(&mut self, now: Now) {
@@ -204,8 +214,39 @@ impl Mind {
 }
 
 /// When the domain has something due next, beyond `until_ms`; held entries never are.
-fn next_due(queue: &Queue, domain: &Domain, until_ms: u64) -> Option<u64> {
+fn next_due(queue: &Queue, domain: &Domain, until_ms: u64) -> Result<Option<u64>, Arc<QueueError>> {
     let after = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
-    let (key, _) = queue.list_domain(domain, Some(after), 1).ok()?.pop()?;
-    (key.due_ms != EntryKey::HELD).then_some(key.due_ms)
+    let next = queue.list_domain(domain, Some(after), 1)?.pop();
+    Ok(next.map(|(key, _)| key.due_ms).filter(|due_ms| *due_ms != EntryKey::HELD))
+}
+
+/// Dispatch counts on an answer: when the queue cannot be read, the domain is due again a little later.
+fn fetched(domain: Domain, until_ms: u64, answer: Result<Due, Arc<QueueError>>) -> Input {
+    let (entries, more, next_due_ms) = answer.unwrap_or_else(|error| {
+        tracing::error!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
+        (Vec::new(), false, Some(until_ms + UNREADABLE_PAUSE.as_millis() as u64))
+    });
+    Input::Fetched { domain, entries, more, next_due_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_fails_is_answered_and_the_domain_comes_again() {
+        let broken = Arc::new(QueueError::Failed("broken".into()));
+        let Input::Fetched { entries, more, next_due_ms, .. } = fetched(Domain::new("a.test"), 1000, Err(broken))
+        else {
+            panic!("another input");
+        };
+        assert!(entries.is_empty() && !more);
+        assert_eq!(next_due_ms, Some(11_000));
+        let Input::Fetched { more, next_due_ms, .. } =
+            fetched(Domain::new("a.test"), 1000, Ok((Vec::new(), true, None)))
+        else {
+            panic!("another input");
+        };
+        assert!(more && next_due_ms.is_none());
+    }
 }
