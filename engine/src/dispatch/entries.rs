@@ -5,7 +5,6 @@ use super::bounds;
 use super::domain::{DomainId, Route};
 use super::message::{Delivery, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
-use super::timer::Timer;
 use queue::store::Committed;
 use queue::{Domain, Entry, EntryKey};
 use smallvec::smallvec;
@@ -191,8 +190,7 @@ impl Dispatch {
         if due_ms <= self.now.wall_ms() {
             self.make_due(domain);
         } else {
-            let at = self.now.instant_of(due_ms);
-            self.timers.arm(&mut self.domains[domain].armed, at, Timer::Domain(domain));
+            self.await_due(domain);
         }
     }
 }

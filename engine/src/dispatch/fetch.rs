@@ -15,8 +15,11 @@ impl Dispatch {
     /// Something of the domain is due on disk: it is listed where it will be fetched.
     pub(super) fn make_due(&mut self, domain: DomainId) {
         let state = &self.domains[domain];
-        if !state.is_spilled(self.now.wall_ms()) || state.is_fetching() || state.listed || self.draining {
+        if state.is_fetching() || state.listed || self.draining {
             return;
+        }
+        if !state.is_spilled(self.now.wall_ms()) {
+            return self.await_due(domain);
         }
         if state.route_until().is_none_or(|until| until <= self.now.mono) {
             self.ask(domain);
@@ -35,6 +38,15 @@ impl Dispatch {
             }
             // It is listed when the answer is there.
             Route::Unknown | Route::Asking => {}
+        }
+    }
+
+    /// The domain is looked at again when what it has on disk is due. It may have been due before: clocks are set back.
+    pub(super) fn await_due(&mut self, domain: DomainId) {
+        let due_ms = self.domains[domain].next_due_ms;
+        if due_ms != u64::MAX {
+            let at = self.now.instant_of(due_ms);
+            self.timers.arm(&mut self.domains[domain].armed, at, Timer::Domain(domain));
         }
     }
 
@@ -87,10 +99,12 @@ impl Dispatch {
             if let Some(state) = self.domains.slab.get_mut(domain as usize)
                 && state.site() == Some(id)
                 && std::mem::take(&mut state.listed)
-                && state.is_spilled(self.now.wall_ms())
                 && !state.is_fetching()
             {
-                return Some(domain);
+                if state.is_spilled(self.now.wall_ms()) {
+                    return Some(domain);
+                }
+                self.await_due(domain);
             }
         }
     }

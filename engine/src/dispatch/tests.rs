@@ -515,6 +515,25 @@ fn suspended_sites_keep_nothing_in_memory_and_resume_by_reload() {
     check_empty(&mut w);
 }
 
+/// What was due on disk is due in an hour when the clock is set back by one: nothing but a timer remembers it then.
+#[test]
+fn a_clock_that_is_set_back_forgets_nothing_on_disk() {
+    let mut config = config();
+    config.sites = vec![rule(&["x.test"], &[], crate::config::Limits { suspend: true, ..limits() })];
+    let mut w = World::new(config, 1);
+    for _ in 0..10 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(60));
+    w.now.wall_us -= 3600 * 1_000_000;
+    w.config.sites.clear();
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.run(S(2 * 3600));
+    assert_eq!(w.count(Kind::Delivered), 10);
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn a_reload_changes_routes_of_what_is_ready() {
     let mut w = world();
