@@ -7,11 +7,14 @@ use crate::now::Now;
 use queue::Content;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A flush is due at the latest when so many bytes wait.
 const FLUSH_BYTES: usize = 64 << 10;
+
+/// No line is longer than this.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// Appends events to a file. The owner flushes once per tick (or timer), so that a line is never seen late.
 #[derive(Debug)]
@@ -25,11 +28,13 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the file for appending; creates it (mode 0640: it holds addresses) where it is missing.
+    /// Opens the file for appending; creates it (mode 0640: it holds addresses) where it is missing. A last line that a
+    /// crash left unfinished is cut off, so that every line can be read.
     ///
     /// # Errors
     /// As the operating system says.
     pub fn open(path: &Path) -> io::Result<EventLog> {
+        cut_unfinished_line(path)?;
         Ok(EventLog {
             path: path.to_owned(),
             file: append_to(path)?,
@@ -107,6 +112,26 @@ impl Drop for EventLog {
     }
 }
 
+/// Only a crash in the middle of a write leaves such a line; what follows would be glued to it.
+fn cut_unfinished_line(path: &Path) -> io::Result<()> {
+    // Not a device or a pipe, nor anything that cannot be read: those are only appended to.
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { return Ok(()) };
+    let start = metadata.len().saturating_sub(LONGEST_LINE);
+    let mut tail = vec![0; (metadata.len() - start) as usize];
+    file.read_exact_at(&mut tail, start)?;
+    match memchr::memrchr(b'\n', &tail) {
+        Some(at) if at + 1 == tail.len() => Ok(()),
+        Some(at) => file.set_len(start + at as u64 + 1),
+        None if start == 0 => file.set_len(0),
+        // No log of ours.
+        None => Ok(()),
+    }
+}
+
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
@@ -158,6 +183,17 @@ mod tests {
         assert!(lines(&path) > 3, "a full buffer is written at once");
         drop(log);
         assert_eq!(lines(&path), 3 + many);
+    }
+
+    #[test]
+    fn a_line_that_a_crash_left_unfinished_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        for (before, after) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"ev", "{}\n"), ("{\"ev", ""), ("\n\n", "\n\n")] {
+            std::fs::write(&path, before).unwrap();
+            drop(EventLog::open(&path).unwrap());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after, "{before:?}");
+        }
     }
 
     #[test]
