@@ -9,6 +9,7 @@ mod outcome;
 
 pub use outcome::Outcome;
 
+use crate::signals;
 use bench::Address;
 use bench::dns::{LocalDns, Zone};
 use bench::load::{Domains, Load, LoadError, LoadOptions, LoadReport, Progress};
@@ -18,6 +19,8 @@ use daemon::Daemon;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Without any delivery for so long, the demo ends and says what is missing.
@@ -54,6 +57,9 @@ pub enum DemoError {
     /// The daemon.
     #[error("the daemon did not start:\n{0}")]
     Daemon(String),
+    /// SIGINT or SIGTERM.
+    #[error("interrupted; nothing of the demo is left behind")]
+    Interrupted,
     /// Anything else of the system.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -75,11 +81,14 @@ pub struct Scene {
     sink: SinkHandle,
     comparison: Option<Comparison>,
     daemon: Daemon,
+    stop: Arc<AtomicBool>,
 }
 
 impl Scene {
     /// Starts everything.
     pub fn set(terms: &Terms) -> Result<Scene, DemoError> {
+        // First of all: what is started from here on is also ended.
+        let stop = signals::interrupted()?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let dns = LocalDns::start(loopback, Zone::everything_at(Ipv4Addr::LOCALHOST.into()))?;
         let (channel, comparison) = match &terms.corpus {
@@ -97,7 +106,7 @@ impl Scene {
             return Err(io::Error::other("the sink has no TCP address").into());
         };
         let daemon = Daemon::start(terms.work_dir.as_deref(), dns.address(), port.port())?;
-        Ok(Scene { terms: terms.clone(), _dns: dns, sink, comparison, daemon })
+        Ok(Scene { terms: terms.clone(), _dns: dns, sink, comparison, daemon, stop })
     }
 
     /// Sends everything, waits until it has arrived, proves it.
@@ -112,7 +121,9 @@ impl Scene {
         }
         let report = load.join().map_err(|_| io::Error::other("the load generator panicked"))??;
         self.wait_for_deliveries(&report, &mut pace, &mut watch);
-        let seconds = pace.last_arrival.duration_since(start).as_secs_f64();
+        if self.is_interrupted() {
+            return Err(DemoError::Interrupted);
+        }
         let usage = self.daemon.usage()?;
         let metrics = self.daemon.metrics()?;
         self.daemon.stop()?;
@@ -122,7 +133,7 @@ impl Scene {
         let sink = self.sink.stop()?;
         let comparison = self.comparison.map(Comparison::finish).transpose()?;
         let cpu = usage.cpu().saturating_sub(before.cpu());
-        Ok(Outcome::new(outcome::Evidence { report, proof, sink, latency, comparison, metrics, usage, cpu, seconds }))
+        Ok(Outcome::new(outcome::Evidence { report, proof, sink, latency, comparison, metrics, usage, cpu }))
     }
 
     fn start_load(&self) -> std::thread::JoinHandle<Result<LoadReport, LoadError>> {
@@ -134,13 +145,19 @@ impl Scene {
             corpus: self.terms.corpus.clone(),
             domains: Domains::Pattern { pattern: "d%N.demo.test".into(), count: self.terms.domains },
             stamp: self.terms.corpus.is_none(),
+            stop: self.stop.clone(),
             ..LoadOptions::default()
         };
         std::thread::spawn(move || Load::run(options, |_: &Progress| {}))
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     fn wait_for_deliveries(&self, report: &LoadReport, pace: &mut Pace, watch: &mut impl FnMut(Moment)) {
-        while self.sink.counters().recipients < report.recipients && pace.last_arrival.elapsed() < STALL {
+        let all_here = |scene: &Scene| scene.sink.counters().recipients >= report.recipients;
+        while !all_here(self) && !self.is_interrupted() && pace.last_arrival.elapsed() < STALL {
             std::thread::sleep(LOOK);
             watch(pace.look(self.sink.counters().messages));
         }

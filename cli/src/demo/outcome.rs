@@ -21,6 +21,7 @@ pub struct Outcome {
     lost: u64,
     doubled: u64,
     corrupted: u64,
+    refused: u64,
     seconds: f64,
     messages_per_second: f64,
     latency_ms: Percentiles,
@@ -40,7 +41,6 @@ pub(super) struct Evidence {
     pub metrics: Metrics,
     pub usage: ProcessUsage,
     pub cpu: Duration,
-    pub seconds: f64,
 }
 
 impl Outcome {
@@ -48,6 +48,7 @@ impl Outcome {
         let messages = seen.report.messages;
         let per_message = |total: f64| if messages == 0 { 0.0 } else { total / messages as f64 };
         let compared = seen.comparison.unwrap_or_default();
+        let seconds = (seen.sink.counters.last_received - seen.report.started).max(0.0);
         Outcome {
             messages,
             recipients: seen.report.recipients,
@@ -56,8 +57,9 @@ impl Outcome {
             lost: seen.proof.lost,
             doubled: seen.proof.doubled,
             corrupted: seen.sink.counters.corrupted + compared.different,
-            seconds: seen.seconds,
-            messages_per_second: messages as f64 / seen.seconds.max(f64::EPSILON),
+            refused: seen.report.refused.values().sum::<u64>() + seen.report.unfinished,
+            seconds,
+            messages_per_second: if seconds > 0.0 { messages as f64 / seconds } else { 0.0 },
             latency_ms: seen.latency.as_ref().map(Percentiles::of_micros).unwrap_or_default(),
             syncs: seen.metrics.sum("posthaste_queue_syncs_total") as u64,
             cpu_ms_per_message: per_message(seen.cpu.as_secs_f64() * 1e3),
@@ -68,7 +70,7 @@ impl Outcome {
 
     /// Everything arrived, once, as it was sent.
     pub fn is_proven(&self) -> bool {
-        self.messages > 0 && self.lost == 0 && self.doubled == 0 && self.corrupted == 0
+        self.messages > 0 && self.lost + self.doubled + self.corrupted + self.refused == 0
     }
 }
 
@@ -93,6 +95,9 @@ impl fmt::Display for Outcome {
         writeln!(f, "  CPU              {:>9.3} ms per message, the whole daemon", self.cpu_ms_per_message)?;
         writeln!(f, "  memory           {:>9.0} MiB at most", self.peak_rss_bytes as f64 / (1 << 20) as f64)?;
         writeln!(f, "  connections      {:>9}    to the destinations", self.connections)?;
+        if self.refused > 0 {
+            writeln!(f, "  refused          {:>9} at the ingest socket", self.refused)?;
+        }
         let verdict =
             if self.is_proven() { "every message arrived exactly once, octet for octet" } else { "NOT PROVEN" };
         write!(
