@@ -15,6 +15,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use queue::{Committed, Group, MessageId, NewMessage, Queue, QueueError};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Socket events taken per tick.
@@ -54,6 +55,10 @@ pub(crate) enum Letter {
     Close(ConnectionId),
     /// For the mind.
     Think(Vec<Input>),
+    /// For the mind: these messages are durable, or will never be.
+    Accepted(Result<Vec<Committed>, Arc<QueueError>>),
+    /// For the mind: these settles are durable with the notices among them, or will never be.
+    Settled(Result<Vec<Committed>, Arc<QueueError>>, Vec<u64>),
     /// For the mind: a question of an operator.
     Ask(Question),
     /// Accept nothing new, finish what is in flight, then end.
@@ -69,6 +74,8 @@ pub(crate) struct Neighbours {
     pub loops: Vec<Address<Letter>>,
     pub queue: Queue,
     pub metrics: Arc<EngineMetrics>,
+    /// What the mind has still to hear of: groups submitted and not yet answered, and loops other than its own that run.
+    pub awaited: Arc<AtomicUsize>,
 }
 
 /// A loop before its thread starts: its address exists, its rooms do not yet.
@@ -139,6 +146,15 @@ impl EventLoop {
 
     /// Until drained or stopped.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let result = self.turn();
+        if self.mind.is_none() {
+            self.neighbours.awaited.fetch_sub(1, Ordering::Relaxed);
+            self.neighbours.mind.send(Letter::Think(Vec::new()));
+        }
+        result
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
         self.intake.open_doors(&self.registry, door_token)?;
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_finished() {
@@ -195,6 +211,8 @@ impl EventLoop {
                         inputs.into_iter().for_each(|input| mind.handle(input, now));
                     }
                 }
+                Letter::Accepted(result) => self.handle_accepted(result, now),
+                Letter::Settled(result, tokens) => self.handle_settled(result, tokens, now),
                 Letter::Ask(question) => {
                     if let Some(mind) = &mut self.mind {
                         question(mind, now);
@@ -203,6 +221,27 @@ impl EventLoop {
                 Letter::Drain => self.drain(now),
                 Letter::Stop => self.stopped = true,
             }
+        }
+    }
+
+    fn handle_accepted(&mut self, result: Result<Vec<Committed>, Arc<QueueError>>, now: Now) {
+        self.neighbours.awaited.fetch_sub(1, Ordering::Relaxed);
+        let Some(mind) = &mut self.mind else { return };
+        match result {
+            Ok(committed) => mind.handle(Input::Committed(committed), now),
+            Err(error) => mind.handle_refused(&error, now),
+        }
+    }
+
+    fn handle_settled(&mut self, result: Result<Vec<Committed>, Arc<QueueError>>, tokens: Vec<u64>, now: Now) {
+        self.neighbours.awaited.fetch_sub(1, Ordering::Relaxed);
+        let Some(mind) = &mut self.mind else { return };
+        match result {
+            Ok(notices) => {
+                mind.handle(Input::Committed(notices), now);
+                tokens.into_iter().for_each(|token| mind.handle(Input::Settled(token), now));
+            }
+            Err(error) => mind.handle_unsettled(&error, now),
         }
     }
 
@@ -292,24 +331,18 @@ impl EventLoop {
                 Err(error) => Err(error.clone()),
             };
             home.send(Letter::Durable(origins, now.mono, ids));
-            mind.send(match result {
-                Ok(committed) => Letter::Think(vec![Input::Committed(committed)]),
-                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_refused(&error, now))),
-            });
+            mind.send(Letter::Accepted(result));
         };
+        self.neighbours.awaited.fetch_add(1, Ordering::Relaxed);
         self.neighbours.queue.submit(Group { accepts, settles: Vec::new() }, Box::new(done));
     }
 
     fn submit_settled(&mut self, group: Group, tokens: Vec<u64>) {
         let mind = self.neighbours.mind.clone();
         let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
-            mind.send(match result {
-                Ok(notices) => Letter::Think(
-                    std::iter::once(Input::Committed(notices)).chain(tokens.into_iter().map(Input::Settled)).collect(),
-                ),
-                Err(error) => Letter::Ask(Box::new(move |mind, now| mind.handle_unsettled(&error, now))),
-            });
+            mind.send(Letter::Settled(result, tokens));
         };
+        self.neighbours.awaited.fetch_add(1, Ordering::Relaxed);
         self.neighbours.queue.submit(group, Box::new(done));
     }
 
@@ -321,12 +354,17 @@ impl EventLoop {
         }
     }
 
+    /// Nothing is on its way to the mind. Every letter that counts takes itself off when it is handled.
+    fn is_heard_out(&self) -> bool {
+        self.neighbours.awaited.load(Ordering::Relaxed) == 0
+    }
+
     fn is_finished(&self) -> bool {
         self.stopped
             || (self.draining
                 && self.intake.is_empty()
                 && self.delivery.is_empty()
-                && self.mind.as_ref().is_none_or(Mind::is_quiet))
+                && self.mind.as_ref().is_none_or(|mind| mind.is_quiet() && self.is_heard_out()))
     }
 }
 

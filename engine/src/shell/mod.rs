@@ -29,7 +29,7 @@ use queue::{Queue, QueueError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -108,7 +108,13 @@ impl Engine {
         };
         let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
-        let neighbours = Neighbours { mind: loops[0].clone(), loops: loops.clone(), queue: queue.clone(), metrics };
+        let neighbours = Neighbours {
+            mind: loops[0].clone(),
+            loops: loops.clone(),
+            queue: queue.clone(),
+            metrics,
+            awaited: Arc::new(AtomicUsize::new(loops.len() - 1)),
+        };
         let mut threads = Vec::new();
         for (index, site) in sites.into_iter().enumerate() {
             let intake = Intake::new(shared.clone(), &config.hostname, std::mem::take(&mut doors[index]));
