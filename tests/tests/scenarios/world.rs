@@ -203,6 +203,11 @@ impl World {
         self.engine = Some(Engine::start(self.config(&self.config_text))?);
         Ok(())
     }
+    /// Another engine, on this `data_dir`; expected to fail.
+    pub fn start_another(&self, data_dir: &Path) -> Result<Engine, StartError> {
+        let here = self.data_dir().display().to_string();
+        Engine::start(self.config(&self.config_text.replace(&here, &data_dir.display().to_string())))
+    }
     /// Starts the engine again, on the same `data_dir`.
     #[track_caller]
     pub fn start_engine(&mut self) {

@@ -1,1 +1,7 @@
 //! Starting, stopping, breaking.
+
+mod damaged_journal;
+mod graceful_shutdown;
+mod restart;
+mod two_engines;
+mod unwritable_data_dir;
