@@ -16,9 +16,9 @@ fn others_are_delivered_and_one_notice_lists_only_the_refused() {
     }
     world.until("late is left", |world| world.stats().recipients == 1);
     world.expect_event("deferred", "late@d.test");
-    let to_site = world.sink().received().iter().filter(|message| message.reverse_path != "").count();
+    let to_site = world.sink().received().iter().filter(|message| !message.reverse_path.is_empty()).count();
     assert_eq!(to_site, 1, "one transaction");
-    let notices = world.sink().received().iter().filter(|message| message.reverse_path == "").count();
+    let notices = world.sink().received().iter().filter(|message| message.reverse_path.is_empty()).count();
     assert_eq!(notices, 1);
     world.finish();
 }
