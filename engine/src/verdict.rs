@@ -153,6 +153,8 @@ pub fn on_closed(stage: Stage, cause: &Cause, set_up: bool, of_use: bool) -> End
         // Having worked, it may end for any reason: the next connection tells whether something is wrong.
         _ if of_use => End::Fair,
         (Stage::Idle | Stage::Quit, Cause::Done | Cause::Eof | Cause::Timeout) => End::Fair,
+        // "You said nothing for too long": true, when content had to be read from disk first.
+        (Stage::Idle, Cause::Replied(Reply { enhanced: Some(EnhancedCode(4, 4, 2)), .. })) => End::Fair,
         _ => End::HostSuspect,
     }
 }
@@ -316,6 +318,9 @@ mod tests {
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostSuspect);
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, true), End::Fair);
         assert_eq!(on_closed(Stage::Idle, &Cause::Done, true, false), End::Fair);
+        let said = |detail| Cause::Replied(Reply::fixed(421, EnhancedCode(4, 4, detail), "closing"));
+        assert_eq!(on_closed(Stage::Idle, &said(2), true, false), End::Fair);
+        assert_eq!(on_closed(Stage::Idle, &said(5), true, false), End::HostSuspect);
     }
 
     #[test]
