@@ -98,12 +98,6 @@ impl Host {
         }
         earliest
     }
-    /// What was known of it is asked again, and nothing is held against it any longer.
-    pub(super) fn renew(&mut self) {
-        self.known_until = None;
-        self.pause.lift();
-        self.addresses.iter_mut().for_each(|address| address.pause.lift());
-    }
     /// Takes what DNS said.
     pub(super) fn handle_addresses(&mut self, answer: &Result<AddressAnswer, MxFailure>, now: Instant) {
         self.asking = false;

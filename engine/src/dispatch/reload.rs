@@ -41,9 +41,6 @@ impl Dispatch {
         let limits = rule.map_or_else(|| route::default_limits(&self.config), |r| r.limits.clone());
         let other_lane = limits.tls != site.limits.tls || limits.pipelining != site.limits.pipelining;
         site.take_limits(limits);
-        // The operator changed something: in DNS, perhaps, or in a firewall.
-        site.backoff = None;
-        site.hosts.iter_mut().for_each(super::host::Host::renew);
         site.recipients_cap = u32::MAX;
         let most = site.limits.connections as usize;
         let config = self.config.clone();
