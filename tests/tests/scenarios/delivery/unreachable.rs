@@ -35,19 +35,6 @@ fn an_operator_retries_a_host_that_is_back() {
 }
 
 #[test]
-fn a_reload_asks_where_the_host_has_gone() {
-    let mut world = World::plan().zone(zone()).start();
-    world.send(&["u@d.test"]);
-    world.expect_event("deferred", "u@d.test");
-    world.dns.set("mx.d.test", Rule::records().address(loopback(1)));
-    world.reload("[admin]", "[admin]");
-    world.retry();
-    world.expect_delivered("u@d.test");
-    world.expect_empty();
-    world.finish();
-}
-
-#[test]
 fn connect_timeout_ends_the_wait_for_a_host_that_does_not_answer() {
     let world = World::plan().zone(zone()).delivery("connect_timeout = \"200ms\"").start();
     let address: SocketAddr = (loopback(9), world.sink().port()).into();
