@@ -162,6 +162,19 @@ impl Write for Socket {
     }
 }
 
+/// Connections that the kernel keeps until they are accepted. Beyond it the kernel forgets the last step of the handshake:
+/// the client believes to be connected and waits for a greeting that never comes, for minutes.
+const LISTEN_BACKLOG: i32 = 4096;
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
 /// A bound listening socket. A Unix socket's file is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) enum Listener {
@@ -173,7 +186,7 @@ impl Listener {
     /// Binds. A Unix socket's file that nobody listens on any more is replaced.
     pub(crate) fn bind(address: &Address) -> io::Result<Listener> {
         match address {
-            Address::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(*address)?)),
+            Address::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
             Address::Unix(path) => {
                 if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
                     std::fs::remove_file(path)?;
