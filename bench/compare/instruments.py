@@ -24,6 +24,7 @@ class Load:
     recipients: int = 1
     rate: float | None = None
     threads: int = 1
+    pipelining: str = "transaction"
 
     def run(self, program, port, patience):
         command = [program, "load", "--json", "--to", f"127.0.0.1:{port}", "--messages", str(self.messages)]
@@ -32,6 +33,7 @@ class Load:
         # waits for the acknowledgement of its earlier ones (Nagle against delayed ACK, 40 ms), which would halve it.
         command += ["--recipients", str(self.recipients), "--threads", str(self.threads), "--no-chunking"]
         command += ["--domains", str(self.domains), "--domain-pattern", "d%N.test", "--same-domain"]
+        command += ["--pipelining", self.pipelining]
         if self.rate:
             command += ["--rate", f"{self.rate:.3f}"]
         try:

@@ -51,6 +51,8 @@ def targets(results):
         _at_most("CPU per message, one part in … of Postfix's", 15,
                  divided(theirs("one_site", "cpu_ms_per_message"), ours("one_site", "cpu_ms_per_message"))),
         _at_least("ingest alone, times Postfix", divided(ours("ingest", speed), theirs("ingest", speed)), 12),
+        _at_least("ingest alone, pipelined stream, times Postfix",
+                  divided(ours("ingest_stream", speed), theirs("ingest_stream", speed)), 12),
         _idle("p50", 1.5, ours, hand),
         _idle("p99", 3, ours, hand),
         _limit("accepted → delivered at half load, p99 ms", ours("half_load_latency", "latency_ms", "p99"), 30),
@@ -59,7 +61,9 @@ def targets(results):
         _limit("memory, 1,000,000 messages queued, MiB", divided(ours("queued_million_messages", "rss_bytes"), MIB), 400),
         _limit("memory, 10,000 × 100 recipients queued, MiB", divided(ours("queued_million_bulk", "rss_bytes"), MIB), 400),
         _limit("start to first delivery with them, s", ours("queued_million_messages", "first_delivery_seconds"), 3),
-        _limit("syncs per message", divided(ours("one_site", "syncs"), ours("one_site", "messages")), 0.05),
+        _limit("syncs per message, one site", divided(ours("one_site", "syncs"), ours("one_site", "messages")), 0.05),
+        _limit("syncs per message, one site, pipelined stream",
+               divided(ours("one_site_stream", "syncs"), ours("one_site_stream", "messages")), 0.05),
     ]
     return [row for row in rows if row]
 

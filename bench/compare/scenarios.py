@@ -17,7 +17,9 @@ AMOUNTS = {
     # scenario: messages for posthaste, for Postfix
     "one_site": (60_000, 6_000),
     "thousand_sites": (60_000, 6_000),
+    "one_site_stream": (60_000, 6_000),
     "ingest": (80_000, 8_000),
+    "ingest_stream": (80_000, 8_000),
     "bulk": (4_000, 400),
     "one_site_smtp_source": (25_000, 6_000),
 }
@@ -101,6 +103,12 @@ def one_site(bench, system):
     return through(bench, system, "one_site", Load(bench.amount("one_site", system)))
 
 
+def one_site_stream(bench, system):
+    """The generator says the next MAIL, RCPT and DATA without waiting for the reply to the last dot (RFC 2920 §3.1)."""
+    load = Load(bench.amount("one_site_stream", system), pipelining="stream")
+    return through(bench, system, "one_site_stream", load)
+
+
 def thousand_sites(bench, system):
     return through(bench, system, "thousand_sites", Load(bench.amount("thousand_sites", system), domains=DOMAINS))
 
@@ -125,20 +133,29 @@ def half_load_latency(bench, system):
 
 def ingest(bench, system):
     """Destinations suspended (posthaste) or every message put on hold (Postfix): accepting and keeping alone."""
+    return kept(bench, system, "ingest", "transaction")
+
+
+def ingest_stream(bench, system):
+    return kept(bench, system, "ingest_stream", "stream")
+
+
+def kept(bench, system, scenario, pipelining):
     server = bench.start(system, free_port(), suspended=True)
     cpu, syncs = server.cpu_seconds(), server.syncs()
-    sent = Load(bench.amount("ingest", system)).run(bench.program, server.port, patience=600)
+    load = Load(bench.amount(scenario, system), pipelining=pipelining)
+    sent = load.run(bench.program, server.port, patience=600)
     cpu = server.cpu_seconds() - cpu
     syncs = None if syncs is None else server.syncs() - syncs
-    kept = server.kept(sent["recipients"])
+    found = server.kept(sent["recipients"])
     memory = server.memory_bytes()
     server.stop()
-    return result(bench, system, "ingest", sent, sent["seconds"], cpu, memory) | {
+    return result(bench, system, scenario, sent, sent["seconds"], cpu, memory) | {
         "syncs": syncs,
         "connections": 0,
         "latency_ms": sent["latency_ms"],
-        "lost": max(0, sent["recipients"] - kept),
-        "doubled": max(0, kept - sent["recipients"]),
+        "lost": max(0, sent["recipients"] - found),
+        "doubled": max(0, found - sent["recipients"]),
     }
 
 
@@ -237,8 +254,10 @@ def queued_million(bench, scenario):
 
 SCENARIOS = {
     "one_site": one_site,
+    "one_site_stream": one_site_stream,
     "thousand_sites": thousand_sites,
     "ingest": ingest,
+    "ingest_stream": ingest_stream,
     "bulk": bulk,
     "idle_latency": idle_latency,
     "half_load_latency": half_load_latency,
