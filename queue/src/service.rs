@@ -102,6 +102,15 @@ struct PaceState {
     rounds: u64,
 }
 
+/// Why a checkpoint may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// Somebody asked, and may wait for it.
+    Wanted,
+    /// The interval is over.
+    Time,
+}
+
 impl Pace {
     /// A checkpoint is due before its time.
     pub(crate) fn want(&self) {
@@ -127,13 +136,13 @@ impl Pace {
         self.finished.notify_all();
     }
 
-    /// Until the next checkpoint is wanted; false at the end.
-    fn next(&self, interval: Duration) -> bool {
+    /// Until the next checkpoint is wanted, or it is time for one; none at the end.
+    fn next(&self, interval: Duration) -> Option<Occasion> {
         let state = crate::store::lock(&self.shared);
         let waited = self.wanted.wait_timeout_while(state, interval, |state| !state.wanted && !state.stop);
         let (mut state, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-        state.wanted = false;
-        !state.stop
+        let wanted = std::mem::take(&mut state.wanted);
+        (!state.stop).then_some(if wanted { Occasion::Wanted } else { Occasion::Time })
     }
 
     /// After a failure: no new attempt before its time.
@@ -345,15 +354,17 @@ fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
     if let Err(error) = store.verify_index() {
         tracing::error!("{error}");
     }
-    while pace.next(interval) {
-        let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
-        pace.finished();
-        match result {
-            Ok(0) => {}
-            Ok(moved) => tracing::debug!("copied {moved} messages forward"),
-            Err(error) => {
-                tracing::error!("checkpoint: {error}");
-                pace.pause(interval);
+    while let Some(occasion) = pace.next(interval) {
+        if occasion == Occasion::Wanted || store.is_checkpoint_useful() {
+            let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
+            pace.finished();
+            match result {
+                Ok(0) => {}
+                Ok(moved) => tracing::debug!("copied {moved} messages forward"),
+                Err(error) => {
+                    tracing::error!("checkpoint: {error}");
+                    pace.pause(interval);
+                }
             }
         }
         if let Err(error) = store.prepare_spare() {

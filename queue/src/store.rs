@@ -190,6 +190,13 @@ impl Store {
         state.memtable_len() >= self.limits.memtable_entries || state.memtable_bytes() >= self.limits.memtable_bytes
     }
 
+    /// Whether a checkpoint would write something to the index or free a segment. Where all that came has gone again
+    /// and the journal is in its first segment, it would only cost syncs, for which a message might have to wait.
+    pub fn is_checkpoint_useful(&self) -> bool {
+        let state = lock(&self.state);
+        state.frozen.is_some() || state.memtable_len() > 0 || state.segments.len() > 1
+    }
+
     /// Whether a checkpoint is worth its while before its time.
     pub fn is_checkpoint_due(&self) -> bool {
         let state = lock(&self.state);
