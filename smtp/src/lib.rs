@@ -10,6 +10,7 @@ pub mod address;
 pub mod body;
 pub mod client;
 pub mod reply;
+pub mod sasl;
 pub mod server;
 
 pub use address::{Mailbox, ReversePath};
