@@ -6,10 +6,11 @@ mod segments;
 pub use facts::{FactScan, Facts};
 pub use segments::Segments;
 
+use crate::mime::{self, Refusal};
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The content of one message (header and body, CRLF line ends, not dot-stuffed), as the sequence of buffers in which
 /// it arrived. Cloning shares it. The final CRLF before the terminating dot is part of it.
@@ -23,6 +24,8 @@ struct Inner {
     segments: SmallVec<[Bytes; 4]>,
     len: usize,
     facts: Facts,
+    /// Made when it is first asked for, once for all who share the body.
+    seven_bit: OnceLock<Result<Body, Refusal>>,
 }
 
 impl Body {
@@ -36,7 +39,7 @@ impl Body {
     pub fn from_parts(segments: impl IntoIterator<Item = Bytes>, facts: Facts) -> Body {
         let segments: SmallVec<[Bytes; 4]> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
         let len = segments.iter().map(Bytes::len).sum();
-        Body(Arc::new(Inner { segments, len, facts }))
+        Body(Arc::new(Inner { segments, len, facts, seven_bit: OnceLock::new() }))
     }
     /// The same content with `header` (whole CRLF lines) before it; the rest is shared, not copied.
     pub fn with_prefix(&self, header: Bytes) -> Body {
@@ -70,6 +73,14 @@ impl Body {
                 whole.freeze()
             }
         }
+    }
+    /// The content for a peer that takes neither 8-bit nor binary content: itself, if it is neither; else converted, see
+    /// [`mime`]. That is done once, in one pass over the content, and kept with the body.
+    pub fn seven_bit(&self) -> Result<&Body, Refusal> {
+        if !self.facts().eight_bit && !self.facts().binary {
+            return Ok(self);
+        }
+        self.0.seven_bit.get_or_init(|| mime::seven_bit(self)).as_ref().map_err(|refusal| *refusal)
     }
     /// The buffers to send under DATA, with dot-stuffing and the terminating `.` CRLF (and a CRLF before it when the
     /// content lacks one). Shares all of the content that needs no change.

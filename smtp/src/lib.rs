@@ -9,6 +9,7 @@
 pub mod address;
 pub mod body;
 pub mod client;
+pub mod mime;
 pub mod reply;
 pub mod sasl;
 pub mod server;
