@@ -76,8 +76,11 @@ struct Notice<'a> {
 
 impl<'a> Notice<'a> {
     fn new(config: &'a Config, id: MessageId, now: Now, original: &'a Content, failures: &'a [Failure]) -> Notice<'a> {
-        // Octets that lines cannot carry would not survive the way back.
-        let whole = original.body.len() <= RETURN_WHOLE_BYTES && !original.body.facts().binary;
+        // What lines cannot carry would not survive the way back; nor would the notice itself, at a host without 8BITMIME,
+        // with an original in it that cannot be converted.
+        let whole = original.body.len() <= RETURN_WHOLE_BYTES
+            && !original.body.facts().binary
+            && original.body.seven_bit().is_ok();
         let bytes = original.body.to_bytes();
         let header = header_of(&bytes);
         let returned = if whole { bytes.to_vec() } else { clean_header(header) };

@@ -12,7 +12,7 @@
 //! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
 //! | the connection ended after the content (in doubt) | retry | dropped | host |
 //! | nothing was sent | again | | nobody |
-//! | the peer lacks what the message needs | bounce | kept | message |
+//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3) | bounce | kept | message |
 //! | no such domain, null MX, mail loop | bounce | | site |
 //! | DNS gave no answer | retry | | site |
 //!
@@ -176,7 +176,8 @@ pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
             let enhanced = match lack {
                 Unsupported::Smtputf8 => EnhancedCode(5, 6, 7),
                 Unsupported::Size { .. } => EnhancedCode(5, 3, 4),
-                Unsupported::Binary => EnhancedCode(5, 6, 1),
+                // RFC 3463 §3.7: conversion required but not supported.
+                Unsupported::EightBit(_) | Unsupported::Binary(_) => EnhancedCode(5, 6, 3),
             };
             Cow::Owned(Reply::new(554, enhanced, lack.to_string()))
         }
@@ -232,6 +233,7 @@ fn during(stage: Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smtp::mime::Refusal;
 
     fn reply(code: u16) -> Reply {
         Reply { code, enhanced: None, text: "".into() }
@@ -285,7 +287,8 @@ mod tests {
         for (lack, code) in [
             (Unsupported::Smtputf8, EnhancedCode(5, 6, 7)),
             (Unsupported::Size { limit: 10 }, EnhancedCode(5, 3, 4)),
-            (Unsupported::Binary, EnhancedCode(5, 6, 1)),
+            (Unsupported::EightBit(Refusal::Signed), EnhancedCode(5, 6, 3)),
+            (Unsupported::Binary(Refusal::Header), EnhancedCode(5, 6, 3)),
         ] {
             let outcome = Outcome::Unsupported(lack);
             assert_eq!(on_outcome(&outcome).fate, Fate::Bounce);

@@ -203,6 +203,7 @@ impl Connection<'_> {
 
 fn check(mails: &[Mail], wire: Wire, client: client::Config, server: server::Config) {
     let now = Instant::now();
+    let takes_eight_bits = server.eight_bit_mime;
     let mut connection = Connection {
         mails,
         wire,
@@ -230,7 +231,9 @@ fn check(mails: &[Mail], wire: Wire, client: client::Config, server: server::Con
     let sent: Vec<_> = taken
         .map(|(id, mail)| {
             let recipients = mail.recipients(id).into_iter().filter(|to| !to.as_str().starts_with("refused")).collect();
-            (mail.reverse_path(id), recipients, mail.content.clone())
+            let body = Body::new(mail.content.clone());
+            let content = if takes_eight_bits { &body } else { body.seven_bit().expect("it can be converted") };
+            (mail.reverse_path(id), recipients, content.to_bytes().to_vec())
         })
         .collect();
     assert!(received == sent, "what was received is not what was sent: {received:?} {sent:?}");
@@ -248,7 +251,7 @@ fn mail() -> impl Strategy<Value = Mail> {
         "QUIT\r\n",
     ]);
     let content = prop_oneof![
-        20 => prop::collection::vec(line, 1..20).prop_map(|lines| lines.concat().into_bytes()),
+        20 => prop::collection::vec(line, 1..20).prop_map(|lines| format!("\r\n{}", lines.concat()).into_bytes()),
         1 => Just("a large message\r\n".repeat(client::LARGE_BODY_BYTES / 16).into_bytes()),
     ];
     let recipients = prop::collection::vec(prop::bool::weighted(0.3), 1..5);

@@ -29,19 +29,19 @@ impl Encoder {
         each: bool,
     ) -> Result<Exchange, Unsupported> {
         let Transaction { id, reverse_path, recipients, body, smtputf8 } = transaction;
+        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
+        if smtputf8 && !features.smtputf8 {
+            return Err(Unsupported::Smtputf8);
+        }
+        let body = suited(body, features, chunking, smtputf8)?;
         match features.size {
             Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
             _ => {}
-        }
-        // A bare CR or LF under DATA is what smuggling is made of: it never goes there.
-        if body.facts().binary && !(chunking && features.binary_mime) {
-            return Err(Unsupported::Binary);
         }
         self.block.reserve(BLOCK_BYTES / 8);
         self.put_mail(reverse_path.as_str(), body, features);
         let parameters_end = self.block.len();
         self.block.put_slice(b"\r\n");
-        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
         let mut count = 0;
         for recipient in recipients {
             smtputf8 |= !recipient.is_ascii();
@@ -103,4 +103,18 @@ impl Encoder {
         self.block.put_slice(text);
         self.block.unsplit(rest);
     }
+}
+
+/// The content as the peer can take it: as it is, or converted (RFC 6152 §3, RFC 3030 §3).
+fn suited<'a>(body: &'a Body, features: &Features, chunking: bool, smtputf8: bool) -> Result<&'a Body, Unsupported> {
+    let facts = body.facts();
+    // A bare CR or LF under DATA is what smuggling is made of: it never goes there.
+    if facts.binary && !(chunking && features.binary_mime) {
+        return body.seven_bit().map_err(Unsupported::Binary);
+    }
+    // Who takes UTF-8 headers takes 8-bit content (RFC 6531 §3.1 item 8), announced or not.
+    if facts.eight_bit && !features.eight_bit_mime && !smtputf8 {
+        return body.seven_bit().map_err(Unsupported::EightBit);
+    }
+    Ok(body)
 }

@@ -9,7 +9,9 @@
 //! end means for a transaction follows three rules. Whose turn it was to be answered: `Replied` if a 421 answered it,
 //! else `Lost`. Whose content was written to its last octet without a final reply: `Lost`, in doubt. All others: `NotSent`.
 //!
-//! Not here: sockets, TLS itself, converting content for peers without 8BITMIME (it is sent as it is), AUTH. A peer that
+//! Content that a peer cannot take is converted for it where that can be done (`crate::mime`).
+//!
+//! Not here: sockets, TLS itself, AUTH. A peer that
 //! drains content one octet at a time is bounded only by `Timeouts::write` for each step.
 
 mod command;

@@ -2,6 +2,7 @@
 
 use super::Features;
 use crate::Reply;
+use crate::mime::Refusal;
 use std::sync::Arc;
 
 /// Where in the conversation something happened.
@@ -66,9 +67,12 @@ pub enum Unsupported {
         /// As announced.
         limit: u64,
     },
-    /// Binary content and no BINARYMIME.
-    #[error("the receiving server does not support binary content (BINARYMIME)")]
-    Binary,
+    /// Content beyond 7-bit, no 8BITMIME, and no conversion.
+    #[error("the receiving server takes 7-bit content only (no 8BITMIME), and this cannot be converted: {0}")]
+    EightBit(Refusal),
+    /// Binary content, no BINARYMIME (or no CHUNKING to go with it), and no conversion.
+    #[error("the receiving server takes no binary content (no BINARYMIME), and this cannot be converted: {0}")]
+    Binary(Refusal),
 }
 
 /// Why a connection ended.

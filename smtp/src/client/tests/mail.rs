@@ -221,9 +221,8 @@ fn parameters_follow_what_is_announced() {
     check(
         Whole,
         "PIPELINING SIZE 8BITMIME",
-        "> submit 1 eight b@y\nC: MAIL FROM:<a@x> SIZE=4 BODY=8BITMIME\nC: RCPT TO:<b@y>\nC: DATA",
+        "> submit 1 eight b@y\nC: MAIL FROM:<a@x> SIZE=10 BODY=8BITMIME\nC: RCPT TO:<b@y>\nC: DATA",
     );
-    check(Whole, "PIPELINING", "> submit 1 eight b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA");
     check(Whole, "PIPELINING SMTPUTF8", "> submit 1 utf8 b@y\nC: MAIL FROM:<a@x> SMTPUTF8\nC: RCPT TO:<b@y>\nC: DATA");
     check(
         Whole,
@@ -233,7 +232,7 @@ fn parameters_follow_what_is_announced() {
     check(
         Whole,
         "PIPELINING CHUNKING BINARYMIME",
-        "> submit 1 binary b@y\nC: MAIL FROM:<a@x> BODY=BINARYMIME\nC: RCPT TO:<b@y>\nC: BDAT 5 LAST\nC: a\\nb",
+        "> submit 1 binary b@y\nC: MAIL FROM:<a@x> BODY=BINARYMIME\nC: RCPT TO:<b@y>\nC: BDAT 7 LAST\nC: \nC: a\\nb",
     );
 }
 
@@ -245,8 +244,51 @@ fn says_what_the_peer_lacks() {
         "",
         "> submit 1 utf8 b@y\nE: 1 Smtputf8\n> submit 2 b@y ü@y\nE: 2 Smtputf8\n> submit 3 b@y\nC: MAIL FROM:<a@x>",
     );
-    check(Whole, "PIPELINING BINARYMIME", "> submit 1 binary b@y\nE: 1 Binary");
-    check(Whole, BOTH, "> submit 1 binary b@y\nE: 1 Binary");
+    // Of two lacks the one is named that conversion would not help.
+    check(Whole, "", "> submit 1 eight utf8 b@y\nE: 1 Smtputf8");
+    check(Whole, "", "> submit 1 header b@y\nE: 1 EightBit(Header)\n> credit 8\n> wait forever");
+    check(Whole, "PIPELINING SMTPUTF8", "> submit 1 header b@y\nE: 1 EightBit(Header)");
+    check(
+        Whole,
+        "PIPELINING SMTPUTF8",
+        "> submit 1 header utf8 b@y\nC: MAIL FROM:<a@x> SMTPUTF8\nC: RCPT TO:<b@y>\nC: DATA",
+    );
+}
+
+#[test]
+fn content_is_converted_for_a_peer_that_cannot_take_it() {
+    const FIELDS: &str = "C: Content-Type: text/plain; charset=unknown-8bit\nC: Content-Transfer-Encoding: quoted-printable\nC: MIME-Version: 1.0\nC: \n";
+    let size = |text: &str| FIELDS.replace("C: ", "").len() + FIELDS.matches('\n').count() + text.len() + 2;
+    for (kind, features, text) in
+        [("eight", BOTH, "old =C3=BC"), ("binary", BOTH, "a=0Ab"), ("binary", "CHUNKING PIPELINING 8BITMIME", "a=0Ab")]
+    {
+        // SIZE is that of what is sent.
+        let size = size(text);
+        let commands = format!("> submit 1 {kind} b@y\nC: MAIL FROM:<a@x> SIZE={size}\nC: RCPT TO:<b@y>\n");
+        check(Whole, &format!("{features} SIZE={size}"), &format!("{commands}C: BDAT {size} LAST\n{FIELDS}C: {text}"));
+        let less = size - 1;
+        check(
+            Whole,
+            &format!("{features} SIZE={less}"),
+            &format!("> submit 1 {kind} b@y\nE: 1 Size {{ limit: {less} }}"),
+        );
+    }
+    // Without CHUNKING, BINARYMIME is of no use.
+    check(
+        Whole,
+        "PIPELINING BINARYMIME",
+        &format!(
+            "> submit 1 binary b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA\nS: 250 Ok\nS: 250 Ok\nS: 354 go\n{FIELDS}C: a=0Ab\nC: ."
+        ),
+    );
+    let lmtp = Config { protocol: Protocol::Lmtp, ..config(Whole) };
+    super::check(
+        lmtp,
+        &(hello("PIPELINING").replace("EHLO", "LHLO")
+            + &format!(
+                "> submit 1 eight b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA\nS: 250 Ok\nS: 250 Ok\nS: 354 go\n{FIELDS}C: old =C3=BC\nC: ."
+            )),
+    );
 }
 
 #[test]

@@ -114,13 +114,14 @@ impl Theatre {
         }
     }
 
-    /// `utf8`, `large`, `binary`, `eight`, `dot` among the recipients ask for such a message.
+    /// `utf8`, `large`, `binary`, `eight`, `header`, `dot` among the recipients ask for such a message.
     fn submit(&mut self, id: u64, words: &[&str]) {
         let has = |word: &str| words.contains(&word);
         let content = match () {
             _ if has("large") => large(),
-            _ if has("binary") => "a\nb\r\n".into(),
-            _ if has("eight") => "ü\r\n".into(),
+            _ if has("binary") => "\r\na\nb\r\n".into(),
+            _ if has("eight") => "\r\nold ü\r\n".into(),
+            _ if has("header") => "A: ü\r\n\r\n".into(),
             _ if has("dot") => ".\r\n".into(),
             _ => format!("body {id}\r\n"),
         };

@@ -18,6 +18,7 @@ mod one_provider_many_domains;
 mod partial_refusals;
 mod refused_at_every_stage;
 mod says_421;
+mod seven_bit_hosts;
 mod smart_host;
 mod stalls;
 mod suspend_and_resume;
