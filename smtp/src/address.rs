@@ -4,6 +4,7 @@
 //! addresses exist: dots may stand anywhere in an unquoted local part (`a..b.@example.jp`). Whether a domain resolves,
 //! and whether a host may be mailed, is not decided here.
 
+use arrayvec::ArrayString;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,14 +18,21 @@ const MAX_DOMAIN_BYTES: usize = 255;
 /// RFC 1035 §2.3.4.
 const MAX_LABEL_BYTES: usize = 63;
 
+/// Addresses up to so many octets, which is almost all of them, need no allocation. It makes a [`Mailbox`] 48 octets large:
+/// less than a pointer, a length, and an allocation for as much.
+const INLINE_BYTES: usize = 40;
+
 /// `local-part@domain`, kept as it was written. Parsing it is the proof that it is well formed.
 ///
-/// Cloning shares the text. Equality and hashing: local part exact, domain case-insensitive.
-#[derive(Clone, Debug)]
-pub struct Mailbox {
-    text: Arc<str>,
-    /// Invariant: the index of an `@` in `text`.
-    at: u32,
+/// Cloning copies a short text and shares a long one. Equality and hashing: local part exact, domain case-insensitive.
+#[derive(Clone)]
+pub struct Mailbox(Text);
+
+/// Invariant: `at` is the index of an `@` in `text`.
+#[derive(Clone)]
+enum Text {
+    Inline { at: u8, text: ArrayString<INLINE_BYTES> },
+    Shared { at: u8, text: Arc<str> },
 }
 
 impl Mailbox {
@@ -40,19 +48,27 @@ impl Mailbox {
         }
         check_local_part(local_part).map_err(AddressError::BadCharacter)?;
         check_domain(domain).map_err(|bad| AddressError::BadCharacter(at + 1 + bad))?;
-        Ok(Mailbox { text: text.into(), at: at as u32 })
+        // At most the length of a local part, as was just seen.
+        let at = at as u8;
+        Ok(Mailbox(match ArrayString::from(text) {
+            Ok(text) => Text::Inline { at, text },
+            Err(_) => Text::Shared { at, text: text.into() },
+        }))
     }
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        match &self.0 {
+            Text::Inline { text, .. } => text,
+            Text::Shared { text, .. } => text,
+        }
     }
     /// Left of the last `@`, as written.
     pub fn local_part(&self) -> &str {
-        &self.text[..self.at as usize]
+        &self.as_str()[..self.at()]
     }
     /// Right of the last `@`, as written.
     pub fn domain(&self) -> &str {
-        &self.text[self.at as usize + 1..]
+        &self.as_str()[self.at() + 1..]
     }
     /// The domain in lower case, the form that queues, routes and DNS use. Borrowed when it already is.
     pub fn domain_key(&self) -> Cow<'_, str> {
@@ -67,13 +83,23 @@ impl Mailbox {
     }
     /// Whether every character is ASCII; if not, the address needs SMTPUTF8 (RFC 6531).
     pub fn is_ascii(&self) -> bool {
-        self.text.is_ascii()
+        self.as_str().is_ascii()
+    }
+    fn at(&self) -> usize {
+        let (Text::Inline { at, .. } | Text::Shared { at, .. }) = self.0;
+        at.into()
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{self}>")
     }
 }
 
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
@@ -238,6 +264,16 @@ mod tests {
             ("ann", "_srv.example"),
         ] {
             check(&format!("{local}@{domain}"), Ok((local, domain)));
+        }
+    }
+
+    #[test]
+    fn short_and_long_addresses_are_alike() {
+        assert_eq!(size_of::<Option<Mailbox>>(), 48);
+        for octets in [INLINE_BYTES - 1, INLINE_BYTES, INLINE_BYTES + 1] {
+            let text = format!("{}@example.com", "l".repeat(octets - "@example.com".len()));
+            check(&text, Ok((&text[..octets - "@example.com".len()], "example.com")));
+            assert_eq!(matches!(Mailbox::parse(&text).unwrap().0, Text::Inline { .. }), octets <= INLINE_BYTES);
         }
     }
 

@@ -42,8 +42,8 @@ impl Content {
         self.header.received
     }
 
-    /// A chunk of BDAT, or a part of one.
-    pub(super) fn push_chunk(&mut self, piece: Bytes, config: &Config) {
+    /// The next piece.
+    pub(super) fn push(&mut self, piece: Bytes, config: &Config) {
         if self.count(&piece, config) {
             self.facts.feed(&piece);
             self.keep(piece, config);
@@ -68,14 +68,6 @@ impl Content {
 
     pub(super) fn into_body(self) -> Body {
         Body::from_parts(self.segments, self.facts.facts())
-    }
-
-    /// The next piece of DATA, in which no line but the first begins with a dot.
-    fn push_cut(&mut self, piece: Bytes, config: &Config) {
-        if self.count(&piece, config) {
-            self.facts.feed_cut(&piece);
-            self.keep(piece, config);
-        }
     }
 
     /// Whether the content is still within its limit; what is beyond is only counted, and what came before is let go.
@@ -129,14 +121,14 @@ impl DataScan {
                     return true;
                 }
                 (DataScan::DotCr, _) => {
-                    content.push_cut(Bytes::from_static(b"\r"), config);
+                    content.push(Bytes::from_static(b"\r"), config);
                     *self = DataScan::Cr;
                 }
                 (DataScan::Cr, b'\n') => {
-                    content.push_cut(input.split_to(1), config);
+                    content.push(input.split_to(1), config);
                     *self = DataScan::LineStart;
                 }
-                _ => content.push_cut(self.take_lines(input), config),
+                _ => content.push(self.take_lines(input), config),
             }
         }
         false

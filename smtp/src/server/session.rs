@@ -233,7 +233,7 @@ impl Server {
         let Some(piece) = self.input.with_front(some) else { return false };
         *left -= piece.len() as u64;
         if let Some(transaction) = &mut self.transaction {
-            transaction.content.push_chunk(piece, &self.config);
+            transaction.content.push(piece, &self.config);
         }
         true
     }
