@@ -170,6 +170,7 @@ fn client_costs(pipelining: Pipelining, chunking: bool, recipients: usize) -> im
     let config = client::Config {
         hello_name: "client.example".into(),
         protocol: client::Protocol::Smtp,
+        extended: true,
         starttls: StartTls::Off,
         pipelining,
         window: 16,

@@ -61,6 +61,7 @@ impl Submission {
         let config = Config {
             hello_name: hello_name.into(),
             protocol: Protocol::Smtp,
+            extended: true,
             starttls: StartTls::Off,
             pipelining: Pipelining::Transaction,
             window: 1,

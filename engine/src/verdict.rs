@@ -3,6 +3,7 @@
 //! | what came | fate | connection | blame |
 //! |---|---|---|---|
 //! | 2xx to the content | delivered | kept | |
+//! | 500, 502 or 503 to BDAT from a host that announced CHUNKING | soon, with DATA | dropped | host |
 //! | 421 anywhere | soon | dropped | host |
 //! | 4xx to RCPT; 452 and 552 there mean "too many recipients" (RFC 5321 §4.5.3.1.10) | retry | kept | recipient |
 //! | 5xx to RCPT | bounce | kept | recipient |
@@ -15,6 +16,13 @@
 //! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3) | bounce | kept | message |
 //! | no such domain, null MX, mail loop | bounce | | site |
 //! | DNS gave no answer | retry | | site |
+//!
+//! *In doubt* is a matter of octets, not of likelihood. The common case is an idle connection that the peer closes just
+//! when a transaction, content and all, leaves in one flight: FIN or RST arrives, and no reply. The peer has most likely
+//! read nothing; but a peer that read all of it, delivered it and then died looks the same, octet for octet, also to the
+//! kernel: what is acknowledged was received by a host, not read by a program, and after a reset not even that is known.
+//! So such a loss is told apart from none of the others, and waits for its turn in the schedule. Closing an idle
+//! connection before the peer does (`idle_timeout`) is what keeps it rare.
 //!
 //! *Soon* is another try at once, over another connection, that counts as no attempt, a few times at most; then it is a
 //! retry. *Again* is the same without a bound, since nothing was tried. A 5xx greeting never bounces: like Postfix's
@@ -70,6 +78,19 @@ pub struct Verdict {
 
 const fn line(fate: Fate, keep: bool, blame: Blame) -> Verdict {
     Verdict { fate, keep, blame }
+}
+
+/// The verdict on [`is_unknown_chunk`]: the same again without CHUNKING.
+pub const ON_UNKNOWN_CHUNK: Verdict = line(Fate::Soon, false, Blame::Host);
+
+/// A reply that says of BDAT, if that was used, that it is no command (of this place): nothing about the content.
+pub fn is_unknown_chunk(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Replied(Stage::Final, Reply { code: 500 | 502 | 503, .. }))
+}
+
+/// Some servers end the connection over EHLO, and would take HELO.
+pub fn is_closed_at_hello(stage: Stage, cause: &Cause) -> bool {
+    stage == Stage::Hello && matches!(cause, Cause::Eof | Cause::Io(_))
 }
 
 /// The verdict on what a transaction came to for one recipient.

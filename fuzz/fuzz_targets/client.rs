@@ -14,6 +14,7 @@ fn config(choice: u8) -> Config {
     Config {
         hello_name: "client.test".into(),
         protocol: if choice & 1 == 0 { Protocol::Smtp } else { Protocol::Lmtp },
+        extended: choice & 0x40 == 0,
         starttls: if choice & 2 == 0 { StartTls::Opportunistic } else { StartTls::Off },
         pipelining: [Pipelining::Off, Pipelining::Transaction, Pipelining::Stream][usize::from(choice >> 2) % 3],
         window: 4,

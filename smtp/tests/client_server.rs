@@ -289,6 +289,7 @@ proptest! {
         let client = client::Config {
             hello_name: "client.example".into(),
             protocol,
+            extended: true,
             starttls: StartTls::Off,
             pipelining,
             window,

@@ -240,6 +240,7 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
     smtp::client::Config {
         hello_name: options.hello_name.as_str().into(),
         protocol: options.protocol,
+        extended: true,
         starttls: StartTls::Off,
         pipelining: options.pipelining,
         window: options.window.max(1),

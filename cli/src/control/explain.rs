@@ -232,6 +232,9 @@ fn in_use(host: &HostView) -> String {
     if host.clear_text {
         text += "; TLS failed, in clear text for now";
     }
+    if let Some(manner) = &host.manner {
+        text += &format!("; it misbehaved, for now {manner}");
+    }
     text
 }
 

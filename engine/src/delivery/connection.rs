@@ -133,9 +133,10 @@ impl Connection {
             hello_name: settings.hello_name.clone(),
             protocol: self.open.protocol,
             starttls,
-            pipelining: self.open.pipelining,
+            extended: self.open.manner.extended,
+            pipelining: self.open.manner.pipelining,
             window: self.open.window,
-            chunking: true,
+            chunking: self.open.manner.chunking,
             timeouts: Timeouts::default(),
         };
         self.phase = Phase::Connected(Box::new(Client::new(Arc::new(config), now.mono)));

@@ -1,11 +1,11 @@
 //! What dispatch wants done.
 
-use super::{ConnectionId, TlsState};
+use super::{ConnectionId, Manner, TlsState};
 use crate::config::{SocketName, TlsPolicy};
 use crate::now::Now;
 use queue::{Content, Domain, Group, Location, MessageId, RecipientSet};
 use smtp::Reply;
-use smtp::client::{Pipelining, Protocol};
+use smtp::client::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub struct Open {
     pub protocol: Protocol,
     /// TLS policy; after a failed opportunistic handshake dispatch opens again with `Off`.
     pub tls: TlsPolicy,
-    /// Level.
-    pub pipelining: Pipelining,
+    /// What to make use of.
+    pub manner: Manner,
     /// Transactions in flight at most.
     pub window: usize,
 }

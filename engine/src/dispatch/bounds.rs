@@ -39,6 +39,8 @@ pub const MAX_LOSSES: u8 = 2;
 pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 /// How long a host is spoken to in clear text after TLS failed with it.
 pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
+/// How long a host that misbehaved is spoken to in a plainer manner: without CHUNKING, without pipelining, with HELO.
+pub const MANNER: Duration = Duration::from_secs(3600);
 /// How long a failure to route a domain is believed: for good, for now.
 pub const ROUTE_FAILURE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(60));
 /// How long a route with nothing to look up is kept before it is looked at again.

@@ -2,13 +2,12 @@
 
 use super::bounds::{BYTES_AHEAD, WINDOW, WINDOW_STREAM};
 use super::message::HeldId;
-use super::{ConnectionId, TlsState};
-use crate::config::Limits;
+use super::{ConnectionId, Manner, TlsState};
 use crate::config::TlsPolicy;
 use crate::now::Now;
 use queue::{Content, RecipientSet};
 use smallvec::SmallVec;
-use smtp::client::Pipelining;
+use smtp::client::{Pipelining, Protocol};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +24,7 @@ pub(super) struct Connection {
     pub(super) source: Option<IpAddr>,
     pub(super) tls_policy: TlsPolicy,
     pub(super) tls: Option<Arc<TlsState>>,
+    pub(super) manner: Manner,
     pub(super) phase: Phase,
     pub(super) window: usize,
     /// Transactions in flight, as handed over.
@@ -54,6 +54,11 @@ pub(super) enum Phase {
 }
 
 impl Connection {
+    /// Whether HELO is an alternative. It announces no STARTTLS, and LMTP has none.
+    pub(super) fn may_say_helo(&self, protocol: Protocol) -> bool {
+        let clear_text = matches!(self.tls_policy, TlsPolicy::Off | TlsPolicy::Opportunistic);
+        protocol == Protocol::Smtp && clear_text
+    }
     /// How many more transactions may be handed over.
     pub(super) fn credit(&self) -> usize {
         if self.phase != Phase::Ready || (!self.transactions.is_empty() && self.bytes_ahead >= BYTES_AHEAD) {
@@ -64,8 +69,8 @@ impl Connection {
 }
 
 /// How many transactions may be in flight at this level.
-pub(super) fn window(limits: &Limits) -> usize {
-    match limits.pipelining {
+pub(super) fn window(level: Pipelining) -> usize {
+    match level {
         Pipelining::Stream => WINDOW_STREAM,
         Pipelining::Off | Pipelining::Transaction => WINDOW,
     }

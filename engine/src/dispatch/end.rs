@@ -6,7 +6,7 @@ use super::open::gauge;
 use super::outcome::Trace;
 use super::site::SiteId;
 use super::timer::Timer;
-use super::{ConnectionId, Dispatch};
+use super::{ConnectionId, Dispatch, manner};
 use crate::config::TlsPolicy;
 use crate::verdict::{self, End, Fate};
 use smtp::Reply;
@@ -31,8 +31,9 @@ impl Dispatch {
         if matches!(connection.phase, Phase::Connecting) {
             site.connecting -= 1;
         }
+        let learnt = self.learn(&connection, stage, cause);
         if matches!(connection.phase, Phase::Connecting | Phase::Ready) {
-            self.blame(&connection, stage, cause);
+            self.blame(&connection, stage, cause, learnt);
         }
         if !self.draining {
             self.defer_doomed(connection.site);
@@ -40,8 +41,28 @@ impl Dispatch {
         self.wake(connection.site);
     }
 
-    /// Holds the end of a connection that we did not close against whom it concerns.
-    fn blame(&mut self, connection: &Connection, stage: Stage, cause: &Cause) {
+    /// Learns from its end how the host is to be spoken to; whether that was new, and explains the end.
+    fn learn(&mut self, connection: &Connection, stage: Stage, cause: &Cause) -> bool {
+        let now = self.now.mono;
+        let site = &mut self.sites[connection.site as usize];
+        let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) else { return false };
+        match connection.phase {
+            Phase::Ready | Phase::Closing if manner::is_misbehaviour(stage, cause, connection.of_use) => {
+                host.learnt.step_down(connection.manner, now)
+            }
+            Phase::Connecting if verdict::is_closed_at_hello(stage, cause) => {
+                let protocol = site.key.target.protocol();
+                // If HELO fares no better, EHLO was not the reason.
+                connection.may_say_helo(protocol)
+                    && host.learnt.change_hello(connection.manner, now)
+                    && connection.manner.extended
+            }
+            _ => false,
+        }
+    }
+
+    /// Holds the end of a connection that we did not close against whom it concerns; `learnt`: it is explained.
+    fn blame(&mut self, connection: &Connection, stage: Stage, cause: &Cause, learnt: bool) {
         let set_up = connection.phase == Phase::Ready;
         let end = verdict::on_closed(stage, cause, set_up, connection.of_use);
         if end == End::Fair {
@@ -56,6 +77,10 @@ impl Dispatch {
         site.last_error = Some(verdict::tell_closed(&peer, stage, cause));
         if end == End::TlsFailed && connection.tls_policy == TlsPolicy::Opportunistic {
             self.avoid_tls(connection.site, &connection.host);
+            return;
+        }
+        // Tried again at once in the plainer manner, unless another host may do better.
+        if learnt && (end != End::HostSuspect || site.hosts.len() == 1) {
             return;
         }
         if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {

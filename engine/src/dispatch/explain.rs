@@ -1,9 +1,9 @@
 //! What dispatch knows of a site, for operators.
 
-use super::Dispatch;
 use super::connection::Phase;
 use super::domain::Route;
 use super::site::{self, Target};
+use super::{Dispatch, Manner};
 use crate::config::{Config, Limits, Via};
 use crate::limit::Binding;
 use crate::verdict::Fate;
@@ -58,6 +58,8 @@ pub struct HostView {
     pub paused: Option<Duration>,
     /// It is spoken to in clear text, since TLS failed with it.
     pub clear_text: bool,
+    /// How it is spoken to, where it misbehaved in the configured manner.
+    pub manner: Option<Manner>,
 }
 
 /// The name of the site that mail for a domain (lower case) goes to, and what holds there, by the configuration alone:
@@ -111,6 +113,8 @@ impl Dispatch {
             addresses: host.addresses.iter().map(|a| (a.ip, a.pause.until(now).map(|u| u - now))).collect(),
             paused: host.paused_until(now).map(|until| until - now),
             clear_text: host.clear_text_until.is_some_and(|until| until > now),
+            manner: Some(host.learnt.manner(site.limits.pipelining, now))
+                .filter(|manner| *manner != Manner::full(site.limits.pipelining)),
         });
         Some(SiteView {
             site: site.name.clone(),

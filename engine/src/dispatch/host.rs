@@ -1,6 +1,7 @@
 //! The hosts of a site: which one a connection is opened to next, and which are left alone for a while.
 
 use super::bounds::HOST_PAUSE;
+use super::manner::Learnt;
 use dns::{AddressAnswer, MxFailure};
 use smallvec::SmallVec;
 use std::net::IpAddr;
@@ -21,6 +22,8 @@ pub(super) struct Host {
     pub(super) nonexistent: bool,
     /// TLS failed with it: speak in clear text until then (opportunistic policy only).
     pub(super) clear_text_until: Option<Instant>,
+    /// How it has to be spoken to.
+    pub(super) learnt: Learnt,
 }
 
 /// One address of a host.
@@ -78,6 +81,7 @@ impl Host {
             pause: Pause::default(),
             nonexistent: false,
             clear_text_until: None,
+            learnt: Learnt::default(),
         }
     }
     fn is_known(&self, now: Instant) -> bool {

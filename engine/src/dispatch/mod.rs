@@ -33,6 +33,7 @@ pub mod explain;
 mod fetch;
 mod host;
 pub mod input;
+mod manner;
 mod message;
 mod open;
 mod operate;
@@ -54,6 +55,7 @@ pub use action::{Action, Deliver, Happened, Kind, Open};
 pub use counts::Counts;
 pub use explain::SiteView;
 pub use input::{Input, Operation, Selection, TlsState};
+pub use manner::Manner;
 
 use crate::config::Config;
 use crate::now::Now;

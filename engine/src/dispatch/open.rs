@@ -53,7 +53,7 @@ impl Dispatch {
     /// Transactions that a new connection of the site takes at once.
     fn credit_of_new(&self, id: SiteId) -> usize {
         let limits = &self.sites[id as usize].limits;
-        connection::window(limits).min(limits.messages_per_connection.max(1) as usize)
+        connection::window(limits.pipelining).min(limits.messages_per_connection.max(1) as usize)
     }
 
     /// Transactions that the site's connections can take, those being set up included.
@@ -108,7 +108,8 @@ impl Dispatch {
             (None, Some(path)) => SocketName::Unix(path.clone()),
             (None, None) => unreachable!("only Unix sockets are opened without an address"),
         };
-        let window = connection::window(&site.limits);
+        let manner = host.learnt.manner(site.limits.pipelining, now);
+        let window = connection::window(manner.pipelining);
         let entry = self.connections.vacant_entry();
         let name = ConnectionId(connection::name(serial, entry.key()));
         site.connections.push(entry.key() as u32);
@@ -120,7 +121,7 @@ impl Dispatch {
             source,
             protocol: site.key.target.protocol(),
             tls,
-            pipelining: site.limits.pipelining,
+            manner,
             window,
         };
         entry.insert(Connection {
@@ -132,6 +133,7 @@ impl Dispatch {
             source,
             tls_policy: tls,
             tls: None,
+            manner,
             phase: Phase::Connecting,
             window,
             transactions: SmallVec::new(),

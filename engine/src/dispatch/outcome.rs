@@ -52,10 +52,12 @@ struct Outcomes {
     exceptions: Vec<(u32, Outcome)>,
     /// Some were taken, and others refused as too many for one transaction: those follow in the next.
     crowded: bool,
+    /// BDAT may have been used.
+    chunking: bool,
 }
 
 impl Outcomes {
-    fn new(report: Report, transaction: &Transaction) -> Outcomes {
+    fn new(report: Report, transaction: &Transaction, chunking: bool) -> Outcomes {
         let mut exceptions = report.exceptions;
         if !exceptions.is_empty() {
             let mut positions: Vec<u32> = transaction.parts.iter().flat_map(|(_, part)| part.iter()).collect();
@@ -72,7 +74,7 @@ impl Outcomes {
         }
         let taken = matches!(&report.outcome, Outcome::Replied(Stage::Final, reply) if reply.is_success());
         let crowded = taken && exceptions.iter().any(|(_, outcome)| is_crowd(outcome));
-        Outcomes { rest: report.outcome, exceptions, crowded }
+        Outcomes { rest: report.outcome, exceptions, crowded, chunking }
     }
     fn of(&self, position: u32) -> &Outcome {
         match self.exceptions.binary_search_by_key(&position, |(p, _)| *p) {
@@ -81,7 +83,11 @@ impl Outcomes {
         }
     }
     fn fate(&self, outcome: &Outcome, losses: u8) -> Fate {
-        match verdict::on_outcome(outcome).fate {
+        let verdict = match outcome {
+            _ if self.chunking && verdict::is_unknown_chunk(outcome) => verdict::ON_UNKNOWN_CHUNK,
+            _ => verdict::on_outcome(outcome),
+        };
+        match verdict.fate {
             Fate::Soon if losses >= MAX_LOSSES => Fate::Retry,
             _ if self.crowded && is_crowd(outcome) => Fate::Again,
             fate => fate,
@@ -90,7 +96,10 @@ impl Outcomes {
     /// The peer answered something that was about the transaction.
     fn answered(&self) -> bool {
         let answer = |o: &Outcome| matches!(o, Outcome::Replied(_, reply) if reply.code != 421);
-        answer(&self.rest) || self.exceptions.iter().any(|(_, o)| answer(o))
+        self.any(answer)
+    }
+    fn any(&self, holds: impl Fn(&Outcome) -> bool) -> bool {
+        holds(&self.rest) || self.exceptions.iter().any(|(_, outcome)| holds(outcome))
     }
 }
 
@@ -113,7 +122,16 @@ impl Dispatch {
         });
         let site_id = self.connections[slot].site;
         self.sites[site_id as usize].active -= 1;
-        let outcomes = Outcomes::new(report, &transaction);
+        let manner = self.connections[slot].manner;
+        let outcomes = Outcomes::new(report, &transaction, manner.chunking);
+        if manner.chunking && outcomes.any(verdict::is_unknown_chunk) {
+            // The connection may be of use no more, and its other transactions would fare alike.
+            let host = self.connections[slot].host.clone();
+            if let Some(host) = self.sites[site_id as usize].hosts.iter_mut().find(|h| h.name == host) {
+                host.learnt.step_down(manner, self.now.mono);
+            }
+            self.close(slot);
+        }
         if outcomes.answered() {
             self.absolve(slot);
         } else if matches!(outcomes.rest, Outcome::NotSent) {

@@ -69,6 +69,8 @@ pub struct Config {
     pub hello_name: Arc<str>,
     /// SMTP or LMTP.
     pub protocol: Protocol,
+    /// EHLO (LHLO) first; else HELO at once, for servers that end the connection over EHLO.
+    pub extended: bool,
     /// STARTTLS policy. (Implicit TLS is the shell's; then this is `Off`.)
     pub starttls: StartTls,
     /// The level wanted; what the peer does not announce is not used.

@@ -64,6 +64,10 @@ impl Mail {
     pub(super) fn is_begun(&self, written: u64) -> bool {
         self.exchanges.front().is_some_and(|exchange| exchange.is_begun(written))
     }
+    /// The oldest transaction's BDAT is no command to the peer (RFC 5321 §4.2.4).
+    pub(super) fn is_unknown_chunk(&self, code: u16) -> bool {
+        matches!(code, 500 | 502) && self.exchanges.front().is_some_and(|exchange| !exchange.uses_data())
+    }
     /// The peer owes a reply; not yet to content that is still being written.
     pub(super) fn reply_is_due(&self, written: u64) -> bool {
         self.exchanges.front().is_some_and(|exchange| match exchange.awaited() {

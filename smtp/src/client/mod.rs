@@ -312,6 +312,11 @@ impl Client {
             return self.close(self.stage(), Cause::Replied(reply.to_reply()), Some(reply));
         }
         let awaited = mail.awaited();
+        if awaited == Some(Awaited::Final) && mail.is_unknown_chunk(reply.code) {
+            // It takes the content for commands, and answers each of them.
+            let cause = Cause::Protocol("BDAT was refused as unknown by a server that announced CHUNKING");
+            return self.close(Stage::Final, cause, Some(reply));
+        }
         match mail.reply(reply, self.transmit.written()) {
             Ok(report) => {
                 self.events.extend(report.map(Event::Report));

@@ -58,6 +58,9 @@ impl Setup {
     /// EHLO or LHLO: at the start, and again after STARTTLS.
     pub(super) fn hello(channel: Channel, config: &Config) -> Step {
         let verb = match config.protocol {
+            Protocol::Smtp if !config.extended => {
+                return Step::Say(Command::Hello("HELO "), Setup::Hello { channel, extended: false });
+            }
             Protocol::Smtp => "EHLO ",
             Protocol::Lmtp => "LHLO ",
         };

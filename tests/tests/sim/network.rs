@@ -234,14 +234,15 @@ impl World {
         Arc::new(client::Config {
             hello_name: self.scenario.config.hostname.clone(),
             protocol: open.protocol,
+            extended: open.manner.extended,
             starttls: match open.tls {
                 TlsPolicy::Off => StartTls::Off,
                 TlsPolicy::Opportunistic => StartTls::Opportunistic,
                 TlsPolicy::Required | TlsPolicy::Verified => StartTls::Required,
             },
-            pipelining: open.pipelining,
+            pipelining: open.manner.pipelining,
             window: open.window,
-            chunking: true,
+            chunking: open.manner.chunking,
             timeouts: client::Timeouts::default(),
         })
     }

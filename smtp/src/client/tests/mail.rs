@@ -155,6 +155,53 @@ fn refused_content() {
 }
 
 #[test]
+fn a_chunk_that_is_no_command_to_the_peer() {
+    let unknown = "BDAT was refused as unknown by a server that announced CHUNKING";
+    let flight = |id: u32, to: &str| format!("C: MAIL FROM:<a@x>\nC: RCPT TO:<{to}>\nC: BDAT 8 LAST\nC: body {id}\n");
+    let two = "> submit 1 b@y\n> submit 2 c@y\n";
+    for code in [500, 502] {
+        // What it says next answers lines of the content.
+        check(
+            Whole,
+            BOTH,
+            &format!(
+                "{two}{}S: 250 Ok\nS: 250 Ok\nS: {code} what\nS: 500 what\nE: 1 Final {code} what\nE: 2 not sent\nE: closed Final {unknown}",
+                flight(1, "b@y")
+            ),
+        );
+    }
+    check(
+        Stream,
+        BOTH,
+        &format!(
+            "{two}{}C: RSET\n{}S: 250 Ok\nS: 250 Ok\nS: 500 what\nE: 1 Final 500 what\nE: 2 in doubt Final {unknown}\nE: closed Final {unknown}",
+            flight(1, "b@y"),
+            flight(2, "c@y")
+        ),
+    );
+    // Nobody was accepted: that is what stands.
+    check(
+        Whole,
+        BOTH,
+        &format!(
+            "> submit 1 b@y\n{}S: 250 Ok\nS: 550 no\nS: 500 what\nE: 1 Rcpt 550 no\nE: closed Final {unknown}",
+            flight(1, "b@y")
+        ),
+    );
+    // Of the wrong place is another matter, and so is the end of DATA.
+    check(
+        Whole,
+        BOTH,
+        &format!("> submit 1 b@y\n{}S: 250 Ok\nS: 250 Ok\nS: 503 no\nE: 1 Final 503 no", flight(1, "b@y")),
+    );
+    check(
+        Whole,
+        "PIPELINING",
+        "> submit 1 b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA\nS: 250 Ok\nS: 250 Ok\nS: 354 go\nC: body 1\nC: .\nS: 500 no\nE: 1 Final 500 no",
+    );
+}
+
+#[test]
 fn a_failure_in_a_stream_harms_no_other() {
     check(Stream, BOTH, "> submit 1 b@y\n> submit 2 c@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: BDAT 8 LAST\nC: body 1
         C: RSET\nC: MAIL FROM:<a@x>\nC: RCPT TO:<c@y>\nC: BDAT 8 LAST\nC: body 2

@@ -26,6 +26,7 @@ fn config(level: Pipelining) -> Config {
     Config {
         hello_name: "me".into(),
         protocol: Protocol::Smtp,
+        extended: true,
         starttls: StartTls::Opportunistic,
         pipelining: level,
         window: 8,

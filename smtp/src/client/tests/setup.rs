@@ -29,6 +29,49 @@ fn greets() {
 }
 
 #[test]
+fn helo_at_once_where_ehlo_is_not_wanted() {
+    let plain = Config { extended: false, ..with(StartTls::Opportunistic) };
+    check(
+        plain.clone(),
+        "S: 220 mx\nC: HELO me\nS: 250-mx\nS: 250 STARTTLS\nE: ready\n> submit 1 b@y\nC: MAIL FROM:<a@x>",
+    );
+    check(plain.clone(), "S: 220 mx\nC: HELO me\nS: 502 what\nE: closed Hello 502 what\nC: QUIT");
+    let required = Config { starttls: StartTls::Required, ..plain };
+    check(
+        required,
+        "S: 220 mx\nC: HELO me\nS: 250 mx\nE: closed StartTls STARTTLS is required and the server does not offer it",
+    );
+}
+
+#[test]
+fn bears_with_odd_replies() {
+    // Without text, without CR, with empty lines of text, with a tab: wherever lines can be told apart.
+    for (greeting, hello) in [
+        ("220\r\n", "250\r\n"),
+        ("220\n", "250-mx\n250 PIPELINING\n"),
+        ("220-\r\n220-welcome\n220\r\n", "250-\r\n250-\r\n250 \r\n"),
+        ("220\tmx\r\n", "250\tmx\r\n"),
+        ("220 caf\u{e9} \u{0}\r\n", "250-mx\r\n250-\u{1b}\r\n250 X\r\n"),
+    ] {
+        for step in [1, usize::MAX] {
+            let mut theatre = Theatre::new(with(StartTls::Off), false);
+            let hear = |theatre: &mut Theatre, wire: &str| {
+                wire.as_bytes().chunks(step).for_each(|bytes| theatre.client.handle_bytes(bytes, theatre.now));
+            };
+            hear(&mut theatre, greeting);
+            assert_eq!(theatre.flight(), ["EHLO me"], "{greeting:?}");
+            hear(&mut theatre, hello);
+            assert_eq!(theatre.events(), ["ready"], "{hello:?}");
+        }
+    }
+    // Said before it was asked: the commands that follow are sent all the same.
+    check(with(StartTls::Off), "S: 220 mx\nS: 250 mx\nE: ready\nC: EHLO me");
+    let codes = "the lines of one reply have different codes";
+    check(with(StartTls::Off), &format!("S: 220-mx\nS: 554 no\nE: closed Greeting {codes}"));
+    check(with(StartTls::Off), &format!("S: 220 mx\nC: EHLO me\nS: 250-mx\nS: 220 STARTTLS\nE: closed Hello {codes}"));
+}
+
+#[test]
 fn says_lhlo_without_fallback() {
     check(lmtp(), "S: 220 mx\nC: LHLO me\nS: 250 mx\nE: ready");
     check(lmtp(), "S: 220 mx\nC: LHLO me\nS: 500 what\nE: closed Hello 500 what\nC: QUIT");

@@ -11,6 +11,7 @@ mod expiry;
 mod garbage_in_replies;
 mod greylisting;
 mod lmtp_route;
+mod manners;
 mod many_recipients;
 mod next_mx_host;
 mod null_sender_bounces;
