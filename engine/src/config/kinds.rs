@@ -6,6 +6,7 @@ use dns::resolver::IpFamily;
 use ipnet::IpNet;
 use smtp::Mailbox;
 use smtp::client::{Pipelining, Protocol};
+use smtp::server::BareNewline;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -181,6 +182,12 @@ pub(super) const PROTOCOL: Kind<Protocol> = Kind {
     what: "a protocol",
     allowed: "\"smtp\", \"lmtp\"",
     read: |value| choice(value, &[("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)]),
+};
+
+pub(super) const BARE_NEWLINE: Kind<BareNewline> = Kind {
+    what: "what to do with a bare CR or LF",
+    allowed: "\"reject\", \"normalize\"",
+    read: |value| choice(value, &[("reject", BareNewline::Reject), ("normalize", BareNewline::Normalize)]),
 };
 
 pub(super) const IP_FAMILY: Kind<IpFamily> = Kind {
@@ -526,6 +533,9 @@ mod tests {
         check(&TLS, "\"verified\"", Ok(TlsPolicy::Verified));
         check(&TLS, "\"verify\"", Err("did you mean \"verified\"?"));
         check(&PIPELINING, "\"full\"", Err("no such value"));
+        check(&BARE_NEWLINE, "\"normalize\"", Ok(BareNewline::Normalize));
+        check(&BARE_NEWLINE, "\"normalise\"", Err("did you mean \"normalize\"?"));
+        check(&BARE_NEWLINE, "\"keep\"", Err("no such value"));
         check(&LISTENER_TLS, "\"none\"", Ok(()));
         check(&LISTENER_TLS, "\"starttls\"", Err("not available in this version"));
         check(&LISTENER_AUTH, "\"maybe\"", Err("no such value"));

@@ -8,6 +8,7 @@ use super::{
 };
 use dns::resolver::IpFamily;
 use smtp::Mailbox;
+use smtp::server::BareNewline;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +92,7 @@ fn default_listener(bind: SocketName) -> Listener {
         max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         max_recipients: defaults::MAX_RECIPIENTS,
         max_connections: defaults::MAX_CONNECTIONS,
+        bare_newline: BareNewline::Reject,
     }
 }
 
@@ -131,6 +133,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
         max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
+        bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
         bind: defaults.bind,
     };
     table.finish();

@@ -19,6 +19,7 @@ pub use kinds::{duration as parse_duration, rate as parse_rate, size as parse_si
 
 use smtp::Mailbox;
 use smtp::client::Pipelining;
+use smtp::server::BareNewline;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +90,8 @@ pub struct Listener {
     pub max_recipients: usize,
     /// 421 4.3.2 beyond.
     pub max_connections: usize,
+    /// What becomes of a CR or LF that is not part of CRLF.
+    pub bare_newline: BareNewline,
 }
 
 /// `[dns]`.

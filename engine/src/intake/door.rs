@@ -160,6 +160,7 @@ fn server_config(listener: &Listener, hostname: &str) -> smtp::server::Config {
         protocol: listener.protocol,
         max_message_bytes: listener.max_message_bytes,
         max_recipients: listener.max_recipients,
+        bare_newline: listener.bare_newline,
         ..smtp::server::Config::default()
     }
 }

@@ -99,6 +99,8 @@ pub enum BareNewline {
     /// Take the rest of the message, then 550 5.6.11.
     #[default]
     Reject,
+    /// Make CRLF of it (RFC 5321 §2.3.8). The message is no longer as it was sent.
+    Normalize,
     /// Keep the octets as they are.
     Keep,
 }

@@ -4,6 +4,7 @@
 //! The content is not copied: it stays in the buffers it came in, cut where a stuffed dot is left out.
 
 use super::config::{BareNewline, Config};
+use super::newline::NewlineRepair;
 use crate::Body;
 use crate::body::{FactScan, Segments};
 use bytes::{Buf, Bytes};
@@ -21,6 +22,7 @@ static LINE_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n
 pub(super) struct Content {
     facts: FactScan,
     header: HeaderScan,
+    newlines: NewlineRepair,
     segments: Segments,
     bytes: u64,
 }
@@ -44,10 +46,15 @@ impl Content {
 
     /// The next piece.
     pub(super) fn push(&mut self, piece: Bytes, config: &Config) {
-        if self.count(&piece, config) {
-            self.facts.feed(&piece);
-            self.keep(piece, config);
+        match config.bare_newline {
+            BareNewline::Normalize => self.repair(config, |newlines, take| newlines.feed(piece, take)),
+            BareNewline::Reject | BareNewline::Keep => self.take(piece, config),
         }
+    }
+
+    /// There is no more.
+    pub(super) fn finish(&mut self, config: &Config) {
+        self.repair(config, |newlines, take| newlines.finish(take));
     }
 
     /// What is the matter with it, if it ended here.
@@ -68,6 +75,19 @@ impl Content {
 
     pub(super) fn into_body(self) -> Body {
         Body::from_parts(self.segments, self.facts.facts())
+    }
+
+    fn repair(&mut self, config: &Config, feed: impl FnOnce(&mut NewlineRepair, &mut dyn FnMut(Bytes))) {
+        let mut newlines = std::mem::take(&mut self.newlines);
+        feed(&mut newlines, &mut |piece| self.take(piece, config));
+        self.newlines = newlines;
+    }
+
+    fn take(&mut self, piece: Bytes, config: &Config) {
+        if self.count(&piece, config) {
+            self.facts.feed(&piece);
+            self.keep(piece, config);
+        }
     }
 
     /// Whether the content is still within its limit; what is beyond is only counted, and what came before is let go.
@@ -223,21 +243,25 @@ mod tests {
     /// Feeds `wire` in pieces; the content, its `Received` count and what is left behind the end, if that came.
     fn scan(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Facts, u32, Option<Vec<u8>>) {
         let config = Config { bare_newline: BareNewline::Keep, ..Config::default() };
+        let (body, received, behind) = scan_with(&config, wire, cuts);
+        (body.to_bytes().to_vec(), body.facts(), received, behind)
+    }
+
+    fn scan_with(config: &Config, wire: &[u8], cuts: &[usize]) -> (Body, u32, Option<Vec<u8>>) {
         let (mut scan, mut content) = (DataScan::default(), Content::default());
         let mut rest = wire;
         for &cut in cuts.iter().chain([&usize::MAX]) {
             let (piece, behind) = rest.split_at(cut.min(rest.len()));
             rest = behind;
             let mut input = Bytes::copy_from_slice(piece);
-            if scan.take(&mut input, &mut content, &config) {
+            if scan.take(&mut input, &mut content, config) {
+                content.finish(config);
                 let received = content.received_count();
-                let body = content.into_body();
-                return (body.to_bytes().to_vec(), body.facts(), received, Some([&input[..], rest].concat()));
+                return (content.into_body(), received, Some([&input[..], rest].concat()));
             }
         }
         let received = content.received_count();
-        let body = content.into_body();
-        (body.to_bytes().to_vec(), body.facts(), received, None)
+        (content.into_body(), received, None)
     }
 
     fn check(wire: &str, content: &str, behind: Option<&str>) {
@@ -328,6 +352,21 @@ mod tests {
     }
 
     proptest! {
+        /// What an upstream with bare newlines sends is sent on, and arrives at the next hop, as it was made here.
+        #[test]
+        fn content_made_whole_passes_the_next_hop_unchanged(lines in prop::collection::vec("[ab.]{0,4}(\r\n|\r|\n)?", 0..16), cuts in prop::collection::vec(0..9usize, 0..16)) {
+            let config = Config { bare_newline: BareNewline::Normalize, ..Config::default() };
+            let wire = [lines.concat().as_bytes(), b"\r\n.\r\n"].concat();
+            let (made, _, behind) = scan_with(&config, &wire, &cuts);
+            prop_assert!(behind.is_some());
+            prop_assert_eq!(made.facts(), Facts::of(&made.to_bytes()));
+            prop_assert!(!made.facts().binary && (made.is_empty() || made.facts().ends_with_crlf));
+            let sent_on = made.for_data().concat();
+            let (arrived, _, behind) = scan_with(&Config::default(), &sent_on, &cuts);
+            prop_assert_eq!(arrived.to_bytes(), made.to_bytes());
+            prop_assert_eq!(behind, Some(vec![]));
+        }
+
         #[test]
         fn what_for_data_writes_comes_back(lines in prop::collection::vec("[ab.]{0,4}(\r\n|\r\n|\r|\n|\0|é)?", 0..16), cuts in prop::collection::vec(0..9usize, 0..16)) {
             let content = lines.concat().into_bytes();

@@ -21,6 +21,7 @@ mod command;
 mod config;
 mod content;
 mod input;
+mod newline;
 mod outbox;
 mod session;
 #[cfg(test)]

@@ -251,7 +251,8 @@ impl Server {
 
     /// The content is there to its end, or far enough to be refused: a message for the owner, or our own final reply.
     fn finish_content(&mut self) {
-        let Some(transaction) = self.transaction.take() else { return };
+        let Some(mut transaction) = self.transaction.take() else { return };
+        transaction.content.finish(&self.config);
         let replies = match self.config.protocol {
             Protocol::Smtp => 1,
             Protocol::Lmtp => transaction.recipients.len(),

@@ -57,6 +57,70 @@ fn bare_newlines_can_be_kept() {
 }
 
 #[test]
+fn bare_newlines_can_be_made_whole() {
+    let config = Config { bare_newline: BareNewline::Normalize, ..config() };
+    check_in_transaction(
+        config.clone(),
+        "C: DATA
+        C~ a\\n.\\nb\\r..\\r\\r\\n.\\r\\n
+        C: NOOP
+        S: 354 End data with <CR><LF>.<CR><LF>
+        S: 250 2.0.0 Queued
+        S: 250 2.0.0 Ok
+        E: message 0 to c@d e@f = a\\r\\n.\\r\\nb\\r\\n..\\r\\n\\r\\n",
+    );
+    check_in_transaction(
+        config,
+        "C: BDAT 3
+        C~ a\\nb
+        C: BDAT 2 LAST
+        C~ \\n\\r
+        S: 250 2.0.0 Ok
+        S: 250 2.0.0 Queued
+        E: message 0 to c@d e@f = a\\r\\nb\\r\\n\\r\\n",
+    );
+}
+
+#[test]
+fn smuggled_ends_of_data_stay_content_when_newlines_are_made_whole() {
+    for (fake, made) in [
+        ("\\n.\\n", "\\r\\n.\\r\\n"),
+        ("\\r.\\r", "\\r\\n.\\r\\n"),
+        ("\\n.\\r\\n", "\\r\\n.\\r\\n"),
+        ("\\r\\n.\\n", "\\r\\n\\r\\n"),
+        ("\\r.\\r\\n", "\\r\\n.\\r\\n"),
+        ("\\r\\n.\\r\\r\\n", "\\r\\n\\r\\n\\r\\n"),
+    ] {
+        check_in_transaction(
+            Config { bare_newline: BareNewline::Normalize, ..config() },
+            &format!(
+                "C: DATA
+                C~ x{fake}MAIL FROM:<smuggled@x>\\r\\n.\\r\\n
+                C: NOOP
+                S: 354 End data with <CR><LF>.<CR><LF>
+                S: 250 2.0.0 Queued
+                S: 250 2.0.0 Ok
+                E: message 0 to c@d e@f = x{made}MAIL FROM:<smuggled@x>\\r\\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn what_is_made_of_bare_newlines_counts_against_the_limit() {
+    check_in_transaction(
+        Config { bare_newline: BareNewline::Normalize, ..config() },
+        &format!(
+            "C: BDAT 501 LAST
+            C~ {}
+            S: 552 5.3.4 Message is larger than the announced SIZE
+            E: aborted",
+            "\\n".repeat(501)
+        ),
+    );
+}
+
+#[test]
 fn chunks() {
     check_in_transaction(
         config(),

@@ -1,6 +1,7 @@
 //! Mail coming in, well or badly.
 
 mod backlog_limits;
+mod bare_newlines;
 mod disk_guard;
 mod garbage;
 mod half_closed;
