@@ -177,7 +177,7 @@ impl Connection<'_> {
                 }
                 server::Event::Closed(_) => self.server_closed = true,
                 server::Event::Hello { .. } | server::Event::Aborted => {}
-                server::Event::StartTls => panic!("STARTTLS is off"),
+                server::Event::StartTls | server::Event::Etrn(_) => panic!("they are off"),
             }
         }
         moved

@@ -190,6 +190,8 @@ impl Script {
                 self.forget();
             }
             Event::Aborted => self.forget(),
+            // Not announced, so the machine refuses it by itself.
+            Event::Etrn(_) => {}
             Event::StartTls => {
                 self.framer.clear();
                 self.meet(Step::StartTls, scene);

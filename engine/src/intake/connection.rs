@@ -4,7 +4,7 @@ use super::door::Guest;
 use super::labels::Labels;
 use super::permit::Permit;
 use super::trace::Source;
-use super::{Origin, Room, Shared};
+use super::{Asker, Origin, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::stream::Stream;
@@ -138,6 +138,10 @@ impl Connection {
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
                 Event::Hello { .. } => {}
+                Event::Etrn(node) => {
+                    self.guest.metrics().etrn();
+                    room.starts.push((Asker { connection: key, generation: self.generation }, node));
+                }
                 // Not announced by any listener of this version, so the machine refuses it by itself.
                 Event::StartTls => self.server.close(super::door::SHUTTING_DOWN),
                 Event::Closed(_) => self.closing = true,

@@ -161,6 +161,7 @@ fn server_config(listener: &Listener, hostname: &str) -> smtp::server::Config {
         max_message_bytes: listener.max_message_bytes,
         max_recipients: listener.max_recipients,
         bare_newline: listener.bare_newline,
+        etrn: true,
         ..smtp::server::Config::default()
     }
 }

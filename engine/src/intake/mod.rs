@@ -21,7 +21,7 @@ use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
 use queue::{NewMessage, Queue};
 use slab::Slab;
-use smtp::server::Ticket;
+use smtp::server::{Node, Ticket};
 use smtp::{EnhancedCode, Reply};
 use std::io;
 use std::net::IpAddr;
@@ -37,6 +37,13 @@ pub(crate) struct Origin {
     connection: usize,
     generation: u64,
     ticket: Ticket,
+}
+
+/// Where the answer to a connection's question goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    connection: usize,
+    generation: u64,
 }
 
 /// What the rooms of all loops share.
@@ -62,6 +69,8 @@ pub(crate) struct Intake {
     /// Whole messages of this tick, and where their replies go.
     received: Vec<NewMessage>,
     origins: Vec<Origin>,
+    /// Queues that are to be started (ETRN), and who asked.
+    starts: Vec<(Asker, Node)>,
     draining: bool,
 }
 
@@ -79,6 +88,7 @@ impl Intake {
             backlog: Vec::new(),
             received: Vec::new(),
             origins: Vec::new(),
+            starts: Vec::new(),
             draining: false,
         }
     }
@@ -181,6 +191,7 @@ impl Intake {
             trace: &mut self.trace,
             received: &mut self.received,
             origins: &mut self.origins,
+            starts: &mut self.starts,
         };
         connection.serve(key, &mut room, now);
         connection.mark_dirty(key, &mut self.dirty);
@@ -211,6 +222,20 @@ impl Intake {
             if self.connections.get(origin.connection).is_some_and(|c| c.generation == origin.generation) {
                 self.serve(origin.connection, now);
             }
+        }
+    }
+
+    /// Takes this tick's ETRNs. Each gets its reply by `handle_answer`.
+    pub(crate) fn take_starts(&mut self) -> Vec<(Asker, Node)> {
+        std::mem::take(&mut self.starts)
+    }
+
+    /// The answer to what a connection asked; it may have hung up meanwhile.
+    pub(crate) fn handle_answer(&mut self, asker: Asker, reply: Reply, now: Now) {
+        let connection = self.connections.get_mut(asker.connection);
+        if let Some(connection) = connection.filter(|connection| connection.generation == asker.generation) {
+            connection.server.answer(reply);
+            self.serve(asker.connection, now);
         }
     }
 
@@ -279,6 +304,7 @@ struct Room<'a> {
     trace: &'a mut Trace,
     received: &'a mut Vec<NewMessage>,
     origins: &'a mut Vec<Origin>,
+    starts: &'a mut Vec<(Asker, Node)>,
 }
 
 /// Why a message or connection was turned away: the metric's `reason`, and the reply that says so.

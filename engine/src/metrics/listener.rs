@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct ListenerMetrics {
     label: Arc<str>,
     accepted: Counter,
+    etrn: Counter,
     rejected: Arc<Mutex<Vec<(&'static str, Counter)>>>,
 }
 
@@ -17,11 +18,16 @@ impl ListenerMetrics {
     pub(super) fn new(bind: &SocketName) -> ListenerMetrics {
         let label: Arc<str> = bind.to_string().into();
         let accepted = counter!(names::ACCEPTED, "listener" => label.clone());
-        ListenerMetrics { label, accepted, rejected: Arc::default() }
+        let etrn = counter!(names::ETRN, "listener" => label.clone());
+        ListenerMetrics { label, accepted, etrn, rejected: Arc::default() }
     }
     /// Messages became durable.
     pub fn accepted(&self, messages: u64) {
         self.accepted.increment(messages);
+    }
+    /// A client said ETRN.
+    pub fn etrn(&self) {
+        self.etrn.increment(1);
     }
     /// A message or a connection was refused. `reason` is a word of the program, never of a peer.
     pub fn rejected(&self, reason: &'static str) {

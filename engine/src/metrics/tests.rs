@@ -48,11 +48,13 @@ fn what_listeners_do() {
         metrics.accepted(0, 3);
         metrics.rejected(0, "size");
         metrics.listener(0).clone().rejected("size");
+        metrics.listener(0).clone().etrn();
         metrics.commit(3, Duration::from_millis(2));
     };
     let expected = [
         "posthaste_messages_accepted_total{listener=\"127.0.0.1:2525\"} 3",
         "posthaste_messages_rejected_total{listener=\"127.0.0.1:2525\",reason=\"size\"} 2",
+        "posthaste_etrn_total{listener=\"127.0.0.1:2525\"} 1",
         "posthaste_ingest_commit_seconds_count 3",
         "posthaste_queue_commit_batch_size_sum 3",
     ];

@@ -3,12 +3,13 @@
 //! A tick: letters, then sockets, then timers, then thinking, then writing; each connection is written at most once and
 //! the queue is given at most one group. Much is done per wake-up because a wake-up costs more than a message.
 
+use super::etrn::Starter;
 use super::inbox::{Address, Inbox, inbox};
 use super::mind::Mind;
 use super::stream::Readiness;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
-use crate::intake::{Intake, Origin};
+use crate::intake::{Asker, Intake, Origin};
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -47,6 +48,8 @@ type Question = Box<dyn FnOnce(&mut Mind, Now) + Send>;
 pub(crate) enum Letter {
     /// For the intake room: these messages are durable, or will never be.
     Durable(Vec<Origin>, Instant, Result<Vec<MessageId>, Arc<QueueError>>),
+    /// For the intake room: the answer to what a connection asked.
+    Answer(Asker, smtp::Reply),
     /// For the delivery room.
     Open(Box<Open>),
     /// For the delivery room.
@@ -73,6 +76,7 @@ pub(crate) struct Neighbours {
     pub mind: Address<Letter>,
     pub loops: Vec<Address<Letter>>,
     pub queue: Queue,
+    pub starter: Starter,
     pub metrics: Arc<EngineMetrics>,
     /// What the mind has still to hear of: groups submitted and not yet answered, and loops other than its own that run.
     pub awaited: Arc<AtomicUsize>,
@@ -203,6 +207,7 @@ impl EventLoop {
                     self.neighbours.metrics.commit(origins.len(), now.mono - since);
                     self.intake.handle_durable(&origins, result.as_deref().map_err(|_| ()), now);
                 }
+                Letter::Answer(asker, reply) => self.intake.handle_answer(asker, reply, now),
                 Letter::Open(open) => self.delivery.open(open, now, &self.registry, delivery_token),
                 Letter::Deliver(deliver) => self.delivery.deliver(&deliver, now),
                 Letter::Close(connection) => self.delivery.close(connection, now),
@@ -312,6 +317,10 @@ impl EventLoop {
     /// Gives the queue this tick's messages, and its outcomes, as two groups: when the disk is full the messages are
     /// refused, while the outcomes wait for room. The committer writes both at once.
     fn submit(&mut self, now: Now) {
+        for (asker, node) in self.intake.take_starts() {
+            let home = self.address.clone();
+            self.neighbours.starter.order(node, move |reply| home.send(Letter::Answer(asker, reply)));
+        }
         let (accepts, origins) = self.intake.take_received();
         if !accepts.is_empty() {
             self.submit_received(accepts, origins, now);

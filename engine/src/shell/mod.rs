@@ -6,6 +6,7 @@
 
 pub(crate) mod arena;
 mod control;
+mod etrn;
 mod event_loop;
 mod inbox;
 mod mind;
@@ -21,6 +22,7 @@ use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
 use crate::metrics::EngineMetrics;
+use etrn::Starter;
 pub(crate) use event_loop::read_clock;
 use event_loop::{EventLoop, Neighbours, Site};
 use mind::{Mind, Senses};
@@ -108,14 +110,17 @@ impl Engine {
         };
         let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
+        let handle = Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), failed);
+        let (starter, thread) = Starter::start(handle.clone())?;
+        let mut threads = vec![thread];
         let neighbours = Neighbours {
             mind: loops[0].clone(),
             loops: loops.clone(),
             queue: queue.clone(),
+            starter,
             metrics,
             awaited: Arc::new(AtomicUsize::new(loops.len() - 1)),
         };
-        let mut threads = Vec::new();
         for (index, site) in sites.into_iter().enumerate() {
             let intake = Intake::new(shared.clone(), &config.hostname, std::mem::take(&mut doors[index]));
             let delivery = Delivery::new(settings.clone());
@@ -123,7 +128,6 @@ impl Engine {
             let name = format!("loop-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || event_loop.run())?);
         }
-        let handle = Handle::new(config, queue.clone(), resolver, loops, failed);
         Ok(Engine { handle, threads, queue, recovery, addresses })
     }
 

@@ -8,7 +8,6 @@ const fn reply(code: u16, class: u8, subject: u16, detail: u16, text: &'static s
 }
 
 pub(super) const OK: Reply = reply(250, 2, 0, 0, "Ok");
-pub(super) const HELP: Reply = reply(214, 2, 0, 0, "See RFC 5321; commands are announced in the reply to EHLO");
 pub(super) const BYE: Reply = reply(221, 2, 0, 0, "Bye");
 pub(super) const CANNOT_VERIFY: Reply = reply(252, 2, 5, 0, "Cannot verify, but will take mail for it and try");
 pub(super) const START_TLS: Reply = reply(220, 2, 0, 0, "Ready to start TLS");
@@ -33,10 +32,16 @@ pub(super) const UNKNOWN: Reply = reply(500, 5, 5, 1, "Command not recognized");
 pub(super) const LHLO_HERE: Reply = reply(500, 5, 5, 1, "This is LMTP, send LHLO");
 pub(super) const NO_LHLO_HERE: Reply = reply(500, 5, 5, 1, "This is SMTP, send EHLO");
 pub(super) const NOT_IMPLEMENTED: Reply = reply(502, 5, 5, 1, "Command not implemented");
+pub(super) const NO_LISTS: Reply = reply(502, 5, 5, 1, "There are no lists here that could be expanded");
+/// RFC 5321 appendix F.1.
+pub(super) const NO_TURN: Reply = reply(502, 5, 5, 1, "TURN would hand mail to whoever asks for it; use ETRN");
+pub(super) const NO_NAMED_QUEUES: Reply =
+    reply(459, 4, 7, 1, "Node not allowed: queues have no names here, give a domain");
 
 pub(super) const NO_ARGUMENT: Reply = reply(501, 5, 5, 4, "This command takes no argument");
 pub(super) const ARGUMENT_MISSING: Reply = reply(501, 5, 5, 4, "This command needs an argument");
 pub(super) const BAD_HELLO: Reply = reply(501, 5, 5, 4, "Give one host name or address literal");
+pub(super) const BAD_NODE: Reply = reply(501, 5, 5, 4, "Syntax: ETRN domain, or ETRN @domain for those below it too");
 pub(super) const MAIL_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: MAIL FROM:<address> [parameters]");
 pub(super) const RCPT_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: RCPT TO:<address> [parameters]");
 pub(super) const BAD_SENDER: Reply =

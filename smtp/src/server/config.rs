@@ -1,5 +1,6 @@
 //! What a listener allows and announces.
 
+use crate::Reply;
 use std::time::Duration;
 
 /// SMTP or its local cousin (RFC 2033).
@@ -39,6 +40,8 @@ pub struct Config {
     pub eight_bit_mime: bool,
     /// Announce SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// Announce ETRN (RFC 1985).
+    pub etrn: bool,
     /// Announce ENHANCEDSTATUSCODES; without it replies carry none.
     pub enhanced_status_codes: bool,
     /// What to do with a CR or LF outside CRLF in content.
@@ -62,6 +65,7 @@ impl Default for Config {
             chunking: true,
             eight_bit_mime: true,
             smtputf8: true,
+            etrn: false,
             enhanced_status_codes: true,
             bare_newline: BareNewline::Reject,
             discard_content: false,
@@ -70,6 +74,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// 220, with the name first (RFC 5321 §4.2).
+    pub(super) fn greeting(&self) -> Reply {
+        let kind = match self.protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        Reply { code: 220, enhanced: None, text: format!("{} {kind}", self.hostname).into() }
+    }
     /// The text of the 250 to EHLO or LHLO: the name, then a keyword a line (RFC 5321 §4.1.1.1).
     pub(super) fn announcement(&self, tls_is_up: bool) -> String {
         let mut text = self.hostname.clone();
@@ -82,6 +94,7 @@ impl Config {
             ("CHUNKING", self.chunking),
             ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
             ("STARTTLS", self.starttls && !tls_is_up),
+            ("ETRN", self.etrn && self.protocol == Protocol::Smtp),
             ("HELP", true),
         ] {
             if announced {

@@ -5,7 +5,7 @@
 //!   then loop { poll_event } until None, answering each question before polling again,
 //!   then write poll_transmit, then arm poll_timeout.
 //! ```
-//! A *question* (`Event::Mail`, `Event::Recipient`) stops parsing until `answer` is called. A `Message` does not: its
+//! A *question* (`Event::Mail`, `Recipient`, `Etrn`) stops parsing until `answer` is called. A `Message` does not: its
 //! reply is given by `complete` when the message is durable, while later pipelined commands are already being parsed;
 //! replies always leave in command order (RFC 2920 §3.2).
 //!
@@ -20,6 +20,8 @@ mod answers;
 mod command;
 mod config;
 mod content;
+mod etrn;
+mod help;
 mod input;
 mod newline;
 mod outbox;
@@ -29,6 +31,7 @@ mod tests;
 mod transaction;
 
 pub use config::{BareNewline, Config, Protocol};
+pub use etrn::Node;
 
 use crate::{Body, Mailbox, Reply, ReversePath, reply::EnhancedCode};
 use bytes::{Bytes, BytesMut};
@@ -68,6 +71,8 @@ pub enum Event {
     },
     /// Question: RCPT. A 2xx answer adds the recipient.
     Recipient(Mailbox),
+    /// Question: ETRN, with the replies of RFC 1985 §5.3 as answers.
+    Etrn(Node),
     /// A whole message. The owner calls `complete` with this ticket, sooner or later, in any order.
     Message(Box<Message>),
     /// An open transaction (after an accepted MAIL) ended without a message: RSET, a new EHLO, a refused or broken body,
@@ -153,11 +158,7 @@ pub struct Server {
 impl Server {
     /// A new connection; the 220 greeting is already queued. Call `refuse` instead where the connection is not wanted.
     pub fn new(config: Arc<Config>, now: Instant) -> Server {
-        let kind = match config.protocol {
-            Protocol::Smtp => "ESMTP",
-            Protocol::Lmtp => "LMTP",
-        };
-        let greeting = Reply { code: 220, enhanced: None, text: format!("{} {kind}", config.hostname).into() };
+        let greeting = config.greeting();
         Server::greet(config, greeting, None, now)
     }
     /// A connection that only gets this reply (421 4.3.2, 550 5.7.1 …) as its greeting and is closed.
@@ -255,6 +256,7 @@ impl Server {
                     transaction.judge(mailbox, reply.is_success());
                 }
             }
+            Some(Question::Etrn) => {}
             None => return,
         }
         self.say(reply);
@@ -289,10 +291,12 @@ impl Server {
         let awaited = self.ending.is_none() && self.outbox.pending() == 0;
         awaited.then_some(self.deadline)
     }
-    /// False while parsing is paused by `max_pending_messages`, or too much is waiting to be written, or the conversation
-    /// is ending: the owner should stop reading from the socket. Look again after each completion and each write.
+    /// False while parsing is paused by a question or by `max_pending_messages`, or too much is waiting to be written, or the
+    /// conversation is ending: the owner should stop reading from the socket. Look again after each answer, each completion
+    /// and each write.
     pub fn wants_bytes(&self) -> bool {
         self.ending.is_none()
+            && self.question.is_none()
             && !self.is_paused()
             && self.outbox.queued() < MAX_QUEUED_REPLIES
             && self.outbox.transmit.len() < MAX_UNSENT_BYTES

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Hello, Parameters};
 use super::content::{DataScan, Fault, is_far_too_large};
+use super::help::help;
 use super::input::Line;
 use super::transaction::MailParameters;
 use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
@@ -25,6 +26,7 @@ pub(super) enum Phase {
 pub(super) enum Question {
     Mail(ReversePath, MailParameters),
     Recipient(Mailbox),
+    Etrn,
 }
 
 impl Server {
@@ -106,8 +108,11 @@ impl Server {
                 self.say(answers::OK);
             }
             Command::Noop => self.say(answers::OK),
-            Command::Help => self.say(answers::HELP),
+            Command::Help => self.say(help(&self.config)),
             Command::Verify => self.say(answers::CANNOT_VERIFY),
+            Command::Expand => return Err(answers::NO_LISTS),
+            Command::Etrn(node) => self.etrn(node)?,
+            Command::Turn => return Err(answers::NO_TURN),
             Command::StartTls => self.start_tls()?,
             Command::Quit => self.end(CloseReason::Quit, Some(answers::BYE)),
             Command::Http => self.end(CloseReason::TooManyErrors, Some(answers::NOT_HTTP)),

@@ -52,8 +52,9 @@ fn commands_without_a_transaction() {
         S: 250 2.0.0 Ok
         S: 250 2.0.0 Ok
         S: 252 2.5.0 Cannot verify, but will take mail for it and try
-        S: 502 5.5.1 Command not implemented
-        S: 214 2.0.0 See RFC 5321; commands are announced in the reply to EHLO
+        S: 502 5.5.1 There are no lists here that could be expanded
+        S: 214-2.0.0 Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT
+        S: 214 2.0.0 Extensions are announced in the reply to EHLO; see RFC 5321
         S: 502 5.5.1 Command not implemented
         S: 502 5.5.1 Command not implemented
         S: 500 5.5.1 Command not recognized

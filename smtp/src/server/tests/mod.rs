@@ -5,13 +5,15 @@
 //! C~ text      the client sends text as it stands, \r \n \0 \x80 meaning what they mean in Rust
 //! S: text      a line of reply; all replies to what came before must be listed
 //! E: text      an event; likewise
-//! > verb ...   the owner or the world acts: complete TICKET CODE X.Y.Z TEXT, each TICKET CODE..., eof, idle, close, tls
+//! > verb ...   the owner or the world acts: complete TICKET CODE X.Y.Z TEXT, each TICKET CODE..., answer CODE..., eof, idle,
+//!              close, tls
 //! ```
 //! Each script is played with its flights cut in several ways, which must make no difference.
 
 mod commands;
 mod content;
 mod corpus;
+mod etrn;
 mod life;
 
 use super::*;
@@ -88,6 +90,12 @@ impl Play {
                 self.messages.push(*message);
                 text
             }
+            Event::Etrn(node) => {
+                if &*node.domain != "later.example" {
+                    self.server.answer(reply("253 2.0.0 2 pending messages started"));
+                }
+                format!("etrn {node}")
+            }
             Event::Aborted => "aborted".into(),
             Event::StartTls => "tls".into(),
             Event::Closed(reason) => format!("closed {reason:?}"),
@@ -105,6 +113,7 @@ impl Play {
                 let (ticket, replies) = rest.split_once(' ').unwrap();
                 self.server.complete_each(Ticket(ticket.parse().unwrap()), replies.split(" | ").map(reply).collect());
             }
+            "answer" => self.server.answer(reply(rest)),
             "eof" => self.server.handle_eof(),
             "idle" => {
                 if let Some(deadline) = self.server.poll_timeout() {

@@ -3,6 +3,7 @@
 mod backlog_limits;
 mod bare_newlines;
 mod disk_guard;
+mod etrn;
 mod garbage;
 mod half_closed;
 mod hundreds_of_injectors;

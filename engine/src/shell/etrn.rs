@@ -1,0 +1,81 @@
+//! ETRN (RFC 1985): starts the queues that hosts ask for. It has a thread of its own, as it walks the queue's index; one
+//! order is carried out at a time, so that asking often costs the mind no more than asking once.
+
+use super::control::{Handle, OperateError, Wish};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use queue::Domain;
+use smtp::server::Node;
+use smtp::{EnhancedCode, Reply};
+use std::io;
+use std::thread::JoinHandle;
+
+/// Orders that may wait; their connections do.
+const MAX_WAITING: usize = 256;
+
+const TOO_MANY: Reply =
+    Reply::fixed(458, EnhancedCode(4, 3, 2), "Unable to queue messages: too many ask; try again later");
+
+/// Takes orders; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Starter(Sender<Order>);
+
+struct Order {
+    node: Node,
+    done: Box<dyn FnOnce(Reply) + Send>,
+}
+
+impl Starter {
+    /// The thread ends when the last clone is dropped.
+    pub(super) fn start(handle: Handle) -> io::Result<(Starter, JoinHandle<io::Result<()>>)> {
+        let (orders, inbox) = crossbeam_channel::bounded(MAX_WAITING);
+        let thread = std::thread::Builder::new().name("etrn".into()).spawn(move || {
+            work(&handle, &inbox);
+            Ok(())
+        })?;
+        Ok((Starter(orders), thread))
+    }
+
+    /// `done` gets the reply, from another thread unless there is no room.
+    pub(crate) fn order(&self, node: Node, done: impl FnOnce(Reply) + Send + 'static) {
+        match self.0.try_send(Order { node, done: Box::new(done) }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => (order.done)(TOO_MANY),
+        }
+    }
+}
+
+fn work(handle: &Handle, orders: &Receiver<Order>) {
+    while let Ok(Order { node, done }) = orders.recv() {
+        let started = start(handle, &node);
+        match &started {
+            Ok(messages) => tracing::info!(%node, messages, "ETRN"),
+            Err(error) => tracing::warn!(%node, %error, "ETRN"),
+        }
+        done(reply(&node, started.ok()));
+    }
+}
+
+/// Messages for the node that wait and were made due.
+fn start(handle: &Handle, node: &Node) -> Result<u64, OperateError> {
+    let domains = match node.and_below {
+        false => vec![Domain::new(&node.domain)],
+        true => handle.queue().domains()?.into_iter().map(|(domain, _)| domain).collect(),
+    };
+    let mut messages = 0;
+    for domain in domains.iter().filter(|domain| node.covers(domain.as_str())) {
+        messages += handle.operate(Wish::Retry, Some(domain), |_, _| true)?.entries;
+    }
+    Ok(messages)
+}
+
+/// RFC 1985 §5.3.
+fn reply(node: &Node, started: Option<u64>) -> Reply {
+    let ok = EnhancedCode(2, 0, 0);
+    match started {
+        Some(0) => Reply::new(251, ok, format!("OK, no messages waiting for node {node}")),
+        Some(messages) => Reply::new(253, ok, format!("OK, {messages} pending messages for node {node} started")),
+        None => {
+            Reply::new(458, EnhancedCode(4, 3, 0), format!("Unable to queue messages for node {node}; try again later"))
+        }
+    }
+}
