@@ -9,7 +9,7 @@ use allocation_counter::measure;
 use bytes::{Buf, Bytes};
 use smtp::client::{self, Client, Pipelining, StartTls, Transaction};
 use smtp::server::{Config, Event, RECIPIENT_OK, SENDER_OK, Server};
-use smtp::{Body, EnhancedCode, Mailbox, Reply, ReversePath};
+use smtp::{Body, EnhancedCode, MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -185,7 +185,7 @@ fn client_costs(pipelining: Pipelining, chunking: bool, recipients: usize) -> im
         reports: 0,
     };
     let reverse_path = ReversePath(Some(mailbox("news-4711@bounces.sender.example")));
-    let recipients = vec![mailbox("a.reader.of.news@receiver.example"); recipients];
+    let recipients = vec![Recipient::new(mailbox("a.reader.of.news@receiver.example")); recipients];
     let body = Body::new(text(10_000));
     let mut round = move || (0..64).map(|_| delivery.deliver(&reverse_path, &recipients, &body)).sum();
     let _: u64 = round();
@@ -201,11 +201,12 @@ struct Delivery {
 }
 
 impl Delivery {
-    fn deliver(&mut self, reverse_path: &ReversePath, recipients: &[Mailbox], body: &Body) -> u64 {
+    fn deliver(&mut self, reverse_path: &ReversePath, recipients: &[Recipient], body: &Body) -> u64 {
         self.exchange_until(|delivery| delivery.client.credit() > 0);
         let (enough, messages) = (self.reports + 1, self.peer.messages);
         let recipients = &mut recipients.iter();
-        let transaction = Transaction { id: 1, reverse_path, recipients, body, smtputf8: false };
+        let parameters = &MailParameters::default();
+        let transaction = Transaction { id: 1, reverse_path, recipients, body, parameters, age_seconds: 0 };
         let submitting = measure(|| self.client.submit(transaction, self.now).expect("nothing is missing"));
         let cost = submitting.count_total + self.exchange_until(|delivery| delivery.reports == enough);
         assert_eq!(self.peer.messages, messages + 1);

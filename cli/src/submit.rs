@@ -4,7 +4,7 @@ use engine::config::SocketName;
 use smtp::client::{
     Cause, Client, Config, Event, Outcome, Pipelining, Protocol, Report, StartTls, Timeouts, Transaction,
 };
-use smtp::{Body, Mailbox, Reply, ReversePath};
+use smtp::{Body, MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -87,12 +87,14 @@ impl Submission {
             return Err(lost(cause));
         }
         let smtputf8 = letter.to.iter().chain(&letter.from.0).any(|mailbox| !mailbox.is_ascii());
+        let recipients: Vec<Recipient> = letter.to.iter().cloned().map(Recipient::new).collect();
         let transaction = Transaction {
             id: 0,
             reverse_path: letter.from,
-            recipients: &mut letter.to.iter(),
+            recipients: &mut recipients.iter(),
             body: &letter.body,
-            smtputf8,
+            parameters: &MailParameters { smtputf8, ..MailParameters::default() },
+            age_seconds: 0,
         };
         let everyone = letter.to.len();
         if let Err(lacking) = self.client.submit(transaction, Instant::now()) {

@@ -11,7 +11,7 @@
 use crate::config::Config;
 use crate::now::Now;
 use jiff::Timestamp;
-use queue::{Content, Domain, Envelope, MessageId, NewMessage, Recipient};
+use queue::{Content, Domain, Envelope, MailParameters, MessageId, NewMessage, Recipient};
 use smallvec::smallvec;
 use smtp::{Body, Reply, ReversePath};
 use std::fmt::Write as _;
@@ -47,9 +47,9 @@ pub fn write(config: &Config, id: MessageId, now: Now, original: &Content, failu
         id,
         envelope: Envelope {
             reverse_path: ReversePath(None),
-            recipients: vec![Recipient { mailbox: sender.clone() }],
+            recipients: vec![Recipient::new(sender.clone())],
             accepted_us: now.wall_us,
-            smtputf8: notice.international,
+            parameters: MailParameters { smtputf8: notice.international, ..MailParameters::default() },
             tenant: original.envelope.tenant.clone(),
             campaign: None,
         },
@@ -86,7 +86,7 @@ impl<'a> Notice<'a> {
         let returned = if whole { bytes.to_vec() } else { clean_header(header) };
         let envelope = &original.envelope;
         let mut addresses = envelope.recipients.iter().map(|r| r.mailbox.is_ascii());
-        let international = original.envelope.smtputf8
+        let international = original.envelope.parameters.smtputf8
             || !envelope.reverse_path.as_str().is_ascii()
             || !config.postmaster.is_ascii()
             || !addresses.all(|ascii| ascii);
@@ -315,9 +315,9 @@ mod tests {
         let mailbox = |text: &str| Mailbox::parse(text).unwrap();
         let envelope = Envelope {
             reverse_path: ReversePath((!sender.is_empty()).then(|| mailbox(sender))),
-            recipients: recipients.iter().map(|r| Recipient { mailbox: mailbox(r) }).collect(),
+            recipients: recipients.iter().map(|r| Recipient::new(mailbox(r))).collect(),
             accepted_us: 1_700_000_000_000_000,
-            smtputf8: false,
+            parameters: MailParameters::default(),
             tenant: Some("t1".into()),
             campaign: Some("c1".into()),
         };

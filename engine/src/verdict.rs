@@ -199,6 +199,11 @@ pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
                 Unsupported::Size { .. } => EnhancedCode(5, 3, 4),
                 // RFC 3463 §3.7: conversion required but not supported.
                 Unsupported::EightBit(_) | Unsupported::Binary(_) => EnhancedCode(5, 6, 3),
+                // RFC 8689 §5.
+                Unsupported::RequireTls => EnhancedCode(5, 7, 30),
+                // RFC 2852 §4.1.4; RFC 3463 §3.4 and §3.5.
+                Unsupported::DeliverBy => EnhancedCode(5, 3, 3),
+                Unsupported::TooLate => EnhancedCode(5, 4, 7),
             };
             Cow::Owned(Reply::new(554, enhanced, lack.to_string()))
         }

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use smtp::client::{Client, Config, Event, Pipelining, Protocol, StartTls, Timeouts, Transaction};
-use smtp::{Body, Mailbox, ReversePath};
+use smtp::{Body, MailParameters, Mailbox, Recipient, ReversePath};
 use std::collections::HashSet;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Seen {
     over: bool,
 }
 
-fn drain(client: &mut Client, seen: &mut Seen, mail: &(ReversePath, Vec<Mailbox>, Body), now: Instant) {
+fn drain(client: &mut Client, seen: &mut Seen, mail: &(ReversePath, Vec<Recipient>, Body), now: Instant) {
     loop {
         while let Some(event) = client.poll_event() {
             match event {
@@ -53,7 +53,14 @@ fn drain(client: &mut Client, seen: &mut Seen, mail: &(ReversePath, Vec<Mailbox>
         }
         let (reverse_path, recipients, body) = mail;
         let transaction =
-            Transaction { id: seen.submitted, reverse_path, recipients: &mut recipients.iter(), body, smtputf8: false };
+            Transaction {
+            id: seen.submitted,
+            reverse_path,
+            recipients: &mut recipients.iter(),
+            body,
+            parameters: &MailParameters::default(),
+            age_seconds: 0,
+        };
         if client.submit(transaction, now).is_err() {
             return;
         }
@@ -65,7 +72,7 @@ fuzz_target!(|data: &[u8]| {
     let [choice, piece, said @ ..] = data else { return };
     let now = Instant::now();
     let mut client = Client::new(Arc::new(config(*choice)), now);
-    let recipients = ["a@b.test", "c@b.test"].map(|text| Mailbox::parse(text).expect("constants")).to_vec();
+    let recipients = ["a@b.test", "c@b.test"].map(|text| Recipient::new(Mailbox::parse(text).expect("constants"))).to_vec();
     let mail = (ReversePath(None), recipients, Body::new(&b"Subject: s\r\n\r\n.dot\r\n"[..]));
     let mut seen = Seen::default();
     for input in said.chunks(usize::from(*piece).max(1)) {

@@ -2,6 +2,7 @@
 
 use crate::codec::{Malformed, Reader, put_text, put_varint};
 use crate::{Domain, Envelope, MessageId};
+use smtp::parameters::ByMode;
 
 /// Where an entry stands in the order of the index: all of a domain together, by due time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,6 +159,66 @@ impl FromIterator<u32> for RecipientSet {
     }
 }
 
+/// What the sender asked for that decides when an entry is tried and given up, known without reading the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Terms {
+    /// DELIVERBY.
+    pub deadline: Option<Deadline>,
+    /// MT-PRIORITY.
+    pub priority: i8,
+}
+
+/// The end of DELIVERBY's time (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Deadline {
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// The message is returned then; else its sender is told of the delay.
+    pub returns: bool,
+}
+
+const DEADLINE: u8 = 1;
+const RETURNS: u8 = 2;
+const PRIORITY: u8 = 4;
+/// Beside the terms, in an entry only.
+const DELAY_TOLD: u8 = 8;
+
+impl Terms {
+    /// Of a message.
+    pub fn of(envelope: &Envelope) -> Terms {
+        let deadline = envelope.parameters.deliver_by.map(|by| Deadline {
+            at_ms: (envelope.accepted_us / 1000).saturating_add_signed(i64::from(by.seconds) * 1000),
+            returns: by.mode == ByMode::Return,
+        });
+        Terms { deadline, priority: envelope.parameters.priority }
+    }
+
+    /// A byte of flags, `more` among them, then what they say is there.
+    pub(crate) fn encode(self, more: u8, out: &mut Vec<u8>) {
+        let flag = |on, bit| if on { bit } else { 0 };
+        let returns = self.deadline.is_some_and(|deadline| deadline.returns);
+        let deadline = flag(self.deadline.is_some(), DEADLINE) | flag(returns, RETURNS);
+        out.push(deadline | flag(self.priority != 0, PRIORITY) | more);
+        if let Some(deadline) = self.deadline {
+            put_varint(out, deadline.at_ms);
+        }
+        if self.priority != 0 {
+            out.push(self.priority.cast_unsigned());
+        }
+    }
+
+    /// The terms and the flags.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<(Terms, u8), Malformed> {
+        let flags = reader.u8()?;
+        let deadline = match flags & DEADLINE {
+            0 => None,
+            _ => Some(Deadline { at_ms: reader.varint()?, returns: flags & RETURNS != 0 }),
+        };
+        let priority = if flags & PRIORITY != 0 { reader.u8()?.cast_signed() } else { 0 };
+        Ok((Terms { deadline, priority }, flags))
+    }
+}
+
 /// The value under an [`EntryKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -167,12 +228,17 @@ pub struct Entry {
     pub open: RecipientSet,
     /// Attempts so far.
     pub attempts: u16,
-    /// Unix milliseconds of acceptance (for expiry, without reading the journal).
+    /// Unix milliseconds of acceptance, or of the time until which the sender had it held (RFC 4865): from when expiry
+    /// counts, without reading the journal.
     pub accepted_ms: u64,
     /// Octets of the body (for memory budgets, without reading the journal).
     pub body_bytes: u32,
     /// Why it is still here: the last reply or error, at most 200 bytes; empty before the first attempt.
     pub last_error: Box<str>,
+    /// What the sender asked for.
+    pub terms: Terms,
+    /// The sender was told of the delay.
+    pub delay_told: bool,
 }
 
 impl Entry {
@@ -192,19 +258,18 @@ impl Entry {
         put_varint(out, self.accepted_ms);
         put_varint(out, u64::from(self.body_bytes));
         put_text(out, Entry::clip(&self.last_error));
+        self.terms.encode(if self.delay_told { DELAY_TOLD } else { 0 }, out);
         self.open.encode(out);
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
         let location = Location { segment: reader.varint()?, offset: reader.narrow()?, len: reader.narrow()? };
-        Ok(Entry {
-            location,
-            attempts: reader.narrow()?,
-            accepted_ms: reader.varint()?,
-            body_bytes: reader.narrow()?,
-            last_error: reader.text()?.into(),
-            open: RecipientSet::decode(reader)?,
-        })
+        let (attempts, accepted_ms, body_bytes) = (reader.narrow()?, reader.varint()?, reader.narrow()?);
+        let last_error = reader.text()?.into();
+        let (terms, flags) = Terms::decode(reader)?;
+        let open = RecipientSet::decode(reader)?;
+        let delay_told = flags & DELAY_TOLD != 0;
+        Ok(Entry { location, open, attempts, accepted_ms, body_bytes, last_error, terms, delay_told })
     }
 
     /// What it costs the memtable, about.
@@ -226,6 +291,8 @@ mod tests {
             accepted_ms: u64::MAX,
             body_bytes: u32::MAX,
             last_error: "é".repeat(300).into(),
+            terms: Terms { deadline: Some(Deadline { at_ms: u64::MAX, returns: true }), priority: -9 },
+            delay_told: true,
         }
     }
 
@@ -255,7 +322,7 @@ mod tests {
             full.encode(&mut bytes);
             assert!(bytes.len() < 1024, "{} bytes", bytes.len());
             let back = Entry::decode(&mut Reader::new(&bytes)).expect("as written");
-            assert_eq!(back.open, full.open);
+            assert_eq!((&back.open, back.terms, back.delay_told), (&full.open, full.terms, true));
             assert_eq!(&*back.last_error, "é".repeat(100));
         }
     }

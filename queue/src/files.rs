@@ -9,7 +9,7 @@ use crate::segment::{self, JOURNAL};
 use std::collections::VecDeque;
 
 /// Version of everything in the directory.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 pub(crate) const FORMAT_FILE: &str = "format";
 
 /// The segments of a journal, without a hole, and its spares.

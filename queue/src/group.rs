@@ -5,8 +5,9 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::entry::Terms;
 use crate::record::{self, Before, Domains, Fixed, Message, RECORD_HEADER, Record};
-use crate::{Content, Entry, EntryKey, Location};
+use crate::{Content, Entry, EntryKey, Envelope, Location};
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -146,6 +147,12 @@ pub(crate) fn filler(place: Place, bytes: u64, sequence: u64) -> [u8; GROUP_HEAD
     out
 }
 
+/// What a message that is first due then has as `accepted_ms`.
+pub(crate) fn expiry_begins(content: &Content, due_ms: u64) -> u64 {
+    let accepted_ms = content.envelope.accepted_us / 1000;
+    if due_ms == EntryKey::HELD { accepted_ms } else { accepted_ms.max(due_ms) }
+}
+
 /// Builds a group for one place of the journal.
 pub(crate) struct GroupWriter<'a> {
     place: Place,
@@ -166,12 +173,13 @@ impl<'a> GroupWriter<'a> {
 
     /// At least what a message will take up, without knowing where.
     pub(crate) fn bound(content: &Content, domains: &Domains) -> u64 {
-        let recipients: usize = content.envelope.recipients.iter().map(|r| r.mailbox.as_str().len() + 3).sum();
+        let envelope = &content.envelope;
+        let recipients: usize = envelope.recipients.iter().map(Envelope::recipient_bound).sum();
         let domains: usize = domains.iter().map(|(domain, set)| domain.as_str().len() + 16 + set.len() * 4).sum();
         let labels = |label: &Option<Box<str>>| label.as_ref().map_or(0, |text| text.len() + 10);
-        let envelope = &content.envelope;
-        let text = envelope.reverse_path.as_str().len() + labels(&envelope.tenant) + labels(&envelope.campaign);
-        (RECORD_HEADER + 96 + recipients + domains + text + content.body.len()) as u64
+        let text = [&envelope.tenant, &envelope.campaign, &envelope.parameters.envid].map(labels).iter().sum::<usize>()
+            + envelope.reverse_path.as_str().len();
+        (RECORD_HEADER + 128 + recipients + domains + text + content.body.len()) as u64
     }
 
     /// At least what a Put or Gone takes up.
@@ -217,7 +225,8 @@ impl<'a> GroupWriter<'a> {
             facts: content.body.facts(),
             id: content.id,
             due_ms,
-            accepted_ms: content.envelope.accepted_us / 1000,
+            accepted_ms: expiry_begins(content, due_ms),
+            terms: Terms::of(&content.envelope),
         };
         self.message(record::ACCEPT, body, content.body.len(), |head| {
             fixed.encode(head);
@@ -239,6 +248,7 @@ impl<'a> GroupWriter<'a> {
             id: message.id,
             due_ms: message.due_ms,
             accepted_ms: message.accepted_ms,
+            terms: message.terms,
         };
         self.message(record::MOVED, body, message.body.len(), |head| {
             fixed.encode(head);

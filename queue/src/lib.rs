@@ -31,8 +31,8 @@ mod state;
 pub mod store;
 
 pub use counters::Stats;
-pub use entry::{Entry, EntryKey, Location, RecipientSet};
-pub use envelope::{Content, Domain, Envelope, Recipient};
+pub use entry::{Deadline, Entry, EntryKey, Location, RecipientSet, Terms};
+pub use envelope::{Content, Domain, Envelope};
 pub use error::QueueError;
 pub use files::FORMAT;
 pub use id::{BadMessageId, MessageId};
@@ -40,4 +40,5 @@ pub use read::DomainSummary;
 pub use recovery::Recovery;
 pub use repair::{Repaired, repair};
 pub use service::{Options, Queue};
+pub use smtp::{MailParameters, Recipient};
 pub use store::{Committed, Group, Limits, NewMessage, Retry, Settle, Store};

@@ -85,6 +85,8 @@ mod tests {
             accepted_ms: 0,
             body_bytes: 1,
             last_error: "".into(),
+            terms: crate::Terms::default(),
+            delay_told: false,
         };
         let mut table = Memtable::default();
         table.set(key.clone(), Some(entry.clone()), false);

@@ -5,6 +5,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::entry::Terms;
 use crate::{Content, Domain, Entry, EntryKey, Envelope, MessageId, RecipientSet};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -45,6 +46,7 @@ pub(crate) struct Message<'a> {
     pub facts: Facts,
     pub due_ms: u64,
     pub accepted_ms: u64,
+    pub terms: Terms,
     pub domains: Domains,
     pub envelope: &'a [u8],
     pub body: &'a [u8],
@@ -102,7 +104,7 @@ fn facts_bits(facts: Facts) -> u8 {
         | bit(facts.ends_with_crlf, ENDS_WITH_CRLF)
 }
 
-/// The fixed part of a message's head.
+/// The first part of a message's head.
 pub(crate) struct Fixed {
     pub body_bytes: u32,
     pub body_crc: u32,
@@ -110,6 +112,7 @@ pub(crate) struct Fixed {
     pub id: MessageId,
     pub due_ms: u64,
     pub accepted_ms: u64,
+    pub terms: Terms,
 }
 
 impl Fixed {
@@ -121,6 +124,7 @@ impl Fixed {
         out.extend_from_slice(&self.id.0.to_le_bytes());
         out.extend_from_slice(&self.due_ms.to_le_bytes());
         out.extend_from_slice(&self.accepted_ms.to_le_bytes());
+        self.terms.encode(0, out);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Fixed, Malformed> {
@@ -139,6 +143,7 @@ impl Fixed {
             id: MessageId(reader.u64()?),
             due_ms: reader.u64()?,
             accepted_ms: reader.u64()?,
+            terms: Terms::decode(reader)?.0,
         })
     }
 }
@@ -153,8 +158,8 @@ impl<'a> Message<'a> {
             domains.push((domain, RecipientSet::decode(reader)?));
         }
         let body = tail.bytes(fixed.body_bytes as usize)?;
-        let Fixed { body_crc, facts, id, due_ms, accepted_ms, .. } = fixed;
-        Ok(Message { id, body_crc, facts, due_ms, accepted_ms, domains, envelope: reader.rest(), body })
+        let Fixed { body_crc, facts, id, due_ms, accepted_ms, terms, .. } = fixed;
+        Ok(Message { id, body_crc, facts, due_ms, accepted_ms, terms, domains, envelope: reader.rest(), body })
     }
 
     /// Whether the body is the one that was written.

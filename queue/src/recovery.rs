@@ -333,7 +333,7 @@ impl Replayed {
                 let body_bytes = message.body.len() as u32;
                 for (domain, open) in message.domains {
                     let key = EntryKey { domain, due_ms: message.due_ms, id: message.id };
-                    let entry = new_entry(location, open, message.accepted_ms, body_bytes);
+                    let entry = new_entry(location, open, message.accepted_ms, body_bytes, message.terms);
                     self.state.account(&key, None, Some(&entry));
                     self.state.active.set(key, Some(entry), true);
                 }

@@ -69,6 +69,7 @@ impl Outcome {
                 there.attempts = there.attempts.max(moving.attempts);
                 there.location = there.location.max(moving.location);
                 there.last_error = moving.last_error;
+                there.delay_told |= moving.delay_told;
             }
         }
         Ok(())
@@ -86,16 +87,18 @@ fn take_moving(entry: &mut Entry, retry: &Retry, due_ms: u64) -> Option<(u64, En
     if retry.due_ms == due_ms {
         entry.attempts = retry.attempts;
         entry.last_error = last_error;
+        entry.delay_told |= retry.delay_told;
         return None;
     }
     entry.open.subtract(&moving);
-    Some((retry.due_ms, Entry { open: moving, attempts: retry.attempts, last_error, ..entry.clone() }))
+    let (attempts, delay_told) = (retry.attempts, retry.delay_told || entry.delay_told);
+    Some((retry.due_ms, Entry { open: moving, attempts, last_error, delay_told, ..entry.clone() }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Domain, Location, MessageId};
+    use crate::{Domain, Location, MessageId, Terms};
 
     fn key(due_ms: u64) -> EntryKey {
         EntryKey { domain: Domain::new("a.example"), due_ms, id: MessageId(1) }
@@ -113,11 +116,13 @@ mod tests {
             accepted_ms: 5,
             body_bytes: 10,
             last_error: "".into(),
+            terms: Terms::default(),
+            delay_told: false,
         }
     }
 
     fn retry(due_ms: u64, who: &[u32], attempts: u16) -> Option<Retry> {
-        Some(Retry { recipients: set(who), due_ms, attempts, last_error: "later".into() })
+        Some(Retry { recipients: set(who), due_ms, attempts, last_error: "later".into(), delay_told: false })
     }
 
     /// Settles against one entry `1 2 3` due at 10, and another `4` due at 20, given as (due, done, retry).

@@ -6,7 +6,8 @@
 use crate::checkpoint::Checkpoint;
 use crate::counters::{Counters, Stats};
 use crate::disk::{Disk, File};
-use crate::group::{GROUP_HEADER, GroupWriter};
+use crate::entry::Terms;
+use crate::group::{GROUP_HEADER, GroupWriter, expiry_begins};
 use crate::index::{Index, IndexError};
 use crate::journal::{self, Journal};
 use crate::segment::{self, Segment};
@@ -87,6 +88,8 @@ pub struct Retry {
     pub attempts: u16,
     /// Why.
     pub last_error: Box<str>,
+    /// The sender has been told of the delay, by now.
+    pub delay_told: bool,
 }
 
 /// A committed message: what dispatch goes on with, its content still in memory.
@@ -437,17 +440,24 @@ impl Store {
 fn accept<'g>(writer: &mut GroupWriter<'g>, message: &'g NewMessage) -> Committed {
     let content = &message.content;
     let location = writer.accept(content, message.due_ms, &message.domains);
-    let (accepted_ms, body_bytes) = (content.envelope.accepted_us / 1000, content.body.len() as u32);
+    let (accepted_ms, terms) = (expiry_begins(content, message.due_ms), Terms::of(&content.envelope));
+    let body_bytes = content.body.len() as u32;
     let entries = message.domains.iter().map(|(domain, open)| {
         let key = EntryKey { domain: domain.clone(), due_ms: message.due_ms, id: content.id };
-        (key, new_entry(location, open.clone(), accepted_ms, body_bytes))
+        (key, new_entry(location, open.clone(), accepted_ms, body_bytes, terms))
     });
     Committed { content: content.clone(), entries: entries.collect() }
 }
 
 /// An entry as acceptance makes it.
-pub(crate) fn new_entry(location: Location, open: RecipientSet, accepted_ms: u64, body_bytes: u32) -> Entry {
-    Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Box::default() }
+pub(crate) fn new_entry(
+    location: Location,
+    open: RecipientSet,
+    accepted_ms: u64,
+    body_bytes: u32,
+    terms: Terms,
+) -> Entry {
+    Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Box::default(), terms, delay_told: false }
 }
 
 fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, now: Option<&Entry>, before: Option<&Entry>) {

@@ -3,7 +3,7 @@
 use posthaste_queue as queue;
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
-use queue::{Content, Envelope, Group, Limits, NewMessage, QueueError, Recipient, Settle, Store};
+use queue::{Content, Envelope, Group, Limits, MailParameters, NewMessage, QueueError, Recipient, Settle, Store};
 use smtp::{Body, Mailbox, ReversePath};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ fn group(store: &Store, to: usize, body: usize) -> Group {
     let mailbox = Mailbox::parse("a@x.example").expect("an address");
     let envelope = Envelope {
         reverse_path: ReversePath(None),
-        recipients: vec![Recipient { mailbox }; to],
+        recipients: vec![Recipient::new(mailbox); to],
         accepted_us: 0,
-        smtputf8: false,
+        parameters: MailParameters::default(),
         tenant: None,
         campaign: None,
     };

@@ -1,7 +1,9 @@
 //! A damaged journal: the queue refuses to start, `repair` saves what can be saved.
 
 use posthaste_queue as queue;
-use queue::{Content, EntryKey, Envelope, Group, NewMessage, Options, Queue, QueueError, Recipient, repair};
+use queue::{
+    Content, EntryKey, Envelope, Group, MailParameters, NewMessage, Options, Queue, QueueError, Recipient, repair,
+};
 use smtp::{Body, Mailbox, ReversePath};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -25,9 +27,9 @@ fn fill(dir: &Path) {
         let id = queue.next_id();
         let envelope = Envelope {
             reverse_path: ReversePath(None),
-            recipients: vec![Recipient { mailbox }],
+            recipients: vec![Recipient::new(mailbox)],
             accepted_us: 0,
-            smtputf8: false,
+            parameters: MailParameters::default(),
             tenant: None,
             campaign: None,
         };

@@ -2,8 +2,8 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Committed, Content, Domain, EntryKey, Envelope, Group, MessageId, NewMessage, Options, Queue, QueueError,
-    Recipient, Retry, Settle,
+    Committed, Content, Domain, EntryKey, Envelope, Group, MailParameters, MessageId, NewMessage, Options, Queue,
+    QueueError, Recipient, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::path::Path;
@@ -16,9 +16,9 @@ fn mailbox(text: &str) -> Mailbox {
 fn content(id: MessageId, to: &[&str], body: &str) -> Arc<Content> {
     let envelope = Envelope {
         reverse_path: ReversePath(Some(mailbox("from@sender.example"))),
-        recipients: to.iter().map(|text| Recipient { mailbox: mailbox(text) }).collect(),
+        recipients: to.iter().map(|text| Recipient::new(mailbox(text))).collect(),
         accepted_us: id.0 >> 20,
-        smtputf8: false,
+        parameters: MailParameters::default(),
         tenant: Some("t".into()),
         campaign: None,
     };
@@ -64,8 +64,13 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     assert_eq!((recovery.entries, recovery.recipients, recovery.replayed_groups), (3, 4, 0));
     assert_eq!(queue.domains().expect("read"), [(Domain::new("x.example"), 1000), (Domain::new("y.example"), 1000)]);
     let (key, entry) = first.entries[0].clone();
-    let retry =
-        Retry { recipients: [2].into_iter().collect(), due_ms: 5000, attempts: 1, last_error: "450 later".into() };
+    let retry = Retry {
+        recipients: [2].into_iter().collect(),
+        due_ms: 5000,
+        attempts: 1,
+        last_error: "450 later".into(),
+        delay_told: false,
+    };
     settle(&queue, Settle { key: key.clone(), done: [0].into_iter().collect(), retry: Some(retry) });
     let (answer, answered) = mpsc::channel();
     queue.fetch(key.domain.clone(), u64::MAX, 10, Box::new(|_| false), Box::new(move |r| _ = answer.send(r)));
@@ -117,8 +122,8 @@ fn a_file_in_place_of_the_directory_is_an_error_that_names_it() {
 fn another_version_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
-    std::fs::write(dir.path().join("format"), "posthaste queue 2\n").expect("written");
-    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 2, expected: 1, .. })));
+    std::fs::write(dir.path().join("format"), "posthaste queue 3\n").expect("written");
+    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 3, expected: 2, .. })));
 }
 
 /// Whatever happens to sled between two runs, the queue is the same.

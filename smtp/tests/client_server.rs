@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use posthaste_smtp::client::{self, Client, Event, Outcome, Pipelining, Report, Stage, StartTls, Transaction};
 use posthaste_smtp::reply::EnhancedCode;
 use posthaste_smtp::server::{self, Message, Protocol, RECIPIENT_OK, SENDER_OK, Server, Ticket};
-use posthaste_smtp::{Body, Mailbox, Reply, ReversePath};
+use posthaste_smtp::{Body, MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ impl Mail {
         let refused = if self.sender_refused { "refused-" } else { "" };
         ReversePath(Some(mailbox(&format!("{refused}sender{id}@a.example"))))
     }
-    fn recipients(&self, id: usize) -> Vec<Mailbox> {
+    fn recipients(&self, id: usize) -> Vec<Recipient> {
         let name = |(at, refused): (usize, &bool)| {
-            mailbox(&format!("{}rcpt{at}-{id}@b.example", if *refused { "refused-" } else { "" }))
+            Recipient::new(mailbox(&format!("{}rcpt{at}-{id}@b.example", if *refused { "refused-" } else { "" })))
         };
         self.recipients.iter().enumerate().map(name).collect()
     }
@@ -120,7 +120,8 @@ impl Connection<'_> {
                 reverse_path: &mail.reverse_path(id),
                 recipients: &mut recipients.iter(),
                 body: &Body::new(mail.content.clone()),
-                smtputf8: false,
+                parameters: &MailParameters::default(),
+                age_seconds: 0,
             };
             self.client.submit(transaction, self.now).expect("nothing here needs a feature");
             self.submitted += 1;
@@ -165,7 +166,9 @@ impl Connection<'_> {
                 server::Event::Mail { reverse_path, .. } => {
                     self.server.answer(verdict(reverse_path.as_str(), SENDER_OK));
                 }
-                server::Event::Recipient(mailbox) => self.server.answer(verdict(mailbox.as_str(), RECIPIENT_OK)),
+                server::Event::Recipient(recipient) => {
+                    self.server.answer(verdict(recipient.mailbox.as_str(), RECIPIENT_OK));
+                }
                 server::Event::Message(message) => {
                     let refused = self.is_content_refused(&message);
                     if self.wire.lazy {
@@ -230,7 +233,8 @@ fn check(mails: &[Mail], wire: Wire, client: client::Config, server: server::Con
     let received: Vec<_> = received.map(summary).collect();
     let sent: Vec<_> = taken
         .map(|(id, mail)| {
-            let recipients = mail.recipients(id).into_iter().filter(|to| !to.as_str().starts_with("refused")).collect();
+            let recipients =
+                mail.recipients(id).into_iter().filter(|to| !to.mailbox.as_str().starts_with("refused")).collect();
             let body = Body::new(mail.content.clone());
             let content = if takes_eight_bits { &body } else { body.seven_bit().expect("it can be converted") };
             (mail.reverse_path(id), recipients, content.to_bytes().to_vec())

@@ -9,8 +9,8 @@ use crate::timers::Timers;
 use bytes::BytesMut;
 use mio::{Events, Poll, Token};
 use slab::Slab;
-use smtp::Mailbox;
 use smtp::client::{Cause, Event, Outcome, Pipelining, Report, Stage, Transaction};
+use smtp::{MailParameters, Recipient};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) struct Worker {
     /// No message is left to be taken.
     exhausted: bool,
     pool: BytesMut,
-    mailboxes: Vec<Mailbox>,
+    recipients: Vec<Recipient>,
     share: Share,
     /// When a connection was last known to work, and why the last one failed.
     alive: Instant,
@@ -64,7 +64,7 @@ impl Worker {
             pacer,
             exhausted: false,
             pool: BytesMut::new(),
-            mailboxes: Vec::new(),
+            recipients: Vec::new(),
             share: Share::default(),
             alive: start,
             cause: "no answer".into(),
@@ -326,9 +326,9 @@ impl Worker {
     fn submit(&mut self, key: usize, job: Job) {
         let plan = &self.shared.plan;
         let body = plan.body(job.message, self.wall_us, &mut self.pool);
-        self.mailboxes.clear();
+        self.recipients.clear();
         for position in job.positions(plan.recipients_per_message) {
-            self.mailboxes.extend(plan.recipient(job.message, position));
+            self.recipients.extend(plan.recipient(job.message, position).map(Recipient::new));
         }
         let id = self.flights.insert(Flight { job, body_bytes: body.len() as u64 });
         if self.share.span.is_none() {
@@ -338,9 +338,10 @@ impl Worker {
         let transaction = Transaction {
             id: id as u64,
             reverse_path: &plan.sender,
-            recipients: &mut self.mailboxes.iter(),
+            recipients: &mut self.recipients.iter(),
             body: &body,
-            smtputf8: false,
+            parameters: &MailParameters::default(),
+            age_seconds: 0,
         };
         if let Err(unsupported) = client.submit(transaction, self.now) {
             let report = Report { id: id as u64, outcome: Outcome::Unsupported(unsupported), exceptions: Vec::new() };

@@ -62,8 +62,20 @@ pub struct SinkOptions {
     pub chunking: bool,
     /// Announce 8BITMIME.
     pub eight_bit_mime: bool,
+    /// Announce BINARYMIME (of use with CHUNKING and 8BITMIME only).
+    pub binary_mime: bool,
     /// Announce SMTPUTF8.
     pub smtputf8: bool,
+    /// Announce DSN.
+    pub dsn: bool,
+    /// Announce REQUIRETLS once TLS is up.
+    pub require_tls: bool,
+    /// Announce MT-PRIORITY.
+    pub mt_priority: bool,
+    /// Announce DELIVERBY.
+    pub deliver_by: bool,
+    /// Announce LIMITS with `max_recipients`.
+    pub limits: bool,
     /// Announced as SIZE; 552 beyond. Octets.
     pub max_message_bytes: usize,
     /// Per message; 452 beyond.
@@ -93,7 +105,13 @@ impl Default for SinkOptions {
             pipelining: true,
             chunking: true,
             eight_bit_mime: true,
+            binary_mime: true,
             smtputf8: true,
+            dsn: true,
+            require_tls: true,
+            mt_priority: true,
+            deliver_by: true,
+            limits: true,
             max_message_bytes: 100 << 20,
             max_recipients: 50_000,
             max_connections: 50_000,
@@ -211,7 +229,13 @@ fn share(options: &SinkOptions) -> Result<Shared, SinkError> {
         pipelining: options.pipelining,
         chunking: options.chunking,
         eight_bit_mime: options.eight_bit_mime,
+        binary_mime: options.binary_mime,
         smtputf8: options.smtputf8,
+        dsn: options.dsn,
+        require_tls: options.require_tls,
+        mt_priority: options.mt_priority,
+        deliver_by: options.deliver_by,
+        limits: options.limits,
         bare_newline: smtp::server::BareNewline::Keep,
         discard_content: !options.keep.content(),
         ..smtp::server::Config::default()

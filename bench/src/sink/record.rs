@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use smtp::server::{Message, TlsInfo};
+use smtp::{MailParameters, Recipient};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +51,10 @@ pub struct Received {
     pub reverse_path: String,
     /// RCPT TO, those that were accepted.
     pub recipients: Vec<String>,
+    /// What else MAIL said.
+    pub parameters: MailParameters,
+    /// The same recipients, with what else RCPT said.
+    pub rcpts: Vec<Recipient>,
     /// The content.
     pub body: Bytes,
     /// When its last octet had come.
@@ -149,7 +154,7 @@ impl Record {
         self.recipients.fetch_add(message.recipients.len() as u64, Relaxed);
         self.bytes.fetch_add(message.body_bytes as u64, Relaxed);
         if let Some(tally) = &self.tally {
-            message.recipients.iter().for_each(|r| tally.record(r.local_part()));
+            message.recipients.iter().for_each(|r| tally.record(r.mailbox.local_part()));
         }
         if self.keep.check {
             self.check(message, at_us);
@@ -166,7 +171,9 @@ impl Record {
                 tls: origin.tls.cloned(),
                 hello: origin.hello.into(),
                 reverse_path: message.reverse_path.as_str().to_owned(),
-                recipients: message.recipients.iter().map(|r| r.as_str().to_owned()).collect(),
+                recipients: message.recipients.iter().map(|r| r.mailbox.as_str().to_owned()).collect(),
+                parameters: message.parameters.clone(),
+                rcpts: message.recipients.clone(),
                 body: message.body.to_bytes(),
                 at,
             });
@@ -230,7 +237,7 @@ struct Envelope<'a> {
 fn write_message(directory: &Path, serial: u64, message: &Message, origin: &Origin<'_>) -> io::Result<()> {
     let envelope = Envelope {
         reverse_path: message.reverse_path.as_str(),
-        recipients: message.recipients.iter().map(|r| r.as_str()).collect(),
+        recipients: message.recipients.iter().map(|r| r.mailbox.as_str()).collect(),
         hello: origin.hello,
         tls: origin.tls.map(|tls| tls.version),
     };

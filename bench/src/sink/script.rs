@@ -184,7 +184,7 @@ impl Script {
                 self.sender = Some(reverse_path);
                 self.meet(Step::Mail, scene);
             }
-            Event::Recipient(mailbox) => self.meet(Step::Rcpt(mailbox), scene),
+            Event::Recipient(recipient) => self.meet(Step::Rcpt(recipient.mailbox), scene),
             Event::Message(message) => {
                 self.meet_final(message, scene);
                 self.forget();
@@ -280,7 +280,7 @@ impl Script {
         let mut replies = Vec::with_capacity(message.recipients.len());
         let (mut delay, mut action, mut keep) = (Duration::ZERO, Action::Proceed, false);
         for recipient in &message.recipients {
-            let met = Circumstances { recipients: std::slice::from_ref(recipient), ..self.circumstances() };
+            let met = Circumstances { recipients: std::slice::from_ref(&recipient.mailbox), ..self.circumstances() };
             let rule = scene.rules.decide(Stage::Final, met, scene.random);
             replies.push(match rule.map(|r| &r.action) {
                 Some(Action::Reply(reply)) => reply.clone(),

@@ -66,6 +66,15 @@ pub struct Sink {
     /// Do not announce SMTPUTF8
     #[arg(long)]
     no_smtputf8: bool,
+    /// Do not announce DSN
+    #[arg(long)]
+    no_dsn: bool,
+    /// Do not announce DELIVERBY
+    #[arg(long)]
+    no_deliverby: bool,
+    /// Do not announce REQUIRETLS, which is announced once TLS is up
+    #[arg(long)]
+    no_requiretls: bool,
     /// Announced as SIZE; 552 beyond: 25MiB, 10240 (octets)
     #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "100MiB")]
     max_message_size: usize,
@@ -187,6 +196,9 @@ impl Sink {
             chunking: !self.no_chunking,
             eight_bit_mime: !self.no_8bitmime,
             smtputf8: !self.no_smtputf8,
+            dsn: !self.no_dsn,
+            deliver_by: !self.no_deliverby,
+            require_tls: !self.no_requiretls,
             max_message_bytes: self.max_message_size,
             max_recipients: self.max_recipients,
             max_connections: self.max_connections,
@@ -200,6 +212,7 @@ impl Sink {
                 channel: None,
             },
             seed: self.seed,
+            ..SinkOptions::default()
         }
     }
 }

@@ -21,6 +21,8 @@ pub const MAX_MESSAGE_BYTES: usize = 25 << 20;
 pub const MAX_RECIPIENTS: usize = 1000;
 /// `[[listener]] max_connections`.
 pub const MAX_CONNECTIONS: usize = 1000;
+/// `[[listener]] max_hold`.
+pub const MAX_HOLD: Duration = Duration::from_secs(30 * 86_400);
 /// `[admin] bind`.
 pub const ADMIN_BIND: SocketAddr = loopback(8025);
 /// `[dns] timeout`.

@@ -22,6 +22,15 @@ pub(super) const DURATION: Kind<Duration> = Kind {
     },
 };
 
+/// RFC 4865 §3 announces it with at most nine digits.
+pub(super) const HOLD: Kind<Duration> = Kind {
+    what: DURATION.what,
+    allowed: "at most 9999d, as in \"7d\"; \"0s\" for none",
+    read: |value| match duration(text(value)?)? {
+        long if long.as_secs() > 9999 * 86_400 => Err("it is longer than 9999d".into()),
+        time => Ok(time),
+    },
+};
 pub(super) const DURATION_OR_ZERO: Kind<Duration> =
     Kind { what: DURATION.what, allowed: DURATION.allowed, read: |value| duration(text(value)?) };
 

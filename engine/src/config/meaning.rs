@@ -93,6 +93,7 @@ fn default_listener(bind: SocketName) -> Listener {
         max_recipients: defaults::MAX_RECIPIENTS,
         max_connections: defaults::MAX_CONNECTIONS,
         bare_newline: BareNewline::Reject,
+        max_hold: defaults::MAX_HOLD,
     }
 }
 
@@ -134,6 +135,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
         bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
+        max_hold: table.read_or("max_hold", &kinds::HOLD, defaults.max_hold),
         bind: defaults.bind,
     };
     table.finish();

@@ -92,6 +92,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// What becomes of a CR or LF that is not part of CRLF.
     pub bare_newline: BareNewline,
+    /// How far ahead a message may be given (FUTURERELEASE, RFC 4865); zero: not at all.
+    pub max_hold: Duration,
 }
 
 /// `[dns]`.

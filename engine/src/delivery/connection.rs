@@ -87,14 +87,14 @@ impl Connection {
             return;
         }
         let envelope = &deliver.content.envelope;
-        let mut recipients =
-            deliver.recipients.iter().filter_map(|n| envelope.recipients.get(n as usize)).map(|r| &r.mailbox);
+        let mut recipients = deliver.recipients.iter().filter_map(|n| envelope.recipients.get(n as usize));
         let transaction = Transaction {
             id,
             reverse_path: &envelope.reverse_path,
             recipients: &mut recipients,
             body: &deliver.content.body,
-            smtputf8: envelope.smtputf8,
+            parameters: &envelope.parameters,
+            age_seconds: envelope.age_seconds(now.wall_us),
         };
         if let Err(unsupported) = client.submit(transaction, now.mono) {
             news.push(not_sent(Outcome::Unsupported(unsupported)));

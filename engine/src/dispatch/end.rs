@@ -138,7 +138,7 @@ impl Dispatch {
         let nonexistent = site.hosts.iter().all(|h| h.nonexistent);
         let fate = if nonexistent { Fate::Bounce } else { Fate::Retry };
         for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
-            for delivery in list {
+            for (_, delivery) in list {
                 self.fail_delivery(delivery, fate, &reply, id);
             }
         }

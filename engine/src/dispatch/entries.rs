@@ -53,19 +53,8 @@ impl Dispatch {
     /// Takes an entry into memory, unless it is there.
     pub(super) fn hold(&mut self, domain: DomainId, message: MessageIndex, key: &EntryKey, entry: Entry) {
         let recipients = entry.open.len();
-        let held = self.messages.hold(Held {
-            message,
-            domain,
-            due_ms: key.due_ms,
-            accepted_ms: entry.accepted_ms,
-            open: recipients as u32,
-            waiting: entry.open,
-            settling: 0,
-            attempts: entry.attempts,
-            losses: 0,
-            place: Place::Nowhere,
-        });
-        match held {
+        let held = Held::new(message, domain, key.due_ms, &entry);
+        match self.messages.hold(Held { waiting: entry.open, ..held }) {
             Some(held) => {
                 self.domains[domain].held += 1;
                 self.counts.ready += recipients as u64;
@@ -97,24 +86,23 @@ impl Dispatch {
 
     /// Joins the message's ready delivery at the site, or becomes one.
     fn enqueue(&mut self, held: HeldId, site_id: SiteId, first: bool) {
-        let message = self.messages.held[held as usize].message;
+        let (message, priority) = {
+            let state = &self.messages.held[held as usize];
+            (state.message, state.terms.priority)
+        };
         let delivery = match self.messages.delivery_at(message, site_id) {
             Some(delivery) => {
                 self.messages.deliveries[delivery as usize].entries.push(held);
                 delivery
             }
             None => {
-                let delivery = Delivery { message, site: site_id, entries: smallvec![held], loading: false };
+                let delivery = Delivery { message, site: site_id, priority, entries: smallvec![held], loading: false };
                 let delivery = self.messages.deliveries.insert(delivery) as u32;
                 let state = &mut self.messages.slab[message as usize];
                 state.deliveries.push(delivery);
                 let site = &mut self.sites[site_id as usize];
                 let list = if state.content.is_some() { &mut site.warm } else { &mut site.cold };
-                if first {
-                    list.push_front(delivery)
-                } else {
-                    list.push_back(delivery)
-                }
+                list.push(priority, delivery, first);
                 self.kept += 1;
                 delivery
             }

@@ -2,7 +2,7 @@
 
 use super::bounds::{self, FETCH_BATCH, MAX_FETCHES};
 use super::domain::{DomainId, Route};
-use super::message::{MessageIndex, Place};
+use super::message::{Delivery, MessageIndex, Place};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, Dispatch};
@@ -192,10 +192,10 @@ impl Dispatch {
             if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {
                 continue;
             }
-            let site = self.messages.deliveries[delivery as usize].site;
+            let Delivery { site, priority, .. } = self.messages.deliveries[delivery as usize];
             self.sites[site as usize].loading -= 1;
             match &readable {
-                None => self.sites[site as usize].warm.push_back(delivery),
+                None => self.sites[site as usize].warm.push(priority, delivery, false),
                 Some(reply) => self.fail_delivery(delivery, crate::verdict::Fate::Retry, reply, site),
             }
             self.wake(site);
@@ -211,7 +211,7 @@ impl Dispatch {
     pub(super) fn put_site_back(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
         for (list, warm) in [(std::mem::take(&mut site.warm), true), (std::mem::take(&mut site.cold), false)] {
-            for delivery in list {
+            for (priority, delivery) in list {
                 for held in self.messages.deliveries[delivery as usize].entries.clone() {
                     debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
                     self.put_back(held);
@@ -220,7 +220,8 @@ impl Dispatch {
                     self.end_delivery(delivery);
                 } else {
                     let site = &mut self.sites[id as usize];
-                    if warm { site.warm.push_back(delivery) } else { site.cold.push_back(delivery) }
+                    let list = if warm { &mut site.warm } else { &mut site.cold };
+                    list.push(priority, delivery, false);
                 }
             }
         }

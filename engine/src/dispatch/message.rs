@@ -5,7 +5,7 @@
 //! being settled.
 
 use super::domain::DomainId;
-use queue::{Content, Location, MessageId, RecipientSet};
+use queue::{Content, Entry, Location, MessageId, RecipientSet, Terms};
 use smallvec::SmallVec;
 use smtp::Reply;
 use std::collections::HashMap;
@@ -28,9 +28,32 @@ pub(super) struct Held {
     /// Settles of this key that are not yet durable.
     pub(super) settling: u16,
     pub(super) attempts: u16,
+    pub(super) terms: Terms,
+    /// The sender was told of the delay.
+    pub(super) delay_told: bool,
     /// Connections lost under it since the last attempt that counted.
     pub(super) losses: u8,
     pub(super) place: Place,
+}
+
+impl Held {
+    /// An entry as it was committed or read, of which no recipient waits yet.
+    pub(super) fn new(message: MessageIndex, domain: DomainId, due_ms: u64, entry: &Entry) -> Held {
+        Held {
+            message,
+            domain,
+            due_ms,
+            accepted_ms: entry.accepted_ms,
+            waiting: RecipientSet::new(),
+            open: entry.open.len() as u32,
+            settling: 0,
+            attempts: entry.attempts,
+            terms: entry.terms,
+            delay_told: entry.delay_told,
+            losses: 0,
+            place: Place::Nowhere,
+        }
+    }
 }
 
 /// Where an entry's waiting recipients wait.
@@ -72,6 +95,8 @@ pub(super) struct Death {
 pub(super) struct Delivery {
     pub(super) message: MessageIndex,
     pub(super) site: u32,
+    /// The message's.
+    pub(super) priority: i8,
     /// Entries with waiting recipients. Empty: withdrawn, dropped when its turn comes.
     pub(super) entries: SmallVec<[HeldId; 2]>,
     /// It waits for `Input::Loaded`.

@@ -38,6 +38,7 @@ mod message;
 mod open;
 mod operate;
 mod outcome;
+mod ready;
 mod reload;
 mod route;
 mod settle;

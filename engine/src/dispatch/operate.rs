@@ -1,7 +1,7 @@
 //! What operators do to entries. Recipients in a transaction are left alone: their outcome is being spoken of.
 
 use super::domain::DomainId;
-use super::message::{HeldId, Place};
+use super::message::{Held, HeldId};
 use super::outcome::Trace;
 use super::{Dispatch, Kind, Operation};
 use queue::store::Retry;
@@ -62,7 +62,7 @@ impl Dispatch {
         self.settle(
             held,
             RecipientSet::new(),
-            Some(Retry { recipients, due_ms, attempts, last_error: entry.last_error }),
+            Some(Retry { recipients, due_ms, attempts, last_error: entry.last_error, delay_told: entry.delay_told }),
         );
     }
 
@@ -93,18 +93,7 @@ impl Dispatch {
             return None;
         }
         let message = self.messages.message(key.id, entry.location, entry.body_bytes);
-        let held = self.messages.hold(super::message::Held {
-            message,
-            domain,
-            due_ms: key.due_ms,
-            accepted_ms: entry.accepted_ms,
-            waiting: RecipientSet::new(),
-            open: entry.open.len() as u32,
-            settling: 0,
-            attempts: entry.attempts,
-            losses: 0,
-            place: Place::Nowhere,
-        })?;
+        let held = self.messages.hold(Held::new(message, domain, key.due_ms, entry))?;
         self.domains[domain].held += 1;
         Some(held)
     }

@@ -211,7 +211,8 @@ impl Dispatch {
         let now_ms = self.now.wall_ms();
         let next = retry::next(&self.config.retry, attempts, state.accepted_ms, now_ms, &mut self.rng);
         let due_ms = if let Next::At(due_ms) = next { due_ms } else { now_ms };
-        (next, Retry { recipients: RecipientSet::new(), due_ms, attempts, last_error: last_error(reply) })
+        let (last_error, delay_told) = (last_error(reply), state.delay_told);
+        (next, Retry { recipients: RecipientSet::new(), due_ms, attempts, last_error, delay_told })
     }
 
     /// Recipients fail for one and the same reason, outside of a transaction.

@@ -3,7 +3,7 @@
 use super::bounds;
 use super::domain::DomainId;
 use super::host::Host;
-use super::message::DeliveryId;
+use super::ready::ReadyList;
 use crate::config::{Config, Limits, MatchedBy, SiteRule, Via};
 use crate::limit::{Binding, Limit, Meter};
 use dns::Exchanger;
@@ -103,8 +103,8 @@ pub(super) struct Site {
     pub(super) limits: Arc<Limits>,
     pub(super) hosts: Vec<Host>,
     /// Deliveries whose content is in memory, and those whose content has to be read first.
-    pub(super) warm: VecDeque<DeliveryId>,
-    pub(super) cold: VecDeque<DeliveryId>,
+    pub(super) warm: ReadyList,
+    pub(super) cold: ReadyList,
     /// Deliveries whose content is being read.
     pub(super) loading: usize,
     /// New entries that fetches under way may bring.
@@ -157,8 +157,8 @@ impl Site {
             key,
             limits,
             hosts,
-            warm: VecDeque::new(),
-            cold: VecDeque::new(),
+            warm: ReadyList::default(),
+            cold: ReadyList::default(),
             loading: 0,
             fetching: 0,
             spilled: VecDeque::new(),

@@ -57,7 +57,7 @@ impl Dispatch {
     /// The next delivery whose content is in memory. Withdrawn ones are dropped on the way.
     fn first_warm(&mut self, id: SiteId) -> Option<DeliveryId> {
         loop {
-            let delivery = *self.sites[id as usize].warm.front()?;
+            let delivery = self.sites[id as usize].warm.front()?;
             if !self.messages.deliveries[delivery as usize].entries.is_empty() {
                 return Some(delivery);
             }
@@ -166,7 +166,7 @@ impl Dispatch {
             if state.entries.is_empty() {
                 self.end_delivery(delivery);
             } else if self.messages.slab[state.message as usize].content.is_some() {
-                site.warm.push_back(delivery);
+                site.warm.push(state.priority, delivery, false);
                 self.wake(id);
             } else {
                 state.loading = true;

@@ -210,7 +210,7 @@ fn padded(out: &mut Vec<u8>, mut value: u64, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use queue::{Envelope, MessageId, Recipient};
+    use queue::{Envelope, MailParameters, MessageId, Recipient};
     use smtp::server::TlsInfo;
     use smtp::{Body, EnhancedCode, Mailbox, ReversePath};
     use std::sync::Arc;
@@ -222,11 +222,9 @@ mod tests {
         let mailbox = |text| Mailbox::parse(text).unwrap();
         let envelope = Envelope {
             reverse_path: ReversePath(Some(mailbox("a@example.net"))),
-            recipients: ["b@example.com", "\"c d\"@example.com"]
-                .map(|text| Recipient { mailbox: mailbox(text) })
-                .into(),
+            recipients: ["b@example.com", "\"c d\"@example.com"].map(|text| Recipient::new(mailbox(text))).into(),
             accepted_us: ACCEPTED_US,
-            smtputf8: false,
+            parameters: MailParameters::default(),
             tenant: None,
             campaign: Some("spring \"26\"".into()),
         };

@@ -12,13 +12,14 @@ use crate::shell::timers::Armed;
 use bytes::Buf;
 use mio::Registry;
 use mio::event::Source as _;
-use queue::{Content, Envelope, NewMessage, Recipient};
-use smtp::server::{Event, Message, Protocol, RECIPIENT_OK, SENDER_OK, Ticket};
+use queue::{Content, Envelope, NewMessage};
+use smtp::server::{Event, Hold, Message, Protocol, RECIPIENT_OK, SENDER_OK, Ticket};
 use smtp::{EnhancedCode, Reply, Server};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// Reads of one connection per tick before others get their turn.
 const READS_PER_TICK: usize = 8;
@@ -26,6 +27,12 @@ const READS_PER_TICK: usize = 8;
 const MAX_UNWRITTEN: usize = 64 * 1024;
 
 const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");
+
+const HOLD_TOO_LONG: Reply = Reply::fixed(
+    501,
+    EnhancedCode(5, 5, 4),
+    "HOLDUNTIL lies further ahead than the limit announced in the reply to EHLO",
+);
 
 /// Whether a connection may have more to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +140,7 @@ impl Connection {
     pub(super) fn serve(&mut self, key: usize, room: &mut Room<'_>, now: Now) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Mail { declared_bytes, .. } => self.handle_mail(declared_bytes, room.shared),
+                Event::Mail { declared_bytes, hold, .. } => self.handle_mail(declared_bytes, hold, room.shared, now),
                 Event::Recipient(_) => self.server.answer(RECIPIENT_OK),
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
@@ -149,8 +156,13 @@ impl Connection {
         }
     }
 
-    fn handle_mail(&mut self, declared_bytes: Option<u64>, shared: &Shared) {
+    fn handle_mail(&mut self, declared_bytes: Option<u64>, hold: Option<Hold>, shared: &Shared, now: Now) {
         self.release(shared);
+        let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
+        if hold.is_some_and(|hold| hold.release(now.wall()) > now.wall() + longest) {
+            self.guest.metrics().rejected("hold_too_long");
+            return self.server.answer(HOLD_TOO_LONG);
+        }
         let reply = match shared.permits.take(declared_bytes) {
             Ok(permit) => {
                 self.permit = Some(permit);
@@ -172,8 +184,10 @@ impl Connection {
             self.server.complete(ticket, LOOP);
             return;
         }
+        let release = message.hold.map(|hold| unix_ms(hold.release(now.wall())));
+        let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
         let content = Arc::new(self.content(message, room, now));
-        room.received.push(NewMessage::new(content, now.wall_ms()));
+        room.received.push(NewMessage::new(content, due_ms));
         room.origins.push(Origin { connection: key, generation: self.generation, ticket });
         if let Some(permit) = self.permit.take() {
             self.pending.push_back((ticket, permit));
@@ -191,9 +205,9 @@ impl Connection {
         let body = message.body.with_prefix(room.trace.received(&source, id, now));
         let envelope = Envelope {
             reverse_path: message.reverse_path,
-            recipients: message.recipients.into_iter().map(|mailbox| Recipient { mailbox }).collect(),
+            recipients: message.recipients,
             accepted_us: now.wall_us,
-            smtputf8: message.smtputf8,
+            parameters: message.parameters,
             tenant,
             campaign,
         };
@@ -247,4 +261,8 @@ impl Connection {
         }
         let _ = self.stream.deregister(registry);
     }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -3,9 +3,11 @@
 use super::Refusal;
 use crate::config::{Listener, SocketName};
 use crate::metrics::ListenerMetrics;
+use crate::now::Now;
 use crate::shell::stream::Stream;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use smtp::server::FutureRelease;
 use smtp::{EnhancedCode, Reply};
 use std::io;
 use std::net::IpAddr;
@@ -60,8 +62,9 @@ impl Door {
         hostname: &str,
         metrics: &ListenerMetrics,
         loops: usize,
+        now: Now,
     ) -> io::Result<(SocketName, Vec<Door>)> {
-        let server = Arc::new(server_config(listener, hostname));
+        let server = Arc::new(server_config(listener, hostname, now));
         let guests = Arc::new(AtomicUsize::new(0));
         let mut bound = listener.bind.clone();
         let mut sockets = Vec::new();
@@ -154,7 +157,7 @@ impl Door {
     }
 }
 
-fn server_config(listener: &Listener, hostname: &str) -> smtp::server::Config {
+fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server::Config {
     smtp::server::Config {
         hostname: hostname.to_owned(),
         protocol: listener.protocol,
@@ -162,6 +165,14 @@ fn server_config(listener: &Listener, hostname: &str) -> smtp::server::Config {
         max_recipients: listener.max_recipients,
         bare_newline: listener.bare_newline,
         etrn: true,
+        binary_mime: true,
+        mt_priority: true,
+        future_release: (!listener.max_hold.is_zero()).then(|| FutureRelease {
+            longest: listener.max_hold,
+            mono: now.mono,
+            wall: now.wall(),
+        }),
+        limits: true,
         ..smtp::server::Config::default()
     }
 }

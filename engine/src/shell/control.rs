@@ -237,6 +237,8 @@ mod tests {
                 accepted_ms: 0,
                 body_bytes: 0,
                 last_error: "".into(),
+                terms: queue::Terms::default(),
+                delay_told: false,
             };
             assert_eq!(retried.is_first(&key, &entry), expected, "{key:?}");
         }

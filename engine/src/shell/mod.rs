@@ -190,8 +190,9 @@ fn bind(config: &Config, metrics: &EngineMetrics) -> Result<(Vec<SocketName>, Ve
     let mut by_loop: Vec<Vec<Door>> = (0..loops).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for (n, listener) in config.listeners.iter().enumerate() {
-        let (name, doors) = Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), loops)
-            .map_err(|source| StartError::Listen { name: listener.bind.to_string(), source })?;
+        let (name, doors) =
+            Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), loops, read_clock())
+                .map_err(|source| StartError::Listen { name: listener.bind.to_string(), source })?;
         addresses.push(name);
         doors.into_iter().zip(&mut by_loop).for_each(|(door, room)| room.push(door));
     }

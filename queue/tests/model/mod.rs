@@ -2,7 +2,8 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Group, Limits, MessageId, NewMessage, Recipient, Retry, Settle, Store,
+    Content, Domain, Entry, EntryKey, Envelope, Group, Limits, MailParameters, MessageId, NewMessage, Recipient, Retry,
+    Settle, Store,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::collections::BTreeMap;
@@ -24,13 +25,13 @@ pub fn limits(seed: u64) -> Limits {
 pub fn message(random: &mut fastrand::Rng, id: MessageId) -> NewMessage {
     let recipients = (0..random.usize(1..6)).map(|i| {
         let text = format!("u{i}@d{}.example", random.u8(..4));
-        Recipient { mailbox: Mailbox::parse(&text).expect("an address") }
+        Recipient::new(Mailbox::parse(&text).expect("an address"))
     });
     let envelope = Envelope {
         reverse_path: ReversePath(None),
         recipients: recipients.collect(),
         accepted_us: id.0,
-        smtputf8: false,
+        parameters: MailParameters::default(),
         tenant: None,
         campaign: None,
     };
@@ -51,7 +52,13 @@ pub fn settle(random: &mut fastrand::Rng, key: EntryKey, entry: &Entry) -> Settl
     let pick = |random: &mut fastrand::Rng| entry.open.iter().filter(|_| whole || random.bool()).collect();
     let done = if random.u8(..3) < 2 { pick(random) } else { Default::default() };
     let due_ms = if random.u8(..5) == 0 { EntryKey::HELD } else { random.u64(1..50) };
-    let retry = Retry { recipients: pick(random), due_ms, attempts: entry.attempts + 1, last_error: "later".into() };
+    let retry = Retry {
+        recipients: pick(random),
+        due_ms,
+        attempts: entry.attempts + 1,
+        last_error: "later".into(),
+        delay_told: false,
+    };
     Settle { key, done, retry: random.bool().then_some(retry) }
 }
 

@@ -1,8 +1,10 @@
-//! A transaction's commands in wire form (RFC 5321 §4.1.1, RFC 1870, RFC 6152, RFC 6531, RFC 3030).
+//! A transaction's commands in wire form (RFC 5321 §4.1.1, RFC 1870, RFC 6152, RFC 6531, RFC 3030,
+//! RFC 3461, RFC 8689, RFC 6710, RFC 2852).
 
 use super::exchange::Exchange;
 use super::{Features, Transaction, Unsupported};
-use crate::Body;
+use crate::parameters::{ByMode, DeliverBy, Return};
+use crate::{Body, MailParameters, Recipient};
 use bytes::{BufMut, BytesMut};
 use std::fmt::Write;
 
@@ -28,8 +30,8 @@ impl Encoder {
         chunking: bool,
         each: bool,
     ) -> Result<Exchange, Unsupported> {
-        let Transaction { id, reverse_path, recipients, body, smtputf8 } = transaction;
-        let mut smtputf8 = smtputf8 || !reverse_path.as_str().is_ascii();
+        let Transaction { id, reverse_path, recipients, body, parameters, age_seconds } = transaction;
+        let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
         if smtputf8 && !features.smtputf8 {
             return Err(Unsupported::Smtputf8);
         }
@@ -38,15 +40,23 @@ impl Encoder {
             Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
             _ => {}
         }
+        if parameters.require_tls && !features.require_tls {
+            return Err(Unsupported::RequireTls);
+        }
+        let deliver_by = remaining(parameters.deliver_by, age_seconds, features)?;
         self.block.reserve(BLOCK_BYTES / 8);
         self.put_mail(reverse_path.as_str(), body, features);
+        self.put_parameters(parameters, deliver_by, features);
         let parameters_end = self.block.len();
         self.block.put_slice(b"\r\n");
         let mut count = 0;
         for recipient in recipients {
-            smtputf8 |= !recipient.is_ascii();
+            smtputf8 |= !recipient.mailbox.is_ascii();
             self.block.put_slice(b"RCPT TO:<");
-            self.put_address(recipient.as_str());
+            self.put_address(recipient.mailbox.as_str());
+            if features.dsn {
+                self.put_recipient_parameters(recipient);
+            }
             self.block.put_slice(b"\r\n");
             count += 1;
         }
@@ -84,15 +94,58 @@ impl Encoder {
         }
     }
 
+    /// What else the sender said and the peer understands.
+    fn put_parameters(&mut self, parameters: &MailParameters, deliver_by: Option<DeliverBy>, features: &Features) {
+        if features.dsn {
+            match parameters.ret {
+                Some(Return::Full) => self.block.put_slice(b" RET=FULL"),
+                Some(Return::Headers) => self.block.put_slice(b" RET=HDRS"),
+                None => {}
+            }
+            if let Some(envid) = &parameters.envid {
+                self.put_text(" ENVID=", envid);
+            }
+        }
+        if parameters.require_tls {
+            self.block.put_slice(b" REQUIRETLS");
+        }
+        if features.mt_priority && parameters.priority != 0 {
+            self.put_number(" MT-PRIORITY=", parameters.priority);
+        }
+        if let Some(by) = deliver_by {
+            self.put_number(" BY=", by.seconds);
+            self.put_text(";", by.mode_keyword());
+        }
+    }
+
+    /// RFC 3461 §5.2.1: as they came.
+    fn put_recipient_parameters(&mut self, recipient: &Recipient) {
+        let mut before = " NOTIFY=";
+        for word in recipient.notify.words() {
+            self.put_text(std::mem::replace(&mut before, ","), word);
+        }
+        if let Some(orcpt) = &recipient.orcpt {
+            self.put_text(" ORCPT=", orcpt);
+        }
+    }
+
     /// The address and its `>`. A parsed mailbox holds no control character; were it otherwise, a peer would take the
     /// rest for commands of ours, so it is worth asserting.
     fn put_address(&mut self, address: &str) {
-        assert!(!address.bytes().any(|byte| byte.is_ascii_control()), "an address holds no control character");
-        self.block.put_slice(address.as_bytes());
+        self.put_text("", address);
         self.block.put_u8(b'>');
     }
 
-    fn put_number(&mut self, before: &str, number: usize) {
+    fn put_text(&mut self, before: &str, text: &str) {
+        assert!(
+            !text.bytes().any(|byte| byte.is_ascii_control()),
+            "addresses and parameters hold no control character"
+        );
+        self.block.put_slice(before.as_bytes());
+        self.block.put_slice(text.as_bytes());
+    }
+
+    fn put_number(&mut self, before: &str, number: impl std::fmt::Display) {
         self.block.put_slice(before.as_bytes());
         write!(self.block, "{number}").expect("BytesMut grows as needed");
     }
@@ -102,6 +155,18 @@ impl Encoder {
         let rest = self.block.split_off(at);
         self.block.put_slice(text);
         self.block.unsplit(rest);
+    }
+}
+
+/// What the peer is told of DELIVERBY. Where it doesn't know it, a message to be returned doesn't go there; one whose
+/// sender wants to be told of a delay does, and we watch the time alone (RFC 2852 §4.1.4).
+fn remaining(by: Option<DeliverBy>, age_seconds: u32, features: &Features) -> Result<Option<DeliverBy>, Unsupported> {
+    let Some(by) = by else { return Ok(None) };
+    let left = by.after(age_seconds.into()).ok_or(Unsupported::TooLate)?;
+    match features.deliver_by {
+        None if left.mode == ByMode::Return => Err(Unsupported::DeliverBy),
+        Some(least) if left.mode == ByMode::Return && left.seconds < least => Err(Unsupported::TooLate),
+        known => Ok(known.map(|_| left)),
     }
 }
 

@@ -22,8 +22,16 @@ pub struct Features {
     pub smtputf8: bool,
     /// STARTTLS.
     pub starttls: bool,
-    /// DSN.
+    /// DSN (RFC 3461).
     pub dsn: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
+    /// DELIVERBY (RFC 2852): the least by-time it takes under `R`, in seconds; 0 where it names none.
+    pub deliver_by: Option<i32>,
+    /// LIMITS.
+    pub limits: Limits,
     /// ENHANCEDSTATUSCODES.
     pub enhanced_status_codes: bool,
     /// SIZE: `Some(0)` where it names no limit.
@@ -32,6 +40,31 @@ pub struct Features {
     pub auth: Vec<Box<str>>,
     /// The name in the peer's EHLO reply, unverified; at most 255 octets.
     pub peer_name: Box<str>,
+}
+
+/// LIMITS (RFC 9422 §4). `None`: not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// MAILMAX: transactions in a connection.
+    pub mails: Option<u32>,
+    /// RCPTMAX: recipients of a transaction.
+    pub recipients: Option<u32>,
+    /// RCPTDOMAINMAX: their domains.
+    pub recipient_domains: Option<u32>,
+}
+
+impl Limits {
+    /// Takes `NAME=value`; others than these, and what is no number from 1 on, are ignored (RFC 9422 §4).
+    fn learn(&mut self, parameter: &str) {
+        let Some((name, value)) = parameter.split_once('=') else { return };
+        let value = value.parse().ok().filter(|&limit: &u32| limit > 0);
+        match name.to_ascii_uppercase().as_str() {
+            "MAILMAX" => self.mails = value,
+            "RCPTMAX" => self.recipients = value,
+            "RCPTDOMAINMAX" => self.recipient_domains = value,
+            _ => {}
+        }
+    }
 }
 
 impl Features {
@@ -55,6 +88,14 @@ impl Features {
         let is = |name: &str| keyword.eq_ignore_ascii_case(name);
         match keyword.len() {
             3 if is("DSN") => self.dsn = true,
+            6 if is("LIMITS") => {
+                line.split_ascii_whitespace().skip(1).for_each(|parameter| self.limits.learn(parameter));
+            }
+            9 if is("DELIVERBY") => {
+                self.deliver_by = Some(words.next().and_then(|least| least.parse().ok()).unwrap_or(0).max(0));
+            }
+            10 if is("REQUIRETLS") => self.require_tls = true,
+            11 if is("MT-PRIORITY") => self.mt_priority = true,
             4 if is("SIZE") => self.size = Some(words.next().and_then(|limit| limit.parse().ok()).unwrap_or(0)),
             4 if is("AUTH") => words.for_each(|mechanism| self.learn_mechanism(mechanism)),
             8 if is("CHUNKING") => self.chunking = true,
@@ -101,6 +142,18 @@ mod tests {
         assert_eq!(features, wanted);
         assert_eq!(Features::parse("mx\nSIZE\nDSN\n8BITMIME\nBINARYMIME", true).size, Some(0));
         assert_eq!(Features::parse("mx\nSIZE 99999999999999999999999", true).size, Some(0));
+    }
+
+    #[test]
+    fn reads_limits_and_times() {
+        let features = Features::parse(
+            "mx\nDSN\nREQUIRETLS\nMT-PRIORITY MIXER\nDELIVERBY 240\nLIMITS MAILMAX=5 rcptmax=100 X=1 RCPTDOMAINMAX=0",
+            true,
+        );
+        assert!(features.dsn && features.require_tls && features.mt_priority);
+        assert_eq!(features.deliver_by, Some(240));
+        assert_eq!(features.limits, Limits { mails: Some(5), recipients: Some(100), recipient_domains: None });
+        assert_eq!(Features::parse("mx\ndeliverby", true).deliver_by, Some(0));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod tests;
 mod transmit;
 
 pub use self::config::{Config, LARGE_BODY_BYTES, Pipelining, StartTls, Timeouts};
-pub use self::features::Features;
+pub use self::features::{Features, Limits};
 pub use self::report::{Cause, Event, Outcome, Report, Stage, Unsupported};
 pub use crate::server::Protocol;
 
@@ -35,7 +35,7 @@ use self::mail::Mail;
 use self::setup::{Channel, Command, Setup, Step};
 use self::transmit::Transmit;
 use crate::reply::{ReplyParser, ReplyRef};
-use crate::{Body, Mailbox, ReversePath, server::TlsInfo};
+use crate::{Body, MailParameters, Recipient, ReversePath, server::TlsInfo};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -49,11 +49,13 @@ pub struct Transaction<'a> {
     /// MAIL FROM.
     pub reverse_path: &'a ReversePath,
     /// RCPT TO, in order; at least one.
-    pub recipients: &'a mut dyn Iterator<Item = &'a Mailbox>,
+    pub recipients: &'a mut dyn Iterator<Item = &'a Recipient>,
     /// The content.
     pub body: &'a Body,
-    /// The message asks for SMTPUTF8.
-    pub smtputf8: bool,
+    /// What MAIL said when the message came.
+    pub parameters: &'a MailParameters,
+    /// Seconds since then, for DELIVERBY.
+    pub age_seconds: u32,
 }
 
 /// The sending state machine of one connection.

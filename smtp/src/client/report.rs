@@ -67,6 +67,15 @@ pub enum Unsupported {
         /// As announced.
         limit: u64,
     },
+    /// The message asks for REQUIRETLS, and this server or the connection to it does not promise that.
+    #[error("the sender requires TLS all the way (REQUIRETLS), which the receiving server does not promise")]
+    RequireTls,
+    /// DELIVERBY with return, and the peer would not watch the time (RFC 2852 §4.1.4).
+    #[error("the sender wants it back when time is over (DELIVERBY), for which the receiving server does not care")]
+    DeliverBy,
+    /// DELIVERBY with return: less time is left than the peer takes, or none.
+    #[error("the time within which the sender wants it delivered (DELIVERBY) is over")]
+    TooLate,
     /// Content beyond 7-bit, no 8BITMIME, and no conversion.
     #[error("the receiving server takes 7-bit content only (no 8BITMIME), and this cannot be converted: {0}")]
     EightBit(Refusal),

@@ -60,6 +60,8 @@ pub(super) const MAIL_FIRST: Reply = reply(503, 5, 5, 1, "Send MAIL first");
 pub(super) const RCPT_FIRST: Reply = reply(503, 5, 5, 1, "Send RCPT first");
 pub(super) const NESTED_MAIL: Reply = reply(503, 5, 5, 1, "MAIL was already given, send RSET to begin anew");
 pub(super) const CHUNKS_BEGUN: Reply = reply(503, 5, 5, 1, "BDAT has begun, send BDAT LAST or RSET");
+/// RFC 3030 §3.
+pub(super) const BINARY_NEEDS_BDAT: Reply = reply(503, 5, 5, 1, "BODY=BINARYMIME needs BDAT, not DATA");
 pub(super) const IN_TRANSACTION: Reply = reply(503, 5, 5, 1, "Not inside a mail transaction");
 pub(super) const TLS_IS_UP: Reply = reply(503, 5, 5, 1, "TLS is up already");
 

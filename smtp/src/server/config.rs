@@ -1,7 +1,8 @@
 //! What a listener allows and announces.
 
+use super::FutureRelease;
 use crate::Reply;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// SMTP or its local cousin (RFC 2033).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -38,10 +39,24 @@ pub struct Config {
     pub chunking: bool,
     /// Announce 8BITMIME.
     pub eight_bit_mime: bool,
+    /// Announce BINARYMIME (RFC 3030); of use only with CHUNKING and 8BITMIME, and not announced without them.
+    pub binary_mime: bool,
     /// Announce SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
     /// Announce ETRN (RFC 1985).
     pub etrn: bool,
+    /// Announce DSN (RFC 3461).
+    pub dsn: bool,
+    /// Announce REQUIRETLS (RFC 8689) once TLS is up.
+    pub require_tls: bool,
+    /// Announce MT-PRIORITY (RFC 6710).
+    pub mt_priority: bool,
+    /// Announce DELIVERBY (RFC 2852).
+    pub deliver_by: bool,
+    /// Announce FUTURERELEASE (RFC 4865).
+    pub future_release: Option<FutureRelease>,
+    /// Announce LIMITS (RFC 9422) with RCPTMAX.
+    pub limits: bool,
     /// Announce ENHANCEDSTATUSCODES; without it replies carry none.
     pub enhanced_status_codes: bool,
     /// What to do with a CR or LF outside CRLF in content.
@@ -64,8 +79,15 @@ impl Default for Config {
             pipelining: true,
             chunking: true,
             eight_bit_mime: true,
+            binary_mime: false,
             smtputf8: true,
             etrn: false,
+            dsn: false,
+            require_tls: false,
+            mt_priority: false,
+            deliver_by: false,
+            future_release: None,
+            limits: false,
             enhanced_status_codes: true,
             bare_newline: BareNewline::Reject,
             discard_content: false,
@@ -83,7 +105,7 @@ impl Config {
         Reply { code: 220, enhanced: None, text: format!("{} {kind}", self.hostname).into() }
     }
     /// The text of the 250 to EHLO or LHLO: the name, then a keyword a line (RFC 5321 §4.1.1.1).
-    pub(super) fn announcement(&self, tls_is_up: bool) -> String {
+    pub(super) fn announcement(&self, tls_is_up: bool, now: Instant) -> String {
         let mut text = self.hostname.clone();
         text.push_str("\nSIZE ");
         text.push_str(&self.max_message_bytes.to_string());
@@ -92,9 +114,14 @@ impl Config {
             ("8BITMIME", self.eight_bit_mime),
             ("SMTPUTF8", self.smtputf8),
             ("CHUNKING", self.chunking),
+            ("BINARYMIME", self.announces_binary_mime()),
+            ("DSN", self.dsn),
             ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
             ("STARTTLS", self.starttls && !tls_is_up),
             ("ETRN", self.etrn && self.protocol == Protocol::Smtp),
+            ("REQUIRETLS", self.require_tls && tls_is_up),
+            ("MT-PRIORITY", self.mt_priority),
+            ("DELIVERBY", self.deliver_by),
             ("HELP", true),
         ] {
             if announced {
@@ -102,7 +129,20 @@ impl Config {
                 text.push_str(keyword);
             }
         }
+        if let Some(future) = &self.future_release {
+            text.push('\n');
+            text.push_str(&future.announcement(now));
+        }
+        if self.limits {
+            text.push_str("\nLIMITS RCPTMAX=");
+            text.push_str(&self.max_recipients.to_string());
+        }
         text
+    }
+
+    /// BDAT alone can carry it, and BODY alone can name it.
+    pub(super) fn announces_binary_mime(&self) -> bool {
+        self.binary_mime && self.chunking && self.eight_bit_mime
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Content {
     newlines: NewlineRepair,
     segments: Segments,
     bytes: u64,
+    /// BODY=BINARYMIME: a CR or LF is an octet like others (RFC 3030 §3).
+    binary: bool,
 }
 
 /// Why a content is refused once its end has come.
@@ -35,6 +37,9 @@ pub(super) enum Fault {
 }
 
 impl Content {
+    pub(super) fn new(binary: bool) -> Content {
+        Content { binary, ..Content::default() }
+    }
     /// Octets so far, those past the limit included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -61,7 +66,7 @@ impl Content {
     pub(super) fn fault(&self, config: &Config) -> Option<Fault> {
         if self.is_too_large(config) {
             Some(Fault::TooLarge)
-        } else if config.bare_newline == BareNewline::Reject && self.facts.has_bare_newline() {
+        } else if !self.binary && config.bare_newline == BareNewline::Reject && self.facts.has_bare_newline() {
             Some(Fault::BareNewline)
         } else {
             None

@@ -22,6 +22,7 @@ mod config;
 mod content;
 mod etrn;
 mod help;
+mod hold;
 mod input;
 mod newline;
 mod outbox;
@@ -32,8 +33,9 @@ mod transaction;
 
 pub use config::{BareNewline, Config, Protocol};
 pub use etrn::Node;
+pub use hold::{FutureRelease, Hold};
 
-use crate::{Body, Mailbox, Reply, ReversePath, reply::EnhancedCode};
+use crate::{Body, MailParameters, Recipient, Reply, ReversePath, reply::EnhancedCode};
 use bytes::{Bytes, BytesMut};
 use input::Input;
 use outbox::{Final, Outbox};
@@ -68,9 +70,13 @@ pub enum Event {
         reverse_path: ReversePath,
         /// Octets declared by SIZE= (RFC 1870).
         declared_bytes: Option<u64>,
+        /// HOLDFOR or HOLDUNTIL (RFC 4865).
+        hold: Option<Hold>,
+        /// The others.
+        parameters: MailParameters,
     },
     /// Question: RCPT. A 2xx answer adds the recipient.
-    Recipient(Mailbox),
+    Recipient(Recipient),
     /// Question: ETRN, with the replies of RFC 1985 §5.3 as answers.
     Etrn(Node),
     /// A whole message. The owner calls `complete` with this ticket, sooner or later, in any order.
@@ -108,11 +114,11 @@ pub struct Message {
     /// MAIL FROM.
     pub reverse_path: ReversePath,
     /// Accepted recipients in order; never empty.
-    pub recipients: Vec<Mailbox>,
-    /// BODY=8BITMIME was declared.
-    pub eight_bit_mime: bool,
-    /// SMTPUTF8 was declared (RFC 6531).
-    pub smtputf8: bool,
+    pub recipients: Vec<Recipient>,
+    /// What else MAIL said and goes with the message. (What the content is, its facts tell, whatever BODY said.)
+    pub parameters: MailParameters,
+    /// When it may be sent at the earliest (RFC 4865).
+    pub hold: Option<Hold>,
     /// The content, not dot-stuffed, without any trace field of ours.
     pub body: Body,
     /// Octets of the content, also where it was discarded.
@@ -145,6 +151,8 @@ pub struct Server {
     events: VecDeque<Event>,
     next_ticket: Ticket,
     errors: u32,
+    /// When bytes came last.
+    heard_at: Instant,
     /// When silence has lasted too long.
     deadline: Instant,
     /// A message was completed since bytes last came: silence counts anew from when that is noticed.
@@ -179,6 +187,7 @@ impl Server {
             events: VecDeque::new(),
             next_ticket: Ticket(0),
             errors: 0,
+            heard_at: now,
             deadline: now + config.idle_timeout,
             completed_in_silence: false,
             eof: false,
@@ -190,6 +199,7 @@ impl Server {
 
     /// Bytes that arrived. Content is taken from them without copying, so the caller hands over its buffer.
     pub fn handle_bytes(&mut self, bytes: Bytes, now: Instant) {
+        self.heard_at = now;
         self.deadline = now + self.config.idle_timeout;
         self.completed_in_silence = false;
         // While TLS is being set up, clear text is an injection (RFC 3207 §6).
@@ -248,12 +258,12 @@ impl Server {
     /// Answers the question that `poll_event` returned last. (Where `close` was faster, its reply stands.)
     pub fn answer(&mut self, reply: Reply) {
         match self.question.take() {
-            Some(Question::Mail(reverse_path, parameters)) => {
-                self.transaction = reply.is_success().then(|| Transaction::new(reverse_path, parameters));
+            Some(Question::Mail(reverse_path, command)) => {
+                self.transaction = reply.is_success().then(|| Transaction::new(reverse_path, command));
             }
-            Some(Question::Recipient(mailbox)) => {
+            Some(Question::Recipient(recipient)) => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.judge(mailbox, reply.is_success());
+                    transaction.judge(recipient, reply.is_success());
                 }
             }
             Some(Question::Etrn) => {}

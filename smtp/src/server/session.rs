@@ -4,9 +4,9 @@ use super::command::{Command, Hello, Parameters};
 use super::content::{DataScan, Fault, is_far_too_large};
 use super::help::help;
 use super::input::Line;
-use super::transaction::MailParameters;
+use super::transaction::{BodyType, MailCommand, read_recipient};
 use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
-use crate::{Mailbox, Reply, ReversePath};
+use crate::{Mailbox, Recipient, Reply, ReversePath};
 
 /// What the next octets are.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) enum Phase {
 /// What the owner was asked.
 #[derive(Debug)]
 pub(super) enum Question {
-    Mail(ReversePath, MailParameters),
-    Recipient(Mailbox),
+    Mail(ReversePath, MailCommand),
+    Recipient(Recipient),
     Etrn,
 }
 
@@ -128,7 +128,11 @@ impl Server {
             _ => self.abort(),
         }
         let extended = verb != Hello::Helo;
-        let text = if extended { self.config.announcement(self.tls.is_some()) } else { self.config.hostname.clone() };
+        let text = if extended {
+            self.config.announcement(self.tls.is_some(), self.heard_at)
+        } else {
+            self.config.hostname.clone()
+        };
         self.say(Reply { code: 250, enhanced: None, text: text.into() });
         self.hello = Some(name.into());
         self.events.push_back(Event::Hello { name: name.into(), extended });
@@ -146,13 +150,14 @@ impl Server {
             return Err(answers::NESTED_MAIL);
         }
         let mailbox = if path.is_empty() { None } else { Some(Mailbox::parse(path).map_err(|_| answers::BAD_SENDER)?) };
-        let parameters = MailParameters::read(parameters, &self.config)?;
-        if !parameters.smtputf8 && !path.is_ascii() {
+        let command = MailCommand::read(parameters, &self.config, self.tls.is_some())?;
+        if !command.parameters.smtputf8 && !path.is_ascii() {
             return Err(answers::NEEDS_SMTPUTF8);
         }
         let reverse_path = ReversePath(mailbox);
-        self.question = Some(Question::Mail(reverse_path.clone(), parameters));
-        self.events.push_back(Event::Mail { reverse_path, declared_bytes: parameters.declared_bytes });
+        self.question = Some(Question::Mail(reverse_path.clone(), command.clone()));
+        let MailCommand { declared_bytes, hold, parameters, .. } = command;
+        self.events.push_back(Event::Mail { reverse_path, declared_bytes, hold, parameters });
         Ok(())
     }
 
@@ -163,18 +168,16 @@ impl Server {
         }
         // Until one is accepted, whatever else is wrong with a recipient counts as its refusal.
         transaction.recipient_refused = true;
-        if parameters.iter().next().is_some() {
-            return Err(answers::UNKNOWN_PARAMETER);
-        }
-        let mailbox = recipient(path, &self.config.hostname)?;
-        if !transaction.parameters.smtputf8 && !mailbox.is_ascii() {
+        let smtputf8 = transaction.command.parameters.smtputf8;
+        let recipient = read_recipient(mailbox(path, &self.config.hostname)?, parameters, &self.config, smtputf8)?;
+        if !smtputf8 && !recipient.mailbox.is_ascii() {
             return Err(answers::NEEDS_SMTPUTF8);
         }
         if transaction.recipients.len() >= self.config.max_recipients {
             return Err(answers::TOO_MANY_RECIPIENTS);
         }
-        self.question = Some(Question::Recipient(mailbox.clone()));
-        self.events.push_back(Event::Recipient(mailbox));
+        self.question = Some(Question::Recipient(recipient.clone()));
+        self.events.push_back(Event::Recipient(recipient));
         Ok(())
     }
 
@@ -182,6 +185,9 @@ impl Server {
         let transaction = self.transaction.as_ref().ok_or(answers::MAIL_FIRST)?;
         if transaction.chunked {
             return Err(answers::CHUNKS_BEGUN);
+        }
+        if transaction.command.body_type == BodyType::BinaryMime {
+            return Err(answers::BINARY_NEEDS_BDAT);
         }
         if let Some(reply) = transaction.without_recipients(self.config.protocol) {
             self.abort();
@@ -296,7 +302,7 @@ impl Server {
 }
 
 /// The mailbox of a RCPT; `postmaster` alone is ours (RFC 5321 §4.5.1).
-fn recipient(path: &str, hostname: &str) -> Result<Mailbox, Reply> {
+fn mailbox(path: &str, hostname: &str) -> Result<Mailbox, Reply> {
     let mailbox = if path.eq_ignore_ascii_case("postmaster") {
         Mailbox::parse(&format!("{path}@{hostname}"))
     } else {

@@ -7,7 +7,7 @@ use crate::limits::LimitWatch;
 use crate::scenario::Scenario;
 use crate::world::{MINUTE, Micros, Summary};
 use engine::dispatch::{ConnectionId, Counts, Deliver, Happened, Kind, Open};
-use queue::{Committed, Content, Group, MessageId, RecipientSet, Store};
+use queue::{Committed, Content, Group, MessageId, Recipient, RecipientSet, Store};
 use smtp::Mailbox;
 use smtp::client::{Outcome, Report, Stage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -335,7 +335,7 @@ impl Checker {
     }
 
     /// An exchanger took a message for these recipients.
-    pub fn copied(&mut self, life: u32, connection: ConnectionId, recipients: &[Mailbox], text: &[u8], now: Micros) {
+    pub fn copied(&mut self, life: u32, connection: ConnectionId, recipients: &[Recipient], text: &[u8], now: Micros) {
         self.now = now;
         let head = String::from_utf8_lossy(&text[..text.len().min(2000)]);
         let id =
@@ -344,7 +344,7 @@ impl Checker {
         let mail = self.mails.get(&id).unwrap_or_else(|| panic!("{id} came out of nowhere"));
         assert!(mail.text == text, "{id} was changed on its way");
         for recipient in recipients {
-            let position = mail_position(&self.mails[&id], recipient);
+            let position = mail_position(&self.mails[&id], &recipient.mailbox);
             let book = self.book((id, position));
             let attempt = book.attempts.iter_mut().rev().find(|a| a.connection == (life, connection) && !a.copied);
             let fits = attempt.map(|attempt| {

@@ -6,7 +6,7 @@ use crate::world::{Event, MILLISECOND, MINUTE, Micros, World};
 use engine::dispatch::{Action, Dispatch, Input, Operation};
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
-use queue::{Content, Entry, EntryKey, Envelope, Group, NewMessage, Recipient, Store};
+use queue::{Content, Entry, EntryKey, Envelope, Group, MailParameters, NewMessage, Recipient, Store};
 use smtp::{Body, Mailbox, ReversePath};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -217,7 +217,7 @@ impl World {
             reverse_path: ReversePath(sender),
             recipients,
             accepted_us: now.wall_us,
-            smtputf8: false,
+            parameters: MailParameters::default(),
             tenant: None,
             campaign: None,
         };
@@ -230,7 +230,7 @@ impl World {
         let flooded = self.scenario.flooded().filter(|_| self.rng.u8(..8) > 0);
         let domain = flooded.unwrap_or_else(|| &domains[self.rng.usize(..domains.len())].name);
         let kind = if self.rng.u8(..20) == 0 { "bad" } else { "u" };
-        Recipient { mailbox: Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed") }
+        Recipient::new(Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed"))
     }
 
     /// An operator takes some entries, as `posthaste queue` would.

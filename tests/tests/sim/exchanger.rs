@@ -251,9 +251,9 @@ impl World {
     fn handle_server(&mut self, link: &mut Link, event: server::Event) {
         match event {
             server::Event::Mail { .. } => self.answer_mail(link),
-            server::Event::Recipient(mailbox) => {
+            server::Event::Recipient(recipient) => {
                 let reply = match self.refusal(link) {
-                    _ if mailbox.local_part().starts_with("bad") => UNKNOWN,
+                    _ if recipient.mailbox.local_part().starts_with("bad") => UNKNOWN,
                     Some(reply) => reply,
                     None => RECIPIENT_OK,
                 };

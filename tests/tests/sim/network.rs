@@ -252,13 +252,14 @@ impl World {
         match (&mut link.client, order) {
             (ClientEnd::Up(client), Order::Deliver(deliver)) => {
                 let envelope = &deliver.content.envelope;
-                let mailbox = |position: u32| &envelope.recipients[position as usize].mailbox;
+                let recipient = |position: u32| &envelope.recipients[position as usize];
                 let transaction = Transaction {
                     id: deliver.transaction,
                     reverse_path: &envelope.reverse_path,
-                    recipients: &mut deliver.recipients.iter().map(mailbox),
+                    recipients: &mut deliver.recipients.iter().map(recipient),
                     body: &deliver.content.body,
-                    smtputf8: envelope.smtputf8,
+                    parameters: &envelope.parameters,
+                    age_seconds: envelope.age_seconds(self.clock.read().wall_us),
                 };
                 assert!(client.credit() > 0, "more was handed over than the connection takes");
                 if let Err(lack) = client.submit(transaction, now) {

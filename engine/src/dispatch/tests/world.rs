@@ -10,7 +10,10 @@ use crate::dispatch::{Action, ConnectionId, Dispatch, Happened, Input, Kind, Ope
 use crate::now::Now;
 use dns::{AddressAnswer, Exchanger, MxAnswer, MxFailure};
 use queue::store::Committed;
-use queue::{Content, Domain, Entry, EntryKey, Envelope, Group, Location, MessageId, Recipient, RecipientSet};
+use queue::{
+    Content, Domain, Entry, EntryKey, Envelope, Group, Location, MailParameters, MessageId, Recipient, RecipientSet,
+    Terms,
+};
 use smtp::client::{Cause, Outcome, Pipelining, Report, Stage, Unsupported};
 use smtp::reply::EnhancedCode;
 use smtp::{Body, Mailbox, Reply, ReversePath};
@@ -203,9 +206,9 @@ impl World {
             id,
             envelope: Envelope {
                 reverse_path: ReversePath((!sender.is_empty()).then(|| mailbox(sender))),
-                recipients: recipients.iter().map(|r| Recipient { mailbox: mailbox(r) }).collect(),
+                recipients: recipients.iter().map(|r| Recipient::new(mailbox(r))).collect(),
                 accepted_us: self.now.wall_us,
-                smtputf8: false,
+                parameters: MailParameters::default(),
                 tenant: None,
                 campaign: None,
             },
@@ -230,6 +233,8 @@ impl World {
                 accepted_ms: self.now.wall_ms(),
                 body_bytes: content.body.len() as u32,
                 last_error: "".into(),
+                terms: Terms::of(&content.envelope),
+                delay_told: false,
             };
             self.disk.insert(key.clone(), entry.clone());
             entries.push((key, entry));
@@ -471,7 +476,8 @@ impl World {
             if let Some(retry) = settle.retry {
                 entry.open.subtract(&retry.recipients);
                 let to = EntryKey { due_ms: retry.due_ms, ..settle.key.clone() };
-                let entry = Entry { attempts: retry.attempts, last_error: retry.last_error, ..entry.clone() };
+                let queue::Retry { attempts, last_error, delay_told, .. } = retry;
+                let entry = Entry { attempts, last_error, delay_told, ..entry.clone() };
                 moved = Some((to, retry.recipients, entry));
             }
             if entry.open.is_empty() {

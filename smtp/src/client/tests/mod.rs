@@ -11,11 +11,13 @@
 
 mod loss;
 mod mail;
+mod parameters;
 mod random;
 mod setup;
 
 use super::*;
-use crate::Reply;
+use crate::parameters::{DeliverBy, Notify, Return};
+use crate::{Mailbox, Reply};
 
 /// A body of 300 KiB; `C: {large}` in scripts.
 fn large() -> String {
@@ -115,7 +117,8 @@ impl Theatre {
         }
     }
 
-    /// `utf8`, `large`, `binary`, `eight`, `header`, `dot` among the recipients ask for such a message.
+    /// `utf8`, `large`, `binary`, `eight`, `header`, `dot` among the recipients ask for such a message; so do `requiretls`,
+    /// and `ret`, `envid`, `priority`, `by` and `age` with `=` and a value.
     fn submit(&mut self, id: u64, words: &[&str]) {
         let has = |word: &str| words.contains(&word);
         let content = match () {
@@ -126,14 +129,15 @@ impl Theatre {
             _ if has("dot") => ".\r\n".into(),
             _ => format!("body {id}\r\n"),
         };
-        let recipients: Vec<Mailbox> =
-            words.iter().filter(|word| word.contains('@')).map(|word| Mailbox::parse(word).unwrap()).collect();
+        let recipients: Vec<Recipient> =
+            words.iter().filter(|word| word.contains('@')).map(|word| recipient(word)).collect();
         let transaction = Transaction {
             id,
             reverse_path: &ReversePath(Some(Mailbox::parse("a@x").unwrap())),
             recipients: &mut recipients.iter(),
             body: &Body::new(content),
-            smtputf8: has("utf8"),
+            parameters: &parameters(words),
+            age_seconds: value(words, "age").map_or(0, |age| age.parse().unwrap()),
         };
         if let Err(lack) = self.client.submit(transaction, self.now) {
             self.client.events.push_back(Event::Report(Report {
@@ -153,6 +157,32 @@ impl Theatre {
 
     fn events(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.client.poll_event()).map(|event| describe(&event)).collect()
+    }
+}
+
+/// `address|NOTIFY|ORCPT`, of which the latter two may be left out.
+fn recipient(word: &str) -> Recipient {
+    let mut parts = word.split('|');
+    let mut recipient = Recipient::new(Mailbox::parse(parts.next().unwrap()).unwrap());
+    recipient.notify = parts.next().map(|notify| Notify::parse(notify).unwrap()).unwrap_or_default();
+    recipient.orcpt = parts.next().map(Into::into);
+    recipient
+}
+
+/// What stands behind `name=`.
+fn value<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn parameters(words: &[&str]) -> MailParameters {
+    let value = |name| value(words, name);
+    MailParameters {
+        smtputf8: words.contains(&"utf8"),
+        require_tls: words.contains(&"requiretls"),
+        ret: value("ret").map(|ret| Return::parse(ret).unwrap()),
+        envid: value("envid").map(Into::into),
+        priority: value("priority").map_or(0, |priority| priority.parse().unwrap()),
+        deliver_by: value("by").map(|by| DeliverBy::parse(by).unwrap()),
     }
 }
 

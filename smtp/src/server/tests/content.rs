@@ -364,7 +364,7 @@ fn a_message_tells_all_that_was_found() {
     play.send(b"HELO me\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<c@d>\r\n", 1);
     play.send(format!("BDAT {} LAST\r\n{content}", content.len()).as_bytes(), 1);
     let message = &play.messages[0];
-    assert!(message.eight_bit_mime && message.smtputf8);
+    assert!(message.parameters.smtputf8);
     assert_eq!((message.received_count, message.body_bytes), (2, content.len()));
     assert_eq!(message.body.facts(), Body::new(content).facts());
 }

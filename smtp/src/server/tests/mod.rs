@@ -15,6 +15,7 @@ mod content;
 mod corpus;
 mod etrn;
 mod life;
+mod parameters;
 
 use super::*;
 use std::time::Duration;
@@ -68,21 +69,28 @@ impl Play {
     fn own(&mut self, event: Event) -> String {
         match event {
             Event::Hello { name, extended } => format!("hello {name} {extended}"),
-            Event::Mail { reverse_path, declared_bytes } => {
+            Event::Mail { reverse_path, declared_bytes, hold, parameters } => {
                 let full = reverse_path.as_str().starts_with("full@");
                 self.server.answer(if full { reply("452 4.3.1 Queue is full") } else { SENDER_OK });
-                format!("mail <{}> {declared_bytes:?}", reverse_path.as_str())
+                let mut said = format!("mail <{}> {declared_bytes:?}", reverse_path.as_str());
+                if let Some(hold) = hold {
+                    said += &format!(" {hold:?}");
+                }
+                if parameters != (MailParameters { smtputf8: parameters.smtputf8, ..MailParameters::default() }) {
+                    said += &format!(" {}", parameters_text(&parameters));
+                }
+                said
             }
-            Event::Recipient(mailbox) => {
-                let nobody = mailbox.local_part() == "nobody";
+            Event::Recipient(recipient) => {
+                let nobody = recipient.mailbox.local_part() == "nobody";
                 self.server.answer(if nobody { reply("550 5.1.1 No such user") } else { RECIPIENT_OK });
-                format!("recipient {mailbox}")
+                recipient_text(&recipient)
             }
             Event::Message(message) => {
                 if !message.reverse_path.as_str().starts_with("later@") {
                     self.server.complete(message.ticket, reply("250 2.0.0 Queued"));
                 }
-                let recipients: Vec<&str> = message.recipients.iter().map(Mailbox::as_str).collect();
+                let recipients: Vec<&str> = message.recipients.iter().map(|to| to.mailbox.as_str()).collect();
                 let content = message.body.to_bytes().escape_ascii().to_string();
                 let text = format!("message {} to {} = {content}", message.ticket.0, recipients.join(" "))
                     .trim_end()
@@ -127,6 +135,32 @@ impl Play {
         }
         self.drain();
     }
+}
+
+/// What of it is not the default.
+fn parameters_text(parameters: &MailParameters) -> String {
+    let MailParameters { require_tls, ret, envid, priority, deliver_by, .. } = parameters;
+    let by = deliver_by.map(|by| format!("by={};{}", by.seconds, by.mode_keyword()));
+    let said = [
+        require_tls.then(|| "requiretls".to_owned()),
+        ret.map(|ret| format!("{ret:?}")),
+        envid.as_ref().map(|envid| format!("envid={envid}")),
+        (*priority != 0).then(|| format!("priority={priority}")),
+        by,
+    ];
+    said.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn recipient_text(recipient: &Recipient) -> String {
+    let mut text = format!("recipient {}", recipient.mailbox);
+    let notify: Vec<_> = recipient.notify.words().collect();
+    if !notify.is_empty() {
+        text += &format!(" notify={}", notify.join(","));
+    }
+    if let Some(orcpt) = &recipient.orcpt {
+        text += &format!(" orcpt={orcpt}");
+    }
+    text
 }
 
 fn unescape(text: &str) -> Vec<u8> {

@@ -17,6 +17,7 @@ mod next_mx_host;
 mod null_sender_bounces;
 mod one_provider_many_domains;
 mod partial_refusals;
+mod priorities;
 mod refused_at_every_stage;
 mod says_421;
 mod seven_bit_hosts;

@@ -6,6 +6,7 @@ mod disk_guard;
 mod etrn;
 mod garbage;
 mod half_closed;
+mod held_messages;
 mod hundreds_of_injectors;
 mod lmtp_listener;
 mod mail_loops;

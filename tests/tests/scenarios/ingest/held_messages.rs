@@ -1,0 +1,46 @@
+//! FUTURERELEASE: a message is taken now and goes later.
+
+use crate::injector::queued_as;
+use crate::world::{SENDER, World};
+use std::time::{Duration, SystemTime};
+
+#[test]
+fn a_message_waits_for_its_time() {
+    let mut world = World::plan().start();
+    let mut injector = world.connect().greet();
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=2"), "250 ");
+    injector.expect("RCPT TO:<later@d.test>", "250 ");
+    injector.expect("DATA", "354 ");
+    let asked = SystemTime::now();
+    injector.say("Subject: later\r\n\r\nx\r\n.\r\n");
+    queued_as(&injector.hear());
+    world.send(&["now@d.test"]);
+    world.expect_delivered("now@d.test");
+    assert_eq!(world.copies("later@d.test"), 0, "it is not due");
+    // The time is on disk.
+    world.stop_engine();
+    world.start_engine();
+    let received = world.expect_delivered("later@d.test");
+    let waited = received.at.duration_since(asked).expect("the clock runs forward");
+    assert!(waited > Duration::from_millis(1900), "{waited:?}");
+    world.expect_empty();
+    world.finish();
+}
+
+#[test]
+fn not_beyond_the_limit() {
+    let world = World::plan().listener("max_hold = \"1h\"").listener("max_hold = \"0s\"").start();
+    let mut injector = world.connect().greet();
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=3601"), "501 5.5.4");
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDUNTIL=9999-12-30T00:00:00Z"), "501 5.5.4");
+    // What has passed is due at once (RFC 4865 §4.2.2 leaves it to us).
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDUNTIL=2020-01-01T00:00:00Z"), "250 ");
+    injector.expect("RCPT TO:<a@d.test>", "250 ");
+    injector.expect("DATA", "354 ");
+    injector.say("\r\n.\r\n");
+    queued_as(&injector.hear());
+    world.expect_delivered("a@d.test");
+    let mut without = world.connect_to(1).greet();
+    without.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=1"), "555 5.5.4");
+    world.finish();
+}
