@@ -4,8 +4,8 @@ use crate::exit::{Exit, Failure};
 use crate::terminal;
 use crate::units::{show_bytes, show_count, show_duration};
 use engine::config::{
-    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName,
-    TlsPolicy, Via, defaults,
+    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName, Via,
+    defaults,
 };
 use serde_json::{Value, json};
 use smtp::client::{Pipelining, Protocol};
@@ -100,7 +100,6 @@ fn facts(config: &Config) -> Vec<(&'static str, Vec<String>)> {
         };
         facts.push(("site", config.sites.iter().map(site).collect()));
     }
-    let route = |rule: &RouteRule| format!("{} via {} ({})", patterns(&rule.domains), via(&rule.via), rule.origin);
     let rest = if config.routes.is_empty() { "every domain" } else { "every other domain" };
     let rest = format!("{rest} via its mail exchangers");
     facts.push(("route", config.routes.iter().map(route).chain([rest]).collect()));
@@ -168,12 +167,7 @@ fn limits(limits: &Limits) -> String {
         Some(Rate { count, per }) => format!("{count} {what} per {}", show_duration(per)),
         None => format!("any number of {what} per time"),
     };
-    let tls = match limits.tls {
-        TlsPolicy::Off => "off",
-        TlsPolicy::Opportunistic => "opportunistic",
-        TlsPolicy::Required => "required",
-        TlsPolicy::Verified => "verified",
-    };
+    let tls = limits.tls.as_str();
     let pipelining = match limits.pipelining {
         Pipelining::Off => "off",
         Pipelining::Transaction => "transaction",
@@ -195,18 +189,17 @@ fn patterns(patterns: &[Pattern]) -> String {
     patterns.iter().map(|pattern| &*pattern.0).collect::<Vec<_>>().join(", ")
 }
 
-fn via(via: &Via) -> String {
-    match via {
-        Via::Mx => "its mail exchangers".into(),
-        Via::Smtp { host, port } => format!("smtp://{}:{port}", bracketed(host)),
-        Via::Lmtp { host, port } => format!("lmtp://{}:{port}", bracketed(host)),
-        Via::LmtpUnix(path) => format!("lmtp+unix:{}", path.display()),
-    }
-}
-
-/// An IPv6 address as it stands before a port.
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.into() }
+fn route(rule: &RouteRule) -> String {
+    let to = match &rule.via {
+        Via::Mx => "via its mail exchangers".into(),
+        Via::Discard => "is thrown away as if delivered".into(),
+        Via::Hops(_) => format!("via {}", rule.via),
+    };
+    let policy = rule.policy.as_deref();
+    let tls = policy.and_then(|policy| policy.tls).map_or(String::new(), |tls| format!(", TLS {}", tls.as_str()));
+    let name = policy.and_then(|policy| policy.tls_server_name.as_ref());
+    let name = name.map_or(String::new(), |name| format!(", certificate for {name}"));
+    format!("{} {to}{tls}{name} ({})", patterns(&rule.domains), rule.origin)
 }
 
 fn log(config: &Config) -> String {
@@ -229,7 +222,9 @@ mod tests {
             limits = { rate = "100/s", tls = "required" }
             site = [{ match = { mx = ["*.google.com"] }, connections = 50 },
                     { match = { domain = ["x.test"] }, suspend = true }]
-            route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" }]
+            route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" },
+                     { domain = ["a.test"], via = ["smtps://r:465", "smtp://s:25"], tls = "verified", tls_server_name = "R" },
+                     { domain = ["*.void.test"], via = "discard" }]
         "#;
         let text = text("p.toml", &Config::parse(toml, "p.toml").unwrap());
         for words in [
@@ -243,6 +238,8 @@ mod tests {
             "site      mx *.google.com: 50 connections",
             "\n          x.test: suspended (p.toml:6)\n",
             "route     internal.example via smtp://[::1]:2526 (p.toml:7)\n",
+            "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:8)\n",
+            "\n          *.void.test is thrown away as if delivered (p.toml:9)\n",
             "\n          every other domain via its mail exchangers\n",
         ] {
             assert!(text.contains(words), "{words}\n{text}");

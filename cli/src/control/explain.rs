@@ -4,7 +4,7 @@ use super::silent;
 use crate::units::show_duration;
 use admin::control::{Explanation, Fact, Refusal};
 use dns::{AddressAnswer, MxAnswer, MxFailure};
-use engine::config::{Config, Limits, Rate, TlsPolicy, Via};
+use engine::config::{Config, Limits, NextHop, Rate, RouteRule, TlsPolicy, Via};
 use engine::dispatch::SiteView;
 use engine::dispatch::explain::{HostView, expected_site};
 use engine::shell::Handle;
@@ -35,14 +35,14 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
     });
     let (config, view, failure) = known.ok_or_else(silent)?;
     let mut facts = Facts::default();
-    let (via, origin) = config.route(&domain);
-    facts.add("route", via, origin.map_or(DEFAULT, |origin| origin));
+    let route = config.route(&domain);
+    let (via, origin) = route.map_or((&Via::Mx, DEFAULT), |rule| (&rule.via, &rule.origin));
+    facts.add("route", via, origin);
     let answer = match via {
         Via::Mx => facts.mx(handle, &config, &domain),
-        _ => None,
+        Via::Discard | Via::Hops(_) => None,
     };
-    let way = Way { via, origin: origin.map_or(DEFAULT, |origin| origin), answer: answer.as_ref() };
-    facts.hosts(handle, &config, &way, view.as_ref());
+    facts.hosts(handle, &config, &Way { via, origin, answer: answer.as_ref() }, view.as_ref());
     if *via != Via::Mx || answer.is_some() || view.is_some() {
         facts.site(&config, &domain, answer.as_ref(), view.as_ref());
     }
@@ -61,6 +61,28 @@ struct Way<'a> {
     origin: &'a str,
     /// DNS's, where mail goes by MX.
     answer: Option<&'a MxAnswer>,
+}
+
+/// A host to connect to.
+struct Destination {
+    /// How it is shown.
+    shown: String,
+    hop: Option<NextHop>,
+    /// Whose addresses are to be looked up; `None`: a Unix socket.
+    look_up: Option<Arc<str>>,
+}
+
+impl Destination {
+    fn of_route(hop: &NextHop) -> Destination {
+        let look_up = matches!(hop, NextHop::Tcp { .. }).then(|| hop.host());
+        Destination { shown: hop.to_string(), hop: Some(hop.clone()), look_up }
+    }
+    fn exchanger(mx: &dns::Exchanger) -> Destination {
+        Destination { shown: format!("{} {}", mx.preference, mx.host), hop: None, look_up: Some(mx.host.clone()) }
+    }
+    fn is(&self, host: &HostView) -> bool {
+        self.hop == host.hop && self.look_up.as_ref() == Some(&host.host)
+    }
 }
 
 #[derive(Default)]
@@ -86,19 +108,16 @@ impl Facts {
 
     /// A line for each host to connect to.
     fn hosts(&mut self, handle: &Handle, config: &Config, way: &Way<'_>, view: Option<&SiteView>) {
-        let (name, hosts, origin): (_, Vec<(String, Arc<str>)>, _) = match (way.via, way.answer) {
-            (Via::Smtp { host, .. } | Via::Lmtp { host, .. }, _) => {
-                ("host", vec![(String::new(), host.clone())], way.origin)
-            }
+        let (name, hosts, origin): (_, Vec<Destination>, _) = match (way.via, way.answer) {
+            (Via::Hops(hops), _) => ("host", hops.iter().map(Destination::of_route).collect(), way.origin),
             (Via::Mx, Some(answer)) => {
-                let line = |mx: &dns::Exchanger| (format!("{} ", mx.preference), mx.host.clone());
-                ("mx", answer.exchangers.iter().map(line).collect(), mx_origin(answer))
+                ("mx", answer.exchangers.iter().map(Destination::exchanger).collect(), mx_origin(answer))
             }
             _ => return,
         };
-        let used = |name: &str| view?.hosts.iter().find(|host| *host.host == *name && !host.addresses.is_empty());
-        let ask = |(at, (_, name)): (usize, &(String, Arc<str>))| match used(name) {
-            None if at < MAX_HOSTS => {
+        let used = |to: &Destination| view?.hosts.iter().find(|host| to.is(host) && !host.addresses.is_empty());
+        let ask = |(at, to): (usize, &Destination)| match (used(to), &to.look_up) {
+            (None, Some(name)) if at < MAX_HOSTS => {
                 let (done, answer) = awaited();
                 handle.resolver().addresses(name, done);
                 Some(answer)
@@ -107,13 +126,14 @@ impl Facts {
         };
         // All questions are out before the first answer is waited for.
         let asked: Vec<Option<Receiver<_>>> = hosts.iter().enumerate().map(ask).collect();
-        for ((preference, host), asked) in hosts.iter().zip(asked) {
-            let state = match (used(host), asked) {
+        for (to, asked) in hosts.iter().zip(asked) {
+            let state = match (used(to), asked) {
                 (Some(known), _) => in_use(known),
                 (None, Some(asked)) => asked.recv_timeout(patience(config)).map_or("no answer in time".into(), found),
+                (None, None) if to.look_up.is_none() => "a socket here".into(),
                 (None, None) => "not looked up".into(),
             };
-            self.add(name, format!("{preference}{host}: {state}"), origin);
+            self.add(name, format!("{}: {state}", to.shown), origin);
         }
     }
 
@@ -131,6 +151,22 @@ impl Facts {
             self.add("source", listed(sources), "[delivery] source_addresses");
         }
         self.limits(&limits);
+        self.tls(&limits, config.route(domain));
+    }
+
+    /// A route's word on TLS goes before that of the limits.
+    fn tls(&mut self, limits: &Limits, route: Option<&RouteRule>) {
+        let policy = route.and_then(|rule| Some((rule.policy.as_ref()?, &rule.origin)));
+        let (tls, origin) = match policy {
+            Some((policy, origin)) if policy.tls.is_some() => (policy.tls.unwrap_or_default(), origin),
+            _ => (limits.tls, &limits.origin),
+        };
+        self.add("tls", format!("{}: {}", tls.as_str(), wording(tls)), origin);
+        if let Some((policy, origin)) = policy
+            && let Some(name) = &policy.tls_server_name
+        {
+            self.add("tls_server_name", name, origin);
+        }
     }
 
     fn limits(&mut self, limits: &Limits) {
@@ -150,7 +186,6 @@ impl Facts {
             ("recipients_per_message", limits.recipients_per_message.to_string()),
             ("idle_timeout", show_duration(limits.idle_timeout)),
             ("pipelining", pipelining.into()),
-            ("tls", format!("{}: {}", limits.tls.as_str(), tls(limits.tls))),
         ] {
             self.add(name, value, &limits.origin);
         }
@@ -229,6 +264,9 @@ fn in_use(host: &HostView) -> String {
             text += &format!("; {ip} failed, left alone for {}", brief(*time));
         }
     }
+    if host.ours {
+        text += "; it is this server itself";
+    }
     if host.clear_text {
         text += "; TLS failed, in clear text for now";
     }
@@ -255,7 +293,7 @@ fn rate(rate: Option<Rate>) -> String {
     }
 }
 
-fn tls(policy: TlsPolicy) -> &'static str {
+fn wording(policy: TlsPolicy) -> &'static str {
     match policy {
         TlsPolicy::Off => "never",
         TlsPolicy::Opportunistic => "when offered, unverified; clear text when it fails",

@@ -1,7 +1,7 @@
 //! What values look like: durations, sizes, rates, addresses, names, choices.
 
 use super::raw::{Kind, found};
-use super::{Pattern, Rate, SocketName, TlsPolicy, Via};
+use super::{NextHop, Pattern, Rate, SocketName, TlsPolicy, Via};
 use dns::resolver::IpFamily;
 use ipnet::IpNet;
 use smtp::Mailbox;
@@ -183,8 +183,35 @@ pub(super) const NETWORK: Kind<IpNet> = Kind {
 
 pub(super) const VIA: Kind<Via> = Kind {
     what: "a way to deliver",
-    allowed: "\"mx\", \"smtp://HOST:PORT\", \"lmtp://HOST:PORT\", \"lmtp+unix:/path\"",
-    read: |value| via(text(value)?),
+    allowed: "\"mx\", \"discard\", \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" (TLS from the start), \"lmtp://HOST:PORT\", \
+              \"lmtp+unix:/path\", or a list of hosts, the preferred one first",
+    read: |value| match text(value)? {
+        "mx" => Ok(Via::Mx),
+        "discard" => Ok(Via::Discard),
+        hop => next_hop(hop).map(|hop| Via::Hops([hop].into())),
+    },
+};
+
+pub(super) const NEXT_HOP: Kind<NextHop> = Kind {
+    what: "a host to deliver to",
+    allowed: "\"smtp://HOST:PORT\", \"smtps://HOST:PORT\" (TLS from the start), \"lmtp://HOST:PORT\", \"lmtp+unix:/path\"",
+    read: |value| match text(value)? {
+        word @ ("mx" | "discard") => Err(format!("\"{word}\" is no host: it stands alone, without a list")),
+        hop => next_hop(hop),
+    },
+};
+
+/// A name, or an address: certificates may name either.
+pub(super) const TLS_SERVER_NAME: Kind<Arc<str>> = Kind {
+    what: "a name that a certificate can have",
+    allowed: "\"mail.example.com\", or an IP address",
+    read: |value| {
+        let name = text(value)?.to_ascii_lowercase();
+        if name.parse::<IpAddr>().is_err() {
+            domain_name(&name)?;
+        }
+        Ok(name.into())
+    },
 };
 
 pub(super) const PROTOCOL: Kind<Protocol> = Kind {
@@ -207,9 +234,10 @@ pub(super) const IP_FAMILY: Kind<IpFamily> = Kind {
 
 pub(super) const TLS: Kind<TlsPolicy> = Kind {
     what: "a TLS policy",
-    allowed: "\"off\", \"opportunistic\", \"required\", \"verified\"",
+    allowed: "\"none\", \"opportunistic\", \"required\", \"verified\"",
     read: |value| {
         let policies = [
+            ("none", TlsPolicy::Off),
             ("off", TlsPolicy::Off),
             ("opportunistic", TlsPolicy::Opportunistic),
             ("required", TlsPolicy::Required),
@@ -395,20 +423,19 @@ fn unix_path(path: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn via(text: &str) -> Result<Via, String> {
-    if text == "mx" {
-        return Ok(Via::Mx);
-    }
+fn next_hop(text: &str) -> Result<NextHop, String> {
     if let Some(path) = text.strip_prefix("lmtp+unix:") {
-        return unix_path(path).map(Via::LmtpUnix);
+        return unix_path(path).map(NextHop::Unix);
     }
     let (scheme, rest) = text.split_once("://").ok_or("it names no way to get there")?;
+    let (protocol, implicit_tls) = match scheme {
+        "smtp" => (Protocol::Smtp, false),
+        "smtps" => (Protocol::Smtp, true),
+        "lmtp" => (Protocol::Lmtp, false),
+        _ => return Err(format!("`{scheme}` is no protocol for mail")),
+    };
     let (host, port) = host_and_port(rest)?;
-    match scheme {
-        "smtp" => Ok(Via::Smtp { host, port }),
-        "lmtp" => Ok(Via::Lmtp { host, port }),
-        _ => Err(format!("`{scheme}` is no protocol for mail")),
-    }
+    Ok(NextHop::Tcp { protocol, implicit_tls, host, port })
 }
 
 fn host_and_port(text: &str) -> Result<(Arc<str>, u16), String> {
@@ -520,14 +547,20 @@ mod tests {
 
     #[test]
     fn ways_to_deliver() {
-        let smtp = |host: &str, port| Ok(Via::Smtp { host: host.into(), port });
+        let tcp = |protocol, implicit_tls, host: &str, port| {
+            Ok(Via::Hops([NextHop::Tcp { protocol, implicit_tls, host: host.into(), port }].into()))
+        };
+        let smtp = |host, port| tcp(Protocol::Smtp, false, host, port);
         check(&VIA, "\"mx\"", Ok(Via::Mx));
         check(&VIA, "\"smtp://10.0.0.5:2526\"", smtp("10.0.0.5", 2526));
         check(&VIA, "\"smtp://[::1]:25\"", smtp("::1", 25));
         check(&VIA, "\"smtp://Relay.example:587\"", smtp("relay.example", 587));
-        check(&VIA, "\"lmtp://127.0.0.1:24\"", Ok(Via::Lmtp { host: "127.0.0.1".into(), port: 24 }));
-        check(&VIA, "\"lmtp+unix:/run/lmtp\"", Ok(Via::LmtpUnix("/run/lmtp".into())));
-        for text in ["mx", "smtp://[::1]:25", "lmtp://127.0.0.1:24", "lmtp+unix:/run/lmtp"] {
+        check(&VIA, "\"smtps://relay.example:465\"", tcp(Protocol::Smtp, true, "relay.example", 465));
+        check(&VIA, "\"lmtp://127.0.0.1:24\"", tcp(Protocol::Lmtp, false, "127.0.0.1", 24));
+        check(&VIA, "\"lmtp+unix:/run/lmtp\"", Ok(Via::Hops([NextHop::Unix("/run/lmtp".into())].into())));
+        for text in
+            ["mx", "discard", "smtps://a.example:465", "smtp://[::1]:25", "lmtp://127.0.0.1:24", "lmtp+unix:/run/lmtp"]
+        {
             let via = read(&VIA, &format!("\"{text}\""));
             assert_eq!(via.map(|via| via.to_string()).as_deref(), Ok(text));
         }

@@ -1,11 +1,10 @@
 //! From what is written to what is meant, section by section. Nothing stops at a mistake: it is noted, a default stands
 //! in for the value, and reading goes on, so that an operator sees all of them at once.
 
-use super::limits::{Seen, global, origin, sites};
+use super::limits::{global, sites};
 use super::raw::{At, Document, Kind, Table};
-use super::{
-    Config, Delivery, Dns, Listener, Log, QueueLimits, RetryPolicy, RouteRule, SocketName, defaults, kinds, relay,
-};
+use super::route::{Surroundings, routes};
+use super::{Config, Delivery, Dns, Listener, Log, QueueLimits, RetryPolicy, SocketName, defaults, kinds, relay};
 use dns::resolver::IpFamily;
 use smtp::Mailbox;
 use smtp::server::BareNewline;
@@ -28,7 +27,12 @@ pub(super) fn config<'a>(document: &'a Document<'a>, root: &'a DeTable<'a>, core
     let retry = retry(document, &mut root);
     let limits = global(document, &mut root);
     let sites = sites(document, &mut root, &limits);
-    let routes = routes(document, &mut root);
+    let around = Surroundings {
+        hostname: hostname.as_ref().map(|at| &*at.value),
+        listeners: &listeners,
+        sources: &delivery.source_addresses,
+    };
+    let routes = routes(document, &mut root, &around);
     let log = log(&mut root, &data_dir);
     root.finish();
     let hostname = hostname?;
@@ -257,29 +261,6 @@ const CACHE: Kind<usize> = Kind {
     allowed: kinds::SIZE.allowed,
     read: |value| usize::try_from((kinds::SIZE.read)(value)?).map_err(|_| "too large".into()),
 };
-
-fn routes(document: &Document<'_>, root: &mut Table<'_>) -> Vec<RouteRule> {
-    let mut seen = Seen::default();
-    let tables = root.tables("route", "[[route]]").unwrap_or_default();
-    let read = |mut table: Table<'_>| {
-        let domains = table.list("domain", &kinds::PATTERN);
-        if domains.as_ref().is_none_or(|list| list.value.is_empty()) {
-            let help = format!("domain = [\"internal.example\"], each {}", kinds::PATTERN.allowed);
-            document.note(table.span.clone(), "this [[route]] matches nothing", "it names no domain", Some(help));
-        }
-        let is_written = table.has("via");
-        let via = table.read("via", &kinds::VIA);
-        if !is_written {
-            let help = Some(kinds::VIA.allowed.to_string());
-            document.note(table.span.clone(), "this [[route]] leads nowhere", "it has no `via`", help);
-        }
-        let origin = origin(document, &table);
-        table.finish();
-        let domains = seen.add(document, "[[route]]", domains);
-        via.map(|via| RouteRule { domains, via: via.value, origin })
-    };
-    tables.into_iter().filter_map(read).collect()
-}
 
 fn log(root: &mut Table<'_>, data_dir: &Path) -> Log {
     let mut table = root.table("log", "[log]");

@@ -10,12 +10,15 @@ mod error;
 mod kinds;
 mod limits;
 mod load;
+mod loops;
 mod meaning;
 mod raw;
 mod relay;
+mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};
 pub use kinds::{duration as parse_duration, rate as parse_rate, size as parse_size};
+pub use route::{NextHop, RoutePolicy, RouteRule, Via};
 
 use smtp::Mailbox;
 use smtp::client::Pipelining;
@@ -184,7 +187,7 @@ impl TlsPolicy {
     /// As it is written in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
-            TlsPolicy::Off => "off",
+            TlsPolicy::Off => "none",
             TlsPolicy::Opportunistic => "opportunistic",
             TlsPolicy::Required => "required",
             TlsPolicy::Verified => "verified",
@@ -251,62 +254,10 @@ impl Pattern {
     }
 }
 
-/// One `[[route]]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouteRule {
-    /// Recipient domains.
-    pub domains: Vec<Pattern>,
-    /// Where to.
-    pub via: Via,
-    /// The configuration line.
-    pub origin: Arc<str>,
-}
-
-/// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// The domain's mail exchangers.
-    Mx,
-    /// `smtp://HOST:PORT`: a smart host; a name is looked up as address, never as MX.
-    Smtp {
-        /// Name or IP literal.
-        host: Arc<str>,
-        /// Port.
-        port: u16,
-    },
-    /// `lmtp://HOST:PORT`.
-    Lmtp {
-        /// Name or IP literal.
-        host: Arc<str>,
-        /// Port.
-        port: u16,
-    },
-    /// `lmtp+unix:/path`.
-    LmtpUnix(PathBuf),
-}
-
-impl std::fmt::Display for Via {
-    /// As it is written in the configuration.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (scheme, host, port) = match self {
-            Via::Mx => return f.write_str("mx"),
-            Via::LmtpUnix(path) => return write!(f, "lmtp+unix:{}", path.display()),
-            Via::Smtp { host, port } => ("smtp", host, port),
-            Via::Lmtp { host, port } => ("lmtp", host, port),
-        };
-        if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
-    }
-}
-
 impl Config {
-    /// The route of a domain (lower case), and the line that says so; `Via::Mx` by default.
-    pub fn route(&self, domain: &str) -> (&Via, Option<&Arc<str>>) {
-        for rule in &self.routes {
-            if rule.domains.iter().any(|p| p.matches(domain)) {
-                return (&rule.via, Some(&rule.origin));
-            }
-        }
-        (&Via::Mx, None)
+    /// The route of a domain (lower case); without one, its mail goes to its mail exchangers.
+    pub fn route(&self, domain: &str) -> Option<&RouteRule> {
+        self.routes.iter().find(|rule| rule.domains.iter().any(|p| p.matches(domain)))
     }
 
     /// The first `[[site]]` that names one of the site's MX hosts or the recipients' domain (all lower case); without

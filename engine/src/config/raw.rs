@@ -8,7 +8,7 @@ use super::error::{ConfigErrors, Mistake, Place};
 use std::cell::RefCell;
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// The text of a file, and what was found wrong with it so far.
 pub(super) struct Document<'a> {
@@ -107,6 +107,17 @@ impl<'a> Table<'a> {
     /// Whether the key is written, rightly or wrongly.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+    /// Whether the key holds a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.elements(key).is_some()
+    }
+    /// Whether the key holds a list of nothing.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.elements(key).is_some_and(|elements| elements.is_empty())
+    }
+    fn elements(&self, key: &str) -> Option<&'a DeArray<'a>> {
+        self.entries?.get(key)?.get_ref().as_array()
     }
     /// What the key holds; `None` when it is absent or wrong (then that is noted).
     pub(super) fn read<T>(&mut self, key: &'static str, kind: &Kind<T>) -> Option<At<T>> {

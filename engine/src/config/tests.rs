@@ -215,14 +215,82 @@ fn rules_that_never_apply_are_mistakes() {
 fn routes() {
     let config =
         parse("[[route]]\ndomain = [\"internal.example\", \"*.corp.example\"]\nvia = \"lmtp+unix:/run/lmtp\"\n");
-    let show = |domain| {
-        let (via, origin) = config.route(domain);
-        (via.clone(), origin.map(|origin| origin.to_string()))
-    };
-    let lmtp = (Via::LmtpUnix("/run/lmtp".into()), Some("posthaste.toml:2".to_string()));
+    let show = |domain| config.route(domain).map(|rule| (rule.via.to_string(), rule.origin.to_string()));
+    let lmtp = Some(("lmtp+unix:/run/lmtp".to_string(), "posthaste.toml:2".to_string()));
     assert_eq!(show("internal.example"), lmtp);
     assert_eq!(show("a.b.corp.example"), lmtp);
-    assert_eq!(show("corp.example"), (Via::Mx, None));
+    assert_eq!(show("corp.example"), None);
+}
+
+/// What a route with these lines has wrong.
+fn check_route(lines: &str, expected: &str) {
+    check(&format!("[[route]]\ndomain = [\"a.b\"]\n{lines}"), expected);
+}
+
+#[test]
+fn a_route_names_hosts_by_preference_and_how_to_speak_there() {
+    let config = parse(
+        "[[route]]\ndomain = [\"a.b\"]\nvia = [\"smtps://one.example:465\", \"smtp://two.example:587\"]\n\
+         tls = \"verified\"\ntls_server_name = \"Mail.Example\"\n[[route]]\ndomain = [\"c.d\"]\nvia = \"discard\"",
+    );
+    let rule = config.route("a.b").unwrap();
+    assert_eq!(rule.via.to_string(), "smtps://one.example:465, then smtp://two.example:587");
+    let policy = RoutePolicy { tls: Some(TlsPolicy::Verified), tls_server_name: Some("mail.example".into()) };
+    assert_eq!(rule.policy.as_deref(), Some(&policy));
+    assert_eq!(config.route("c.d").map(|rule| (&rule.via, &rule.policy)), Some((&Via::Discard, &None)));
+    check_route("via = []", "4:7 []: this [[route]] leads nowhere; the list is empty");
+    check_route(
+        "via = [\"smtp://h.example:1\", \"mx\"]",
+        "4:30 \"mx\": `via` in [[route]] must be a host to deliver to; \"mx\" is no host: it stands alone, without a list",
+    );
+    check_route(
+        "via = [\"smtp://h.example:1\", \"smtp://h.example:1\"]",
+        "4:30 \"smtp://h.example:1\": this host is in the list twice; the first one is used",
+    );
+    check_route(
+        "via = \"discard\"\ntls = \"required\"",
+        "5:7 \"required\": this `tls` has no meaning here; nothing is spoken to: this [[route]] throws mail away",
+    );
+    check_route(
+        "via = \"smtps://h.example:465\"\ntls = \"none\"",
+        "5:7 \"none\": this `tls` has no meaning here; `smtps` is nothing but TLS",
+    );
+    check_route(
+        "via = \"mx\"\ntls_server_name = \"x.example\"",
+        "5:19 \"x.example\": `tls_server_name` has no meaning here; it is for hosts that `via` names: each mail exchanger has its own name",
+    );
+}
+
+#[test]
+fn a_route_back_to_a_listener_is_a_mistake() {
+    let back = |listener: &str, via: &str| {
+        let bind = if listener.is_empty() { String::new() } else { format!("[[listener]]\nbind = \"{listener}\"\n") };
+        let text = format!("{HOST}{bind}[[route]]\ndomain = [\"a.b\"]\nvia = \"{via}\"");
+        match Config::parse(&text, FILE) {
+            Ok(_) => false,
+            Err(errors) => {
+                assert_eq!(errors.mistakes[0].message, "this [[route]] leads back to this server", "{errors}");
+                true
+            }
+        }
+    };
+    for (listener, via, expected) in [
+        ("", "smtp://127.0.0.1:2525", true),
+        ("", "smtp://localhost:2525", true),
+        ("", "smtp://127.0.0.1:2526", false),
+        ("0.0.0.0:25", "smtp://127.0.0.1:25", true),
+        ("0.0.0.0:25", "smtp://mta1.example.net:25", true),
+        ("0.0.0.0:25", "smtp://192.0.2.1:25", false),
+        ("127.0.0.1:25", "smtp://mta1.example.net:25", false),
+        ("unix:/run/in.sock", "lmtp+unix:/run/in.sock", true),
+        ("unix:/run/in.sock", "lmtp+unix:/run/out.sock", false),
+    ] {
+        assert_eq!(back(listener, via), expected, "{listener} {via}");
+    }
+    check(
+        "[[route]]\ndomain = [\"*\"]\nvia = [\"smtp://h.example:1\", \"smtp://127.0.0.1:2525\"]",
+        "4:30 \"smtp://127.0.0.1:2525\": this [[route]] leads back to this server; 127.0.0.1:2525 is a [[listener]]: what it accepts would be sent to it again and again",
+    );
 }
 
 #[test]

@@ -109,11 +109,24 @@ impl Connection {
         }
     }
 
-    pub(super) fn handle_ready(&mut self, ready: Readiness, settings: &Settings, buffer: &mut [u8], now: Now) {
+    pub(super) fn handle_ready(
+        &mut self,
+        ready: Readiness,
+        settings: &Settings,
+        buffer: &mut [u8],
+        now: Now,
+        news: &mut Vec<Input>,
+    ) {
         if let Phase::Connecting { .. } = self.phase {
             match self.stream.finish_connect() {
                 Ok(false) => return,
-                Ok(true) => self.begin(settings, now),
+                Ok(true) => {
+                    self.begin(settings, now);
+                    if settings.ourselves.listen_at(&self.open.peer, self.stream.local_ip()) {
+                        // Dispatch closes it.
+                        news.push(Input::Ourselves(self.id()));
+                    }
+                }
                 Err(e) => return self.fail(Cause::Io(e.kind()), now),
             }
         }
@@ -125,12 +138,13 @@ impl Connection {
     fn begin(&mut self, settings: &Settings, now: Now) {
         self.stream.set_nodelay();
         let starttls = match self.open.tls {
+            _ if self.open.implicit_tls => StartTls::Off,
             TlsPolicy::Off => StartTls::Off,
             TlsPolicy::Opportunistic => StartTls::Opportunistic,
             TlsPolicy::Required | TlsPolicy::Verified => StartTls::Required,
         };
         let config = Config {
-            hello_name: settings.hello_name.clone(),
+            hello_name: settings.ourselves.name.clone(),
             protocol: self.open.protocol,
             starttls,
             extended: self.open.manner.extended,
@@ -140,6 +154,9 @@ impl Connection {
             timeouts: Timeouts::default(),
         };
         self.phase = Phase::Connected(Box::new(Client::new(Arc::new(config), now.mono)));
+        if self.open.implicit_tls {
+            self.start_tls(settings, now);
+        }
     }
 
     /// The connection is lost: its machine reports what that means for each transaction.
@@ -175,6 +192,12 @@ impl Connection {
             match client.poll_event() {
                 None => break,
                 Some(Event::StartTls) => self.start_tls(settings, now),
+                // Whom a route names may call itself as it likes: a proxy repeats what the server behind it says.
+                Some(Event::Ready(features))
+                    if self.open.by_mx && settings.ourselves.are_called(&features.peer_name) =>
+                {
+                    news.push(Input::Ourselves(id));
+                }
                 Some(Event::Ready(_)) => news.push(Input::Ready(id, self.tls_state())),
                 Some(Event::Report(report)) => news.push(Input::Report(id, report)),
                 Some(Event::Closed { stage, cause }) => {
@@ -189,7 +212,8 @@ impl Connection {
     }
 
     fn start_tls(&mut self, settings: &Settings, now: Now) {
-        match settings.tls.connect(self.open.tls, &self.open.host) {
+        let name = self.open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
+        match settings.tls.connect(self.open.tls, name.unwrap_or(&self.open.host)) {
             Ok(mut session) => {
                 session.set_buffer_limit(Some(TLS_BUFFER));
                 self.tls = Some(Box::new(Tls { session, shaking_hands: true }));

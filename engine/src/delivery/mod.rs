@@ -2,8 +2,10 @@
 //! dispatch says and tells what came of it; it decides nothing.
 
 mod connection;
+mod own;
 mod tls;
 
+pub(crate) use own::Ourselves;
 pub(crate) use tls::{TlsConfigs, TlsError};
 
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
@@ -23,7 +25,7 @@ const READ_BUFFER: usize = 32 * 1024;
 
 /// What all delivery rooms share.
 pub(crate) struct Settings {
-    pub hello_name: Arc<str>,
+    pub ourselves: Ourselves,
     pub connect_timeout: Duration,
     pub tls: TlsConfigs,
 }
@@ -86,7 +88,7 @@ impl Delivery {
     /// The socket of a connection became readable or writable.
     pub(crate) fn handle_ready(&mut self, key: usize, ready: Readiness, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.handle_ready(ready, &self.settings, &mut self.buffer, now);
+        connection.handle_ready(ready, &self.settings, &mut self.buffer, now, &mut self.news);
         self.touch(key, now);
     }
 

@@ -1,7 +1,7 @@
 //! What dispatch wants done.
 
 use super::{ConnectionId, Manner, TlsState};
-use crate::config::{SocketName, TlsPolicy};
+use crate::config::{RoutePolicy, SocketName, TlsPolicy};
 use crate::now::Now;
 use queue::{Content, Domain, Group, Location, MessageId, RecipientSet};
 use smtp::Reply;
@@ -63,6 +63,8 @@ pub struct Open {
     pub site: Arc<str>,
     /// The MX host or smart host: TLS server name, events.
     pub host: Arc<str>,
+    /// It was found by MX, not named by a route.
+    pub by_mx: bool,
     /// Where to connect.
     pub peer: SocketName,
     /// Local address to bind.
@@ -71,6 +73,10 @@ pub struct Open {
     pub protocol: Protocol,
     /// TLS policy; after a failed opportunistic handshake dispatch opens again with `Off`.
     pub tls: TlsPolicy,
+    /// TLS before SMTP.
+    pub implicit_tls: bool,
+    /// What a route says of it.
+    pub policy: Option<Arc<RoutePolicy>>,
     /// What to make use of.
     pub manner: Manner,
     /// Transactions in flight at most.

@@ -41,6 +41,8 @@ pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration:
 pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
 /// How long a host that misbehaved is spoken to in a plainer manner: without CHUNKING, without pipelining, with HELO.
 pub const MANNER: Duration = Duration::from_secs(3600);
+/// How long a host that turned out to be this server is taken for that.
+pub const OURSELVES: Duration = Duration::from_secs(60);
 /// How long a failure to route a domain is believed: for good, for now.
 pub const ROUTE_FAILURE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(60));
 /// How long a route with nothing to look up is kept before it is looked at again.

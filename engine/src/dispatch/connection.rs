@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) site: u32,
     pub(super) host: Arc<str>,
+    /// Its place in the site's hosts, which stay as they are.
+    pub(super) host_index: usize,
     /// `None`: a Unix socket.
     pub(super) address: Option<IpAddr>,
     /// The address as the event log shows it.

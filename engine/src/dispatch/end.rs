@@ -6,7 +6,7 @@ use super::open::gauge;
 use super::outcome::Trace;
 use super::site::SiteId;
 use super::timer::Timer;
-use super::{ConnectionId, Dispatch, manner};
+use super::{ConnectionId, Dispatch, host, manner};
 use crate::config::TlsPolicy;
 use crate::verdict::{self, End, Fate};
 use smtp::Reply;
@@ -45,13 +45,13 @@ impl Dispatch {
     fn learn(&mut self, connection: &Connection, stage: Stage, cause: &Cause) -> bool {
         let now = self.now.mono;
         let site = &mut self.sites[connection.site as usize];
-        let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) else { return false };
+        let host = &mut site.hosts[connection.host_index];
         match connection.phase {
             Phase::Ready | Phase::Closing if manner::is_misbehaviour(stage, cause, connection.of_use) => {
                 host.learnt.step_down(connection.manner, now)
             }
             Phase::Connecting if verdict::is_closed_at_hello(stage, cause) => {
-                let protocol = site.key.target.protocol();
+                let protocol = host.protocol();
                 // If HELO fares no better, EHLO was not the reason.
                 connection.may_say_helo(protocol)
                     && host.learnt.change_hello(connection.manner, now)
@@ -76,25 +76,34 @@ impl Dispatch {
         let site = &mut self.sites[connection.site as usize];
         site.last_error = Some(verdict::tell_closed(&peer, stage, cause));
         if end == End::TlsFailed && connection.tls_policy == TlsPolicy::Opportunistic {
-            self.avoid_tls(connection.site, &connection.host);
+            site.hosts[connection.host_index].avoid_tls(now);
             return;
         }
         // Tried again at once in the plainer manner, unless another host may do better.
         if learnt && (end != End::HostSuspect || site.hosts.len() == 1) {
             return;
         }
-        if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {
-            let pause = match connection.address {
-                Some(ip) => host.address_mut(ip).map(|address| &mut address.pause),
-                None => Some(&mut host.pause),
-            };
-            match (pause, end) {
-                (Some(pause), End::HostSuspect) => pause.suspect(now),
-                (Some(pause), _) => pause.fail(now),
-                // DNS names the address no more.
-                (None, _) => {}
-            }
+        let host = &mut site.hosts[connection.host_index];
+        let pause = match connection.address {
+            Some(ip) => host.address_mut(ip).map(|address| &mut address.pause),
+            None => Some(&mut host.pause),
+        };
+        match (pause, end) {
+            (Some(pause), End::HostSuspect) => pause.suspect(now),
+            (Some(pause), _) => pause.fail(now),
+            // DNS names the address no more.
+            (None, _) => {}
         }
+    }
+
+    /// A connection led back to this server: that host is no way, and none that is not preferred to it.
+    pub(super) fn handle_ourselves(&mut self, id: ConnectionId) {
+        let Some(slot) = self.slot(id) else { return };
+        let connection = &self.connections[slot];
+        let (site, host) = (connection.site, connection.host_index);
+        self.sites[site as usize].hosts[host].is_ours(self.now.mono);
+        self.close(slot);
+        self.wake(site);
     }
 
     /// A connection was of use: its address is sound.
@@ -105,11 +114,10 @@ impl Dispatch {
         }
         let site = &mut self.sites[connection.site as usize];
         site.last_error = None;
-        if let Some(host) = site.hosts.iter_mut().find(|h| h.name == connection.host) {
-            host.pause.clear();
-            if let Some(address) = connection.address.and_then(|ip| host.address_mut(ip)) {
-                address.pause.clear();
-            }
+        let host = &mut site.hosts[connection.host_index];
+        host.pause.clear();
+        if let Some(address) = connection.address.and_then(|ip| host.address_mut(ip)) {
+            address.pause.clear();
         }
     }
 
@@ -136,7 +144,11 @@ impl Dispatch {
         site.doomed = false;
         let reply = site.last_error.clone().unwrap_or(Reply::fixed(451, EnhancedCode(4, 4, 1), "no host answers"));
         let nonexistent = site.hosts.iter().all(|h| h.nonexistent);
-        let fate = if nonexistent { Fate::Bounce } else { Fate::Retry };
+        let (fate, reply) = match host::all_lead_back(&site.hosts, self.now.mono) {
+            true => verdict::on_route(&dns::MxFailure::Loop),
+            false if nonexistent => (Fate::Bounce, reply),
+            false => (Fate::Retry, reply),
+        };
         for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
             for (_, delivery) in list {
                 self.fail_delivery(delivery, fate, &reply, id);

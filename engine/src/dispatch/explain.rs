@@ -4,7 +4,7 @@ use super::connection::Phase;
 use super::domain::Route;
 use super::site::{self, Target};
 use super::{Dispatch, Manner};
-use crate::config::{Config, Limits, Via};
+use crate::config::{Config, Limits, NextHop, Via};
 use crate::limit::Binding;
 use crate::verdict::Fate;
 use dns::MxAnswer;
@@ -50,12 +50,16 @@ pub struct SiteView {
 pub struct HostView {
     /// Its name.
     pub host: Arc<str>,
+    /// What a route says of it; `None`: an exchanger.
+    pub hop: Option<NextHop>,
     /// MX preference.
     pub preference: u16,
     /// Its addresses as far as they are known, and how long each is left alone after a failure.
     pub addresses: Vec<(IpAddr, Option<Duration>)>,
     /// How long the host is left alone.
     pub paused: Option<Duration>,
+    /// It is this server itself.
+    pub ours: bool,
     /// It is spoken to in clear text, since TLS failed with it.
     pub clear_text: bool,
     /// How it is spoken to, where it misbehaved in the configured manner.
@@ -65,14 +69,18 @@ pub struct HostView {
 /// The name of the site that mail for a domain (lower case) goes to, and what holds there, by the configuration alone:
 /// for domains that dispatch does not know. `answer` is the domain's, where it is routed by MX.
 pub fn expected_site(config: &Config, domain: &str, answer: Option<&MxAnswer>) -> (Arc<str>, Arc<Limits>) {
-    let target = match (config.route(domain).0, answer) {
-        (Via::Mx, Some(answer)) => Target::Exchangers(answer.site.clone()),
-        (via, _) => Target::Via(via.clone()),
+    let route = config.route(domain);
+    let target = match (route.map(|rule| &rule.via), answer) {
+        (Some(Via::Hops(hops)), _) => Target::Hops(hops.clone()),
+        (Some(Via::Discard), _) => Target::Discard,
+        (None | Some(Via::Mx), Some(answer)) => Target::Exchangers(answer.site.clone()),
+        (None | Some(Via::Mx), None) => Target::Exchangers(domain.into()),
     };
     let hosts = target.hosts(answer.map_or(&[], |answer| &answer.exchangers));
     let (rule, apart) = site::rule(config, domain, &hosts);
     let limits = rule.map_or(&config.limits, |rule| &rule.limits).clone();
-    (site::SiteKey { target, apart }.name(), limits)
+    let policy = route.and_then(|rule| rule.policy.clone());
+    (site::SiteKey { target, policy, apart }.name(), limits)
 }
 
 impl Dispatch {
@@ -109,9 +117,11 @@ impl Dispatch {
         let busy = set_up().filter(|c| !c.transactions.is_empty()).count();
         let hosts = site.hosts.iter().map(|host| HostView {
             host: host.name.clone(),
+            hop: host.hop.clone(),
             preference: host.preference,
             addresses: host.addresses.iter().map(|a| (a.ip, a.pause.until(now).map(|u| u - now))).collect(),
             paused: host.paused_until(now).map(|until| until - now),
+            ours: host.ours_until(now).is_some(),
             clear_text: host.clear_text_until.is_some_and(|until| until > now),
             manner: Some(host.learnt.manner(site.limits.pipelining, now))
                 .filter(|manner| *manner != Manner::full(site.limits.pipelining)),

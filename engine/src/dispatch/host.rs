@@ -1,16 +1,21 @@
 //! The hosts of a site: which one a connection is opened to next, and which are left alone for a while.
 
-use super::bounds::HOST_PAUSE;
+use super::bounds::{CLEAR_TEXT, HOST_PAUSE, OURSELVES};
 use super::manner::Learnt;
+use crate::config::{NextHop, TlsPolicy};
 use dns::{AddressAnswer, MxFailure};
 use smallvec::SmallVec;
+use smtp::client::Protocol;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One exchanger or smart host.
 pub(super) struct Host {
     pub(super) name: Arc<str>,
+    /// What a route says of it; `None`: an exchanger.
+    pub(super) hop: Option<NextHop>,
     pub(super) preference: u16,
     pub(super) addresses: SmallVec<[Address; 2]>,
     /// Until when the addresses may be used; `None`: not known.
@@ -22,6 +27,8 @@ pub(super) struct Host {
     pub(super) nonexistent: bool,
     /// TLS failed with it: speak in clear text until then (opportunistic policy only).
     pub(super) clear_text_until: Option<Instant>,
+    /// It is this server itself, as was seen on a connection: believed until then.
+    ours_until: Option<Instant>,
     /// How it has to be spoken to.
     pub(super) learnt: Learnt,
 }
@@ -74,6 +81,7 @@ impl Host {
     pub(super) fn new(name: Arc<str>, preference: u16) -> Host {
         Host {
             name,
+            hop: None,
             preference,
             addresses: SmallVec::new(),
             known_until: None,
@@ -81,8 +89,56 @@ impl Host {
             pause: Pause::default(),
             nonexistent: false,
             clear_text_until: None,
+            ours_until: None,
             learnt: Learnt::default(),
         }
+    }
+    /// A host that a route names.
+    pub(super) fn of_route(hop: NextHop, preference: u16) -> Host {
+        Host { hop: Some(hop.clone()), ..Host::new(hop.host(), preference) }
+    }
+    pub(super) fn protocol(&self) -> Protocol {
+        self.hop.as_ref().map_or(Protocol::Smtp, NextHop::protocol)
+    }
+    pub(super) fn is_implicit_tls(&self) -> bool {
+        self.hop.as_ref().is_some_and(NextHop::is_implicit_tls)
+    }
+    /// The socket to connect to, where that needs no look-up.
+    pub(super) fn unix_path(&self) -> Option<&PathBuf> {
+        match &self.hop {
+            Some(NextHop::Unix(path)) => Some(path),
+            _ => None,
+        }
+    }
+    /// `exchangers`: the port of those.
+    pub(super) fn port(&self, exchangers: u16) -> u16 {
+        match &self.hop {
+            Some(NextHop::Tcp { port, .. }) => *port,
+            _ => exchangers,
+        }
+    }
+    /// It is this server itself.
+    pub(super) fn is_ours(&mut self, now: Instant) {
+        self.ours_until = Some(now + OURSELVES);
+    }
+    /// Until when it is taken for this server.
+    pub(super) fn ours_until(&self, now: Instant) -> Option<Instant> {
+        self.ours_until.filter(|until| *until > now)
+    }
+    /// How TLS is used with it now, where `policy` is configured. Nothing on the way to a Unix socket could be overheard.
+    pub(super) fn tls(&self, policy: TlsPolicy, now: Instant) -> TlsPolicy {
+        let clear_text = self.clear_text_until.is_some_and(|until| until > now);
+        match policy {
+            _ if self.unix_path().is_some() => TlsPolicy::Off,
+            // Where TLS comes first there is no going without it (RFC 8314 §3.3).
+            TlsPolicy::Off | TlsPolicy::Opportunistic if self.is_implicit_tls() => TlsPolicy::Required,
+            TlsPolicy::Opportunistic if clear_text => TlsPolicy::Off,
+            policy => policy,
+        }
+    }
+    /// TLS failed with it: it is spoken to in clear text for a while, where the policy allows that.
+    pub(super) fn avoid_tls(&mut self, now: Instant) {
+        self.clear_text_until = Some(now + CLEAR_TEXT);
     }
     fn is_known(&self, now: Instant) -> bool {
         self.known_until.is_some_and(|until| until > now)
@@ -136,6 +192,8 @@ impl Host {
 pub(super) enum Pick {
     /// To this address of this host.
     Address(usize, IpAddr),
+    /// To this host's Unix socket.
+    Unix(usize),
     /// First this host's addresses have to be looked up.
     Ask(usize),
     /// They are being looked up.
@@ -150,8 +208,10 @@ pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut f
     let mut best: Option<usize> = None;
     let mut equals = 0;
     let mut earliest: Option<Instant> = None;
+    let back = leading_back(hosts, now);
     for (i, host) in hosts.iter().enumerate() {
-        if let Some(until) = host.paused_until(now) {
+        let dropped = back.filter(|(preference, _)| host.preference >= *preference).map(|(_, until)| until);
+        if let Some(until) = dropped.or_else(|| host.paused_until(now)) {
             earliest = Some(earliest.map_or(until, |e| e.min(until)));
             continue;
         }
@@ -167,6 +227,9 @@ pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut f
         }
     }
     let Some(i) = best else { return Pick::Paused(earliest.unwrap_or(now + HOST_PAUSE.0)) };
+    if hosts[i].unix_path().is_some() {
+        return Pick::Unix(i);
+    }
     if hosts[i].asking {
         return Pick::Asking;
     }
@@ -177,6 +240,17 @@ pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut f
         Some(ip) => Pick::Address(i, ip),
         None => Pick::Ask(i),
     }
+}
+
+/// The best preference of those hosts that are this server, and until when that is believed. They and all that are not
+/// preferred to them would only send the mail back (RFC 5321 §5.1).
+fn leading_back(hosts: &[Host], now: Instant) -> Option<(u16, Instant)> {
+    hosts.iter().filter_map(|h| Some((h.preference, h.ours_until(now)?))).min()
+}
+
+/// Whether no host is left but such as lead back to this server.
+pub(super) fn all_lead_back(hosts: &[Host], now: Instant) -> bool {
+    leading_back(hosts, now).is_some_and(|(preference, _)| hosts.iter().all(|h| h.preference >= preference))
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub enum Input {
     Settled(u64),
     /// A connection finished its set-up.
     Ready(ConnectionId, Option<TlsState>),
+    /// A connection led back to this server. It is not set up any further.
+    Ourselves(ConnectionId),
     /// A transaction's result.
     Report(ConnectionId, Report),
     /// A connection ended; all its reports came before.

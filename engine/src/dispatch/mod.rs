@@ -26,6 +26,7 @@ pub mod action;
 mod bounds;
 mod connection;
 mod counts;
+mod discard;
 mod domain;
 mod end;
 mod entries;
@@ -156,6 +157,7 @@ impl Dispatch {
             Input::Loaded(id, result) => self.handle_loaded(id, result),
             Input::Settled(token) => self.handle_settled(token),
             Input::Ready(connection, tls) => self.handle_ready(connection, tls),
+            Input::Ourselves(connection) => self.handle_ourselves(connection),
             Input::Report(connection, report) => self.handle_report(connection, report),
             Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
             Input::Operate(operation) => self.handle_operation(operation),

@@ -1,12 +1,12 @@
 //! Connections: opened when there is more to deliver than they can take, closed when there is nothing.
 
-use super::bounds::{CLEAR_TEXT, CONNECTING_UNPROVEN, FULL_PAUSE, MAX_CONNECTIONS, MAX_IDLE};
+use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, MAX_CONNECTIONS, MAX_IDLE};
 use super::connection::{self, Connection, Phase};
 use super::host::{self, Pick};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, ConnectionId, Counts, Dispatch, Open, TlsState};
-use crate::config::{SocketName, TlsPolicy};
+use crate::config::SocketName;
 use crate::limit::{Admit, Limit};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
@@ -32,9 +32,7 @@ impl Dispatch {
             }
             match self.pick(id) {
                 Pick::Address(host, ip) => self.open(id, host, Some(ip)),
-                Pick::Ask(host) if self.sites[id as usize].key.target.unix_path().is_some() => {
-                    self.open(id, host, None)
-                }
+                Pick::Unix(host) => self.open(id, host, None),
                 Pick::Ask(host) => {
                     self.ask_addresses(id, host);
                     return None;
@@ -97,14 +95,11 @@ impl Dispatch {
         let site = &mut self.sites[id as usize];
         site.connection_rate.take(now);
         site.connecting += 1;
-        let host = &site.hosts[host];
-        let clear_text = host.clear_text_until.is_some_and(|until| until > now);
-        let tls = match site.limits.tls {
-            TlsPolicy::Opportunistic if clear_text => TlsPolicy::Off,
-            policy => policy,
-        };
-        let peer = match (address, site.key.target.unix_path()) {
-            (Some(ip), _) => SocketName::Tcp(SocketAddr::new(ip, site.key.target.port(&self.config))),
+        let host_index = host;
+        let host = &site.hosts[host_index];
+        let tls = host.tls(site.tls(), now);
+        let peer = match (address, host.unix_path()) {
+            (Some(ip), _) => SocketName::Tcp(SocketAddr::new(ip, host.port(self.config.delivery.port))),
             (None, Some(path)) => SocketName::Unix(path.clone()),
             (None, None) => unreachable!("only Unix sockets are opened without an address"),
         };
@@ -117,10 +112,13 @@ impl Dispatch {
             connection: name,
             site: site.name.clone(),
             host: host.name.clone(),
+            by_mx: host.hop.is_none(),
             peer,
             source,
-            protocol: site.key.target.protocol(),
+            protocol: host.protocol(),
             tls,
+            implicit_tls: host.is_implicit_tls(),
+            policy: site.key.policy.clone(),
             manner,
             window,
         };
@@ -128,6 +126,7 @@ impl Dispatch {
             id: name,
             site: id,
             host: host.name.clone(),
+            host_index,
             address,
             address_text: address.map(|ip| ip.to_string().into()),
             source,
@@ -223,14 +222,6 @@ impl Dispatch {
             self.timers.push(end, Timer::Idle(id));
         } else {
             self.close(slot);
-        }
-    }
-
-    /// TLS failed with the host: it is spoken to in clear text for a while, where the policy allows that.
-    pub(super) fn avoid_tls(&mut self, site: SiteId, host: &str) {
-        let until = self.now.mono + CLEAR_TEXT;
-        if let Some(host) = self.sites[site as usize].hosts.iter_mut().find(|h| *h.name == *host) {
-            host.clear_text_until = Some(until);
         }
     }
 }

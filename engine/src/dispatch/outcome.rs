@@ -126,10 +126,8 @@ impl Dispatch {
         let outcomes = Outcomes::new(report, &transaction, manner.chunking);
         if manner.chunking && outcomes.any(verdict::is_unknown_chunk) {
             // The connection may be of use no more, and its other transactions would fare alike.
-            let host = self.connections[slot].host.clone();
-            if let Some(host) = self.sites[site_id as usize].hosts.iter_mut().find(|h| h.name == host) {
-                host.learnt.step_down(manner, self.now.mono);
-            }
+            let host = self.connections[slot].host_index;
+            self.sites[site_id as usize].hosts[host].learnt.step_down(manner, self.now.mono);
             self.close(slot);
         }
         if outcomes.answered() {

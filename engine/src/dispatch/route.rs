@@ -28,12 +28,13 @@ impl Dispatch {
 
     /// Takes the configured route, if it is not `mx`.
     fn take_configured(&mut self, domain: DomainId) -> bool {
-        let via = match self.config.route(self.domains[domain].name.as_str()).0 {
-            Via::Mx => return false,
-            via => via.clone(),
+        let target = match self.config.route(self.domains[domain].name.as_str()).map(|rule| &rule.via) {
+            None | Some(Via::Mx) => return false,
+            Some(Via::Hops(hops)) => Target::Hops(hops.clone()),
+            Some(Via::Discard) => Target::Discard,
         };
         let until = self.now.mono + ROUTE_KEEP;
-        self.set_route(domain, Target::Via(via), &[], until);
+        self.set_route(domain, target, &[], until);
         true
     }
 
@@ -84,7 +85,8 @@ impl Dispatch {
         let name = self.domains[domain].name.clone();
         let (rule, apart) = site::rule(&self.config, name.as_str(), &hosts);
         let limits = rule.map_or_else(|| default_limits(&self.config), |r| r.limits.clone());
-        let key = SiteKey { target, apart };
+        let policy = self.config.route(name.as_str()).and_then(|rule| rule.policy.clone());
+        let key = SiteKey { target, policy, apart };
         let id = match self.site_by_key.get(&key) {
             Some(id) => {
                 self.sites[*id as usize].take_exchangers(exchangers);
@@ -185,7 +187,8 @@ impl Dispatch {
         for id in self.addresses.remove(name).unwrap_or_default() {
             let site = &mut self.sites[id as usize];
             site.asking -= 1;
-            if let Some(host) = site.hosts.iter_mut().find(|h| h.name == *name) {
+            // A route may name one host with several ports: each asks for itself.
+            if let Some(host) = site.hosts.iter_mut().find(|h| h.asking && h.name == *name) {
                 host.handle_addresses(result, self.now.mono);
             }
             if let Err(failure) = result {

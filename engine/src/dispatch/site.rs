@@ -4,13 +4,11 @@ use super::bounds;
 use super::domain::DomainId;
 use super::host::Host;
 use super::ready::ReadyList;
-use crate::config::{Config, Limits, MatchedBy, SiteRule, Via};
+use crate::config::{Config, Limits, MatchedBy, NextHop, RoutePolicy, SiteRule, TlsPolicy};
 use crate::limit::{Binding, Limit, Meter};
 use dns::Exchanger;
 use smtp::Reply;
-use smtp::client::Protocol;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +22,8 @@ pub(super) type SiteId = u32;
 pub(super) struct SiteKey {
     /// The MX set or the route.
     pub(super) target: Target,
+    /// What the route says of how to speak there: other policies are other sites, so that no connection serves two.
+    pub(super) policy: Option<Arc<RoutePolicy>>,
     /// First pattern of the rule that set these domains apart.
     pub(super) apart: Option<Box<str>>,
 }
@@ -43,45 +43,35 @@ impl SiteKey {
 pub(super) enum Target {
     /// The hosts of this MX set.
     Exchangers(Arc<str>),
-    /// A route.
-    Via(Via),
+    /// Hosts that a route names.
+    Hops(Arc<[NextHop]>),
+    /// Nowhere.
+    Discard,
 }
 
 impl Target {
-    pub(super) fn protocol(&self) -> Protocol {
-        match self {
-            Target::Exchangers(_) | Target::Via(Via::Mx | Via::Smtp { .. }) => Protocol::Smtp,
-            Target::Via(Via::Lmtp { .. } | Via::LmtpUnix(_)) => Protocol::Lmtp,
-        }
-    }
-    pub(super) fn unix_path(&self) -> Option<&PathBuf> {
-        match self {
-            Target::Via(Via::LmtpUnix(path)) => Some(path),
-            _ => None,
-        }
-    }
-    pub(super) fn port(&self, config: &Config) -> u16 {
-        match self {
-            Target::Via(Via::Smtp { port, .. } | Via::Lmtp { port, .. }) => *port,
-            _ => config.delivery.port,
-        }
-    }
     /// For metrics, events and people.
     fn name(&self) -> Arc<str> {
         match self {
             Target::Exchangers(site) => site.clone(),
-            Target::Via(Via::Smtp { host, port } | Via::Lmtp { host, port }) => format!("{host}:{port}").into(),
-            Target::Via(Via::LmtpUnix(path)) => path.to_string_lossy().into(),
-            Target::Via(Via::Mx) => "mx".into(),
+            Target::Hops(hops) => hops.iter().map(hop_name).collect::<Vec<_>>().join(",").into(),
+            Target::Discard => "discard".into(),
         }
     }
     /// The hosts to connect to. A Unix socket counts as a host without addresses.
     pub(super) fn hosts(&self, exchangers: &[Exchanger]) -> Vec<Host> {
         match self {
-            Target::Via(Via::Smtp { host, .. } | Via::Lmtp { host, .. }) => vec![Host::new(host.clone(), 0)],
-            Target::Via(Via::LmtpUnix(_)) => vec![Host::new(self.name(), 0)],
-            _ => exchangers.iter().map(|e| Host::new(e.host.clone(), e.preference)).collect(),
+            Target::Exchangers(_) => exchangers.iter().map(|e| Host::new(e.host.clone(), e.preference)).collect(),
+            Target::Hops(hops) => (0..).zip(&**hops).map(|(n, hop)| Host::of_route(hop.clone(), n)).collect(),
+            Target::Discard => Vec::new(),
         }
+    }
+}
+
+fn hop_name(hop: &NextHop) -> String {
+    match hop {
+        NextHop::Tcp { host, port, .. } => format!("{host}:{port}"),
+        NextHop::Unix(path) => path.to_string_lossy().into(),
     }
 }
 
@@ -181,6 +171,10 @@ impl Site {
             throttled: Default::default(),
             last_error: None,
         }
+    }
+    /// TLS as the route has it, else as the limits have it.
+    pub(super) fn tls(&self) -> TlsPolicy {
+        self.key.policy.as_ref().and_then(|policy| policy.tls).unwrap_or(self.limits.tls)
     }
     /// Deliveries in memory.
     pub(super) fn ready(&self) -> usize {

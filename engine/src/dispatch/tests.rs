@@ -1,5 +1,6 @@
 //! Dispatch against a played world.
 
+mod routes;
 mod world;
 
 use super::*;
@@ -429,28 +430,6 @@ fn the_backlog_is_taken_up_at_start() {
     check_empty(&mut w);
 }
 
-#[test]
-fn routes_lead_to_smart_hosts_and_sockets() {
-    let mut config = config();
-    let route = |domain: &str, via| RouteRule { domains: vec![Pattern(domain.into())], via, origin: "here".into() };
-    config.routes = vec![
-        route("smart.test", Via::Smtp { host: "relay.test".into(), port: 2526 }),
-        route("local.test", Via::LmtpUnix("/run/lmtp".into())),
-        route("*.lmtp.test", Via::Lmtp { host: "10.2.3.4".into(), port: 24 }),
-    ];
-    let mut w = World::new(config, 1);
-    w.accept("a@from.test", &["ok@smart.test", "ok@local.test", "ok@a.lmtp.test", "ok@b.lmtp.test"]);
-    w.settle_down();
-    assert_eq!(w.count(Kind::Delivered), 4);
-    assert_eq!(w.questions, 0, "no MX is asked for");
-    let mut opened: Vec<_> = w.opens.iter().map(|(_, o)| (o.site.to_string(), o.protocol)).collect();
-    opened.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected =
-        [("/run/lmtp", Protocol::Lmtp), ("10.2.3.4:24", Protocol::Lmtp), ("relay.test:2526", Protocol::Smtp)];
-    assert_eq!(opened, expected.map(|(s, p)| (s.to_string(), p)));
-    check_empty(&mut w);
-}
-
 fn rule(domains: &[&str], mx: &[&str], limits: crate::config::Limits) -> SiteRule {
     let patterns = |list: &[&str]| list.iter().map(|p| Pattern((*p).into())).collect();
     SiteRule { domains: patterns(domains), mx: patterns(mx), limits: Arc::new(limits) }
@@ -544,8 +523,7 @@ fn a_reload_changes_routes_of_what_is_ready() {
         w.accept("a@from.test", &["ok@x.test"]);
     }
     w.settle_down();
-    let via = Via::Smtp { host: "relay.test".into(), port: 2526 };
-    w.config.routes = vec![RouteRule { domains: vec![Pattern("*".into())], via, origin: "here".into() }];
+    w.config.routes = vec![routes::route("*", routes::smart_host("relay.test", 2526))];
     w.handle(Input::Reload(Arc::new(w.config.clone())));
     w.manual = false;
     w.answer_all();

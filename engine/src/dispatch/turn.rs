@@ -3,7 +3,7 @@
 use super::bounds::{LOAD_AHEAD, LOADED_ENOUGH, THROTTLED};
 use super::connection::{self, Phase, Transaction};
 use super::message::{DeliveryId, HeldId, Place};
-use super::site::SiteId;
+use super::site::{SiteId, Target};
 use super::timer::Timer;
 use super::{Action, Deliver, Dispatch};
 use crate::limit::{Binding, Limit};
@@ -25,6 +25,10 @@ impl Dispatch {
             if site.ready() > 0 || !site.spilled.is_empty() {
                 binding = Limit::Suspend.into();
             }
+        } else if site.key.target == Target::Discard {
+            self.discard(id);
+            self.read_ahead(id);
+            self.want_fetch(id);
         } else {
             if self.hand_over(id) {
                 binding = Limit::Rate.into();
@@ -55,7 +59,7 @@ impl Dispatch {
     }
 
     /// The next delivery whose content is in memory. Withdrawn ones are dropped on the way.
-    fn first_warm(&mut self, id: SiteId) -> Option<DeliveryId> {
+    pub(super) fn first_warm(&mut self, id: SiteId) -> Option<DeliveryId> {
         loop {
             let delivery = self.sites[id as usize].warm.front()?;
             if !self.messages.deliveries[delivery as usize].entries.is_empty() {

@@ -6,7 +6,8 @@
 //! `[admin] bind = "off"` wants.
 //!
 //! Beyond INTERFACE's names: `posthaste_deliveries_in_doubt_total{site}`, `posthaste_recipients_removed_total`,
-//! `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`, `posthaste_events_lost_total`.
+//! `posthaste_recipients_discarded_total`, `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`,
+//! `posthaste_events_lost_total`.
 
 mod labels;
 mod listener;
@@ -31,6 +32,7 @@ pub struct EngineMetrics {
     sites: Mutex<Sites>,
     lookups: Mutex<Vec<Lookups>>,
     removed: Counter,
+    discarded: Counter,
     ingest_commit: Histogram,
     commits: Counter,
     commit_batch: Histogram,
@@ -70,6 +72,7 @@ impl EngineMetrics {
             sites: Mutex::new(Sites::new(SiteLabels::new(config))),
             lookups: Mutex::default(),
             removed: counter!(names::REMOVED),
+            discarded: counter!(names::DISCARDED),
             ingest_commit: histogram!(names::INGEST_COMMIT),
             commits: counter!(names::COMMITS),
             commit_batch: histogram!(names::COMMIT_BATCH),
@@ -116,6 +119,10 @@ impl EngineMetrics {
             site.attempt.record(took.as_secs_f64());
         }
         if happened.kind == Kind::Delivered {
+            if happened.mx.is_none() {
+                // Only a route to nowhere delivers without a host.
+                self.discarded.increment(1);
+            }
             let us = happened.now.wall_us.saturating_sub(happened.accepted_us);
             site.latency.record(Duration::from_micros(us).as_secs_f64());
         }

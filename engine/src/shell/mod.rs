@@ -17,7 +17,7 @@ pub(crate) mod timers;
 pub use control::{Handle, OperateError, Operated, Wish};
 
 use crate::config::{Config, SocketName};
-use crate::delivery::{Delivery, Settings, TlsConfigs};
+use crate::delivery::{Delivery, Ourselves, Settings, TlsConfigs};
 use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
@@ -93,7 +93,11 @@ impl Engine {
         let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
         let (addresses, mut doors) = bind(&config, &metrics)?;
         let settings = Arc::new(Settings {
-            hello_name: config.hostname.clone(),
+            ourselves: Ourselves {
+                name: config.hostname.clone(),
+                listeners: addresses.clone(),
+                addresses: config.delivery.source_addresses.clone(),
+            },
             connect_timeout: config.delivery.connect_timeout,
             tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
         });

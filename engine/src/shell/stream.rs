@@ -59,6 +59,14 @@ impl Stream {
         }
     }
 
+    /// Our address of the connection; a Unix socket has none.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.local_addr().ok().map(|address| address.ip()),
+            Stream::Unix(_) => None,
+        }
+    }
+
     /// Nothing more is sent or read; the peer sees the end now.
     pub(crate) fn shut_down(&self) {
         // It may be gone already.

@@ -5,7 +5,7 @@ use crate::Reply;
 use std::time::{Duration, Instant};
 
 /// SMTP or its local cousin (RFC 2033).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub enum Protocol {
     /// RFC 5321.
     #[default]

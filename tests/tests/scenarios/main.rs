@@ -2,6 +2,7 @@
 //! clear answer and nothing lost ([`world::World::finish`] does the sum).
 
 mod account;
+mod certificates;
 mod injector;
 mod world;
 

@@ -31,6 +31,8 @@ pub enum Door {
     Refused,
     /// 554 as greeting.
     Unwelcome,
+    /// It is this server.
+    Ourselves,
     /// The handshake fails.
     BadTls,
     /// Ends every connection at the first MAIL.
@@ -355,6 +357,7 @@ impl World {
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
             Door::Unwelcome => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
+            Door::Ourselves => Input::Ourselves(id),
             Door::Open | Door::BadTls | Door::Slams => Input::Ready(id, None),
         };
         self.push_peer(id, Event::Input(input));

@@ -1,8 +1,8 @@
-//! `tls = off | opportunistic | required | verified`, against servers with and without TLS, good and bad.
+//! `tls = none | opportunistic | required | verified`, against servers with and without TLS, good and bad.
 
+use crate::certificates::authority;
 use crate::world::World;
 use bench::sink::{Certificate, SinkOptions, Tls, TlsMode};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::path::Path;
 
 fn starttls(certificate: Certificate) -> impl FnOnce(&mut SinkOptions) {
@@ -27,7 +27,7 @@ fn opportunistic_uses_what_is_offered() {
 
 #[test]
 fn off_never_uses_it() {
-    let world = plan("off").sink_options(starttls(Certificate::SelfSigned)).start();
+    let world = plan("none").sink_options(starttls(Certificate::SelfSigned)).start();
     world.send(&["u@d.test"]);
     assert!(world.expect_delivered("u@d.test").tls.is_none());
     let event = world.expect_event("delivered", "u@d.test");
@@ -72,22 +72,6 @@ fn required_waits_for_tls_rather_than_send_in_clear_text() {
     assert!(world.expect_delivered("u@d.test").tls.is_some(), "any certificate will do");
     world.expect_empty();
     world.finish();
-}
-
-/// An authority of our own; writes its certificate, and chain and key of a server of that name.
-fn authority(dir: &Path, server: &str) -> Certificate {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let root = params.self_signed(&key).expect("a root");
-    let issuer = Issuer::new(params, key);
-    let server_key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new([server.to_owned()]).expect("a name").signed_by(&server_key, &issuer);
-    let (chain, key) = (dir.join("chain.pem"), dir.join("key.pem"));
-    std::fs::write(dir.join("ca.pem"), root.pem()).expect("a writable directory");
-    std::fs::write(&chain, leaf.expect("a leaf").pem()).expect("a writable directory");
-    std::fs::write(&key, server_key.serialize_pem()).expect("a writable directory");
-    Certificate::Files { chain, key }
 }
 
 #[test]

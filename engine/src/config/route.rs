@@ -1,0 +1,211 @@
+//! `[[route]]`: where the mail of some domains goes, and how it is spoken there.
+
+use super::limits::{Seen, origin};
+use super::raw::{At, Document, Table};
+use super::{Listener, Pattern, TlsPolicy, kinds, loops};
+use smtp::client::Protocol;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One `[[route]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteRule {
+    /// Recipient domains.
+    pub domains: Vec<Pattern>,
+    /// Where to.
+    pub via: Via,
+    /// How to speak there, where that differs from what the site's limits say.
+    pub policy: Option<Arc<RoutePolicy>>,
+    /// The configuration line.
+    pub origin: Arc<str>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The domain's mail exchangers.
+    Mx,
+    /// Nowhere: accepted mail is settled as delivered and thrown away.
+    Discard,
+    /// Hosts by name, in order of preference: the next one only when those before it fail. Never empty.
+    Hops(Arc<[NextHop]>),
+}
+
+/// A host that mail is handed to because the configuration says so. A name is looked up as an address, never as MX.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NextHop {
+    /// `smtp://HOST:PORT`, `smtps://HOST:PORT`, `lmtp://HOST:PORT`.
+    Tcp {
+        /// SMTP or LMTP.
+        protocol: Protocol,
+        /// TLS from the first octet (RFC 8314 §3.3).
+        implicit_tls: bool,
+        /// Name or IP literal.
+        host: Arc<str>,
+        /// Port.
+        port: u16,
+    },
+    /// `lmtp+unix:/path`.
+    Unix(PathBuf),
+}
+
+/// How a route's hosts are spoken to. Mail with another policy is another site, with connections of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RoutePolicy {
+    /// Instead of the site's.
+    pub tls: Option<TlsPolicy>,
+    /// What the certificate has to name, and SNI says; the host's name by default.
+    pub tls_server_name: Option<Arc<str>>,
+}
+
+impl NextHop {
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            NextHop::Tcp { protocol, .. } => *protocol,
+            NextHop::Unix(_) => Protocol::Lmtp,
+        }
+    }
+    /// Whether TLS comes before SMTP.
+    pub fn is_implicit_tls(&self) -> bool {
+        matches!(self, NextHop::Tcp { implicit_tls: true, .. })
+    }
+    /// The host's name or address; the path of a Unix socket.
+    pub fn host(&self) -> Arc<str> {
+        match self {
+            NextHop::Tcp { host, .. } => host.clone(),
+            NextHop::Unix(path) => path.to_string_lossy().into(),
+        }
+    }
+}
+
+impl fmt::Display for NextHop {
+    /// As it is written in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NextHop::Unix(path) => write!(f, "lmtp+unix:{}", path.display()),
+            NextHop::Tcp { protocol, implicit_tls, host, port } => {
+                let scheme = match (protocol, implicit_tls) {
+                    (Protocol::Lmtp, _) => "lmtp",
+                    (Protocol::Smtp, false) => "smtp",
+                    (Protocol::Smtp, true) => "smtps",
+                };
+                match host.parse::<IpAddr>() {
+                    Ok(IpAddr::V6(ip)) => write!(f, "{scheme}://[{ip}]:{port}"),
+                    _ => write!(f, "{scheme}://{host}:{port}"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Via::Mx => f.write_str("mx"),
+            Via::Discard => f.write_str("discard"),
+            Via::Hops(hops) => {
+                for (n, hop) in hops.iter().enumerate() {
+                    write!(f, "{}{hop}", if n > 0 { ", then " } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a route is read against.
+pub(super) struct Surroundings<'a> {
+    pub(super) hostname: Option<&'a str>,
+    pub(super) listeners: &'a [Listener],
+    pub(super) sources: &'a [IpAddr],
+}
+
+/// All of `[[route]]`.
+pub(super) fn routes(document: &Document<'_>, root: &mut Table<'_>, around: &Surroundings<'_>) -> Vec<RouteRule> {
+    let mut seen = Seen::default();
+    let tables = root.tables("route", "[[route]]").unwrap_or_default();
+    let read = |mut table: Table<'_>| {
+        let domains = table.list("domain", &kinds::PATTERN);
+        if domains.as_ref().is_none_or(|list| list.value.is_empty()) {
+            let help = format!("domain = [\"internal.example\"], each {}", kinds::PATTERN.allowed);
+            document.note(table.span.clone(), "this [[route]] matches nothing", "it names no domain", Some(help));
+        }
+        let via = via(document, &mut table, around);
+        let policy = policy(document, &mut table, via.as_ref());
+        let origin = origin(document, &table);
+        table.finish();
+        let domains = seen.add(document, "[[route]]", domains);
+        via.map(|via| RouteRule { domains, via, policy, origin })
+    };
+    tables.into_iter().filter_map(read).collect()
+}
+
+/// One way, or a list of hosts.
+fn via(document: &Document<'_>, table: &mut Table<'_>, around: &Surroundings<'_>) -> Option<Via> {
+    let nowhere = |span, label: &str| {
+        document.note(span, "this [[route]] leads nowhere", label, Some(kinds::VIA.allowed.to_string()));
+        None
+    };
+    if !table.has("via") {
+        table.read("via", &kinds::VIA);
+        return nowhere(table.span.clone(), "it has no `via`");
+    }
+    if !table.is_list("via") {
+        let via = table.read("via", &kinds::VIA)?;
+        if let Via::Hops(hops) = &via.value {
+            hops.iter().for_each(|hop| loops::check(document, hop, &via.span, around));
+        }
+        return Some(via.value);
+    }
+    let hops = table.list("via", &kinds::NEXT_HOP)?;
+    for (n, At { value: hop, span }) in hops.value.iter().enumerate() {
+        loops::check(document, hop, span, around);
+        if hops.value[..n].iter().any(|earlier| earlier.value == *hop) {
+            document.note(span.clone(), "this host is in the list twice", "the first one is used", None);
+        }
+    }
+    if hops.value.is_empty() {
+        // Elements that are wrong have been complained about already.
+        return if table.is_empty_list("via") { nowhere(hops.span, "the list is empty") } else { None };
+    }
+    Some(Via::Hops(hops.value.into_iter().map(|at| at.value).collect()))
+}
+
+/// What the route says of TLS; `None` where that is nothing.
+fn policy(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> Option<Arc<RoutePolicy>> {
+    let tls = table.read("tls", &kinds::TLS);
+    let name = table.read("tls_server_name", &kinds::TLS_SERVER_NAME);
+    let hops: &[NextHop] = if let Some(Via::Hops(hops)) = via { hops } else { &[] };
+    if let (Some(tls), Some(via)) = (&tls, via) {
+        let off = tls.value == TlsPolicy::Off;
+        let mistake = match via {
+            Via::Discard => Some("nothing is spoken to: this [[route]] throws mail away"),
+            Via::Hops(hops) if hops.iter().all(|hop| matches!(hop, NextHop::Unix(_))) => {
+                Some("Unix sockets are spoken to without TLS")
+            }
+            Via::Hops(hops) if off && hops.iter().any(NextHop::is_implicit_tls) => Some("`smtps` is nothing but TLS"),
+            _ => None,
+        };
+        if let Some(label) = mistake {
+            document.note(tls.span.clone(), "this `tls` has no meaning here", label, None);
+        }
+    }
+    if let Some(name) = &name
+        && via.is_some()
+    {
+        let clear = tls.as_ref().is_some_and(|tls| tls.value == TlsPolicy::Off);
+        let mistake = match hops {
+            [] => Some("it is for hosts that `via` names: each mail exchanger has its own name"),
+            _ if clear => Some("`tls` says that there is none"),
+            _ => None,
+        };
+        if let Some(label) = mistake {
+            document.note(name.span.clone(), "`tls_server_name` has no meaning here", label, None);
+        }
+    }
+    let policy = RoutePolicy { tls: tls.map(|at| at.value), tls_server_name: name.map(|at| at.value) };
+    (policy != RoutePolicy::default()).then(|| Arc::new(policy))
+}
