@@ -11,5 +11,6 @@ pub mod sink;
 mod socket;
 pub mod stamp;
 mod timers;
+pub mod tls;
 
 pub use socket::{Address, AddressError};

@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::terminal;
-use engine::config::{Config, SocketName, defaults};
+use engine::config::{self, Config, SocketName, defaults};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -37,23 +37,28 @@ pub fn admin(said: Option<SocketAddr>, file: Option<&PathBuf>) -> Result<SocketA
     }
 }
 
-/// The ingest socket: the first SMTP listener.
+/// The ingest socket, and how TLS begins there: the first SMTP listener. What is said is in clear text.
 ///
 /// # Errors
 /// A configuration with mistakes, or without a listener.
-pub fn ingest(said: Option<SocketName>, file: Option<&PathBuf>) -> Result<SocketName, Failure> {
+pub fn ingest(
+    said: Option<SocketName>,
+    file: Option<&PathBuf>,
+) -> Result<(SocketName, Option<config::TlsMode>), Failure> {
     let config = match (said, known(file)?) {
-        (Some(socket), _) => return Ok(socket),
-        (None, None) => return Ok(SocketName::Tcp(defaults::LISTENER_BIND)),
+        (Some(socket), _) => return Ok((socket, None)),
+        (None, None) => return Ok((SocketName::Tcp(defaults::LISTENER_BIND), None)),
         (None, Some(config)) => config,
     };
     let smtp = config.listeners.into_iter().find(|listener| listener.protocol == smtp::client::Protocol::Smtp);
-    match smtp.map(|listener| listener.bind) {
-        Some(SocketName::Tcp(address)) => Ok(SocketName::Tcp(reachable(address))),
-        Some(socket) => Ok(socket),
-        None => {
-            Err(Failure::new(Exit::Unavailable, "the configuration has no [[listener]] that speaks SMTP; use --server"))
-        }
+    let Some(listener) = smtp else {
+        let message = "the configuration has no [[listener]] that speaks SMTP; use --server";
+        return Err(Failure::new(Exit::Unavailable, message));
+    };
+    let tls = listener.tls_mode();
+    match listener.bind {
+        SocketName::Tcp(address) => Ok((SocketName::Tcp(reachable(address)), tls)),
+        socket => Ok((socket, tls)),
     }
 }
 
@@ -104,7 +109,7 @@ mod tests {
             "{toml}"
         );
         assert_eq!(
-            ingest(None, Some(&path)).map(|at| at.to_string()).map_err(|f| f.exit),
+            ingest(None, Some(&path)).map(|(at, _)| at.to_string()).map_err(|f| f.exit),
             ingest_at.map(String::from),
             "{toml}"
         );
@@ -130,7 +135,7 @@ mod tests {
     #[test]
     fn what_is_said_goes_first() {
         assert_eq!(admin(Some("127.0.0.1:9".parse().unwrap()), None).unwrap().port(), 9);
-        assert_eq!(ingest(parse_socket("unix:/x").ok(), None), Ok(SocketName::Unix("/x".into())));
+        assert_eq!(ingest(parse_socket("unix:/x").ok(), None), Ok((SocketName::Unix("/x".into()), None)));
         assert!(parse_socket("localhost").is_err());
     }
 }

@@ -1,9 +1,11 @@
 //! One message over one connection, blocking: the `smtp` client machine on a std socket.
 
-use engine::config::SocketName;
+use engine::config::{SocketName, TlsMode};
+use rustls::{ClientConnection, StreamOwned};
 use smtp::client::{
     Cause, Client, Config, Event, Outcome, Pipelining, Protocol, Report, StartTls, Timeouts, Transaction,
 };
+use smtp::server::TlsInfo;
 use smtp::{Body, MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -37,6 +39,9 @@ pub struct Submission {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, Stream>>),
+    /// For the moment in which TLS is put above one.
+    Nothing,
 }
 
 impl Submission {
@@ -44,8 +49,8 @@ impl Submission {
     ///
     /// # Errors
     /// Nobody there, or somebody who refuses: then `Ok` holds the refusal.
-    pub fn open(to: &SocketName, hello_name: &str) -> io::Result<Result<Submission, Reply>> {
-        let stream = match to {
+    pub fn open(to: &SocketName, tls: Option<TlsMode>, hello_name: &str) -> io::Result<Result<Submission, Reply>> {
+        let mut stream = match to {
             SocketName::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
                 stream.set_nodelay(true)?;
@@ -58,11 +63,14 @@ impl Submission {
                 Stream::Unix(stream)
             }
         };
+        if tls == Some(TlsMode::Implicit) {
+            stream.encrypt()?;
+        }
         let config = Config {
             hello_name: hello_name.into(),
             protocol: Protocol::Smtp,
             extended: true,
-            starttls: StartTls::Off,
+            starttls: if tls == Some(TlsMode::StartTls) { StartTls::Required } else { StartTls::Off },
             pipelining: Pipelining::Transaction,
             window: 1,
             chunking: true,
@@ -133,8 +141,7 @@ impl Submission {
                     Event::Ready(_) => self.ready = true,
                     Event::Report(report) => self.report = Some(report),
                     Event::Closed { cause, .. } => self.closed = Some(cause),
-                    // Never asked for: `StartTls::Off`.
-                    Event::StartTls => {}
+                    Event::StartTls => self.start_tls(),
                 }
             }
             if let Err(error) = self.write() {
@@ -153,6 +160,15 @@ impl Submission {
         }
     }
 
+    fn start_tls(&mut self) {
+        let now = Instant::now();
+        match self.stream.encrypt() {
+            Ok(Some(info)) => self.client.handle_tls(info, now),
+            Ok(None) => self.client.handle_error(Cause::Io(ErrorKind::UnexpectedEof), now),
+            Err(error) => self.client.handle_error(Cause::Tls(error.to_string().into()), now),
+        }
+    }
+
     fn write(&mut self) -> io::Result<()> {
         loop {
             let mut slices = [IoSlice::new(&[]); 16];
@@ -160,7 +176,7 @@ impl Submission {
             if count == 0 {
                 return Ok(());
             }
-            let written = match self.stream.write(&slices[..count]) {
+            let written = match self.stream.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -203,22 +219,57 @@ fn lost(cause: &Cause) -> io::Error {
 }
 
 impl Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
+    /// Shakes hands. The certificate is not verified.
+    fn encrypt(&mut self) -> io::Result<Option<TlsInfo>> {
+        let config = bench::tls::client_config().map_err(io::Error::other)?;
+        let mut session = ClientConnection::new(config, bench::tls::nameless()).map_err(io::Error::other)?;
+        self.set_timeout(Some(REPLY_TIMEOUT))?;
+        while session.is_handshaking() {
+            session.complete_io(self)?;
         }
-    }
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write_vectored(slices),
-            Stream::Unix(stream) => stream.write_vectored(slices),
-        }
+        let info = bench::tls::info(&session);
+        let clear = std::mem::replace(self, Stream::Nothing);
+        *self = Stream::Tls(Box::new(StreamOwned::new(session, clear)));
+        Ok(info)
     }
     fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(timeout),
             Stream::Unix(stream) => stream.set_read_timeout(timeout),
+            Stream::Tls(tls) => tls.sock.set_timeout(timeout),
+            Stream::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tls(tls) => tls.read(buffer),
+            Stream::Nothing => Ok(0),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buffer)])
+    }
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+            Stream::Tls(tls) => tls.write_vectored(slices),
+            Stream::Nothing => Ok(0),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tls(tls) => tls.flush(),
+            // Nothing is kept back.
+            _ => Ok(()),
         }
     }
 }

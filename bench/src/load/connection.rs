@@ -1,16 +1,15 @@
 //! One connection of the load generator: a socket and the client machine on it.
 
+use super::link::Link;
 use crate::socket::{Address, Socket};
 use crate::timers::Armed;
 use mio::{Registry, Token};
 use smtp::Client;
 use smtp::client::{Cause, Config};
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Buffers in one `writev`.
-const SLICES: usize = 32;
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -21,7 +20,7 @@ pub(super) enum Line {
     /// Being made.
     Connecting(Socket),
     /// Speaking.
-    Up(Socket, Box<Client>),
+    Up(Link, Box<Client>),
     /// No longer needed.
     Done,
 }
@@ -88,54 +87,62 @@ impl Connection {
         self.ready && self.client().is_some_and(|client| client.in_flight() < wanted && client.credit() > 0)
     }
 
-    /// While connecting: looks whether it is done. True when the machine has just begun.
-    pub(super) fn establish(&mut self, config: &Arc<Config>, registry: &Registry, now: Instant) -> io::Result<bool> {
+    /// While connecting: looks whether it is done. True when the machine has just begun. `tls`: from the start.
+    pub(super) fn establish(
+        &mut self,
+        config: &Arc<Config>,
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        registry: &Registry,
+        now: Instant,
+    ) -> io::Result<bool> {
         let Line::Connecting(socket) = &mut self.line else { return Ok(false) };
         if !socket.finish_connect()? {
             return Ok(false);
         }
         socket.ask_writable(registry, self.token, false)?;
         if let Line::Connecting(socket) = std::mem::replace(&mut self.line, Line::Done) {
-            self.line = Line::Up(socket, Box::new(Client::new(config.clone(), now)));
+            let mut link = Link::new(socket);
+            if let Some(tls) = tls {
+                link.begin_tls(tls.clone(), false)?;
+            }
+            self.line = Line::Up(link, Box::new(Client::new(config.clone(), now)));
         }
         Ok(true)
     }
 
     /// Reads until the socket is drained and tells the machine.
     pub(super) fn read(&mut self, buffer: &mut [u8], closed: bool, now: Instant) {
-        let Line::Up(socket, client) = &mut self.line else { return };
-        loop {
-            match socket.read(buffer) {
-                Ok(0) => return client.handle_eof(now),
-                Ok(len) => {
-                    client.handle_bytes(&buffer[..len], now);
-                    if len < buffer.len() && !closed {
-                        return;
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return client.handle_error(Cause::Io(e.kind()), now),
-            }
+        let Line::Up(link, client) = &mut self.line else { return };
+        match link.read(client, buffer, closed, now) {
+            Ok(true) => {}
+            Ok(false) => client.handle_eof(now),
+            Err(e) => client.handle_error(cause(e), now),
         }
     }
 
     /// Writes what the machine has, as far as there is room.
     pub(super) fn write(&mut self, registry: &Registry, now: Instant) {
-        let Line::Up(socket, client) = &mut self.line else { return };
-        let result = transmit(socket, client, now);
-        let blocked = match result {
+        let Line::Up(link, client) = &mut self.line else { return };
+        let blocked = match link.write(client, now) {
             Ok(done) => !done,
             Err(e) => {
-                client.handle_error(Cause::Io(e.kind()), now);
+                client.handle_error(cause(e), now);
                 false
             }
         };
         if blocked != self.blocked {
             self.blocked = blocked;
-            if let Err(e) = socket.ask_writable(registry, self.token, blocked) {
+            if let Err(e) = link.socket.ask_writable(registry, self.token, blocked) {
                 client.handle_error(Cause::Io(e.kind()), now);
             }
+        }
+    }
+
+    /// The reply to STARTTLS was 220.
+    pub(super) fn begin_tls(&mut self, config: Arc<rustls::ClientConfig>, now: Instant) {
+        let Line::Up(link, client) = &mut self.line else { return };
+        if let Err(e) = link.begin_tls(config, true) {
+            client.handle_error(cause(e), now);
         }
     }
 
@@ -159,19 +166,9 @@ impl Connection {
     }
 }
 
-/// False when there was no room for all.
-fn transmit(socket: &mut Socket, client: &mut Client, now: Instant) -> io::Result<bool> {
-    loop {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = client.transmit(&mut slices);
-        if count == 0 {
-            return Ok(true);
-        }
-        match socket.write_vectored(&slices[..count]) {
-            Ok(len) => client.advance(len, now),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+fn cause(error: io::Error) -> Cause {
+    match error.get_ref() {
+        Some(inner) if inner.is::<rustls::Error>() => Cause::Tls(inner.to_string().into()),
+        _ => Cause::Io(error.kind()),
     }
 }

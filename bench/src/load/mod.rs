@@ -5,10 +5,11 @@
 //! is one buffer shared by all messages, written with `writev`.
 //!
 //! What is refused for now (4xx) or cut off before its content was sent is tried again; what was cut off afterwards is in
-//! doubt and is not, so that a second copy is never of the generator's making. Not here: TLS, AUTH.
+//! doubt and is not, so that a second copy is never of the generator's making. Not here: AUTH.
 
 mod account;
 mod connection;
+mod link;
 mod pacer;
 mod plan;
 mod report;
@@ -20,6 +21,7 @@ pub use report::{LoadReport, Progress};
 use crate::proof::IdSet;
 use crate::report::{Percentiles, latency_histogram};
 use crate::socket::Address;
+use crate::tls::{self, TlsMode};
 use account::Share;
 use plan::Plan;
 use smtp::client::{Pipelining, Protocol, StartTls, Timeouts};
@@ -54,6 +56,8 @@ pub struct LoadOptions {
     pub to: Address,
     /// SMTP or LMTP.
     pub protocol: Protocol,
+    /// TLS; in clear text without. No certificate is asked for, sessions are resumed.
+    pub tls: Option<TlsMode>,
     /// At one time.
     pub connections: usize,
     /// Event loops; 0 counts as 1, and there are never more than connections.
@@ -103,6 +107,7 @@ impl Default for LoadOptions {
         LoadOptions {
             to: Address::Tcp(([127, 0, 0, 1], 2525).into()),
             protocol: Protocol::Smtp,
+            tls: None,
             connections: 20,
             threads: 1,
             messages: 10_000,
@@ -161,6 +166,9 @@ pub enum LoadError {
         /// The last failure.
         cause: String,
     },
+    /// The library refuses.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// A thread or an event queue.
     #[error("the operating system refused a thread or an event queue: {0}")]
     System(#[from] io::Error),
@@ -171,6 +179,7 @@ struct Shared {
     plan: Plan,
     options: LoadOptions,
     client: Arc<smtp::client::Config>,
+    tls: Option<(TlsMode, Arc<rustls::ClientConfig>)>,
     /// The next message's number.
     next: AtomicU64,
     messages: AtomicU64,
@@ -196,6 +205,7 @@ impl Load {
         let shared = Arc::new(Shared {
             plan: Plan::new(&options)?,
             client: Arc::new(client_config(&options)),
+            tls: options.tls.map(|mode| Ok::<_, LoadError>((mode, tls::client_config()?))).transpose()?,
             next: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             recipients: AtomicU64::new(0),
@@ -241,7 +251,7 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
         hello_name: options.hello_name.as_str().into(),
         protocol: options.protocol,
         extended: true,
-        starttls: StartTls::Off,
+        starttls: if options.tls == Some(TlsMode::StartTls) { StartTls::Required } else { StartTls::Off },
         pipelining: options.pipelining,
         window: options.window.max(1),
         chunking: options.chunking,
@@ -250,6 +260,10 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
 }
 
 impl Shared {
+    fn tls_from_the_start(&self) -> Option<&Arc<rustls::ClientConfig>> {
+        self.tls.as_ref().filter(|(mode, _)| *mode == TlsMode::Implicit).map(|(_, config)| config)
+    }
+
     fn progress(&self, start: Instant) -> Progress {
         Progress {
             total: self.options.messages,

@@ -190,7 +190,12 @@ impl Worker {
     fn handle_event(&mut self, key: usize, readable: bool, closed: bool, buffer: &mut [u8]) {
         let connection = &mut self.connections[key];
         if let Line::Connecting(_) = connection.line {
-            match connection.establish(&self.shared.client, self.poll.registry(), self.now) {
+            match connection.establish(
+                &self.shared.client,
+                self.shared.tls_from_the_start(),
+                self.poll.registry(),
+                self.now,
+            ) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(e) => {
@@ -244,7 +249,12 @@ impl Worker {
                 self.connections[key].set_healthy();
                 self.settle(report);
             }
-            Event::StartTls => {}
+            // Only asked for where there is one.
+            Event::StartTls => {
+                if let Some((_, config)) = &self.shared.tls {
+                    self.connections[key].begin_tls(config.clone(), self.now);
+                }
+            }
             Event::Closed { stage, cause } => self.handle_closed(key, stage, cause),
         }
     }

@@ -1,5 +1,6 @@
 //! Certificates of a sink.
 
+pub use crate::tls::TlsMode;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, crypto::ring};
@@ -18,16 +19,6 @@ pub enum Certificate {
         /// The private key.
         key: PathBuf,
     },
-}
-
-/// How TLS begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// STARTTLS is announced.
-    #[default]
-    StartTls,
-    /// From the first octet.
-    Implicit,
 }
 
 /// TLS of a sink.

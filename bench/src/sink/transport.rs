@@ -1,6 +1,7 @@
 //! Octets in and out of one accepted connection, in clear or through rustls.
 
 use crate::socket::Socket;
+use crate::tls;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::{Registry, Token};
 use rustls::ServerConnection;
@@ -71,14 +72,7 @@ impl Transport {
 
     /// What was agreed on, once the handshake is done.
     pub(super) fn tls_info(&self) -> Option<TlsInfo> {
-        let tls = self.tls.as_ref()?;
-        let version = match tls.protocol_version()? {
-            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            _ => "TLS",
-        };
-        let cipher = tls.negotiated_cipher_suite()?.suite().as_str().unwrap_or("unknown").to_owned();
-        Some(TlsInfo { version, cipher })
+        tls::info(self.tls.as_ref()?)
     }
 
     pub(super) fn read(&mut self, buffer: &mut ReadBuffer) -> io::Result<Got> {

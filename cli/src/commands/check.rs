@@ -4,17 +4,19 @@ use crate::exit::{Exit, Failure};
 use crate::terminal;
 use crate::units::{show_bytes, show_count, show_duration};
 use engine::config::{
-    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName, Via,
-    defaults,
+    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName,
+    TlsMode, Via, defaults,
 };
+use engine::tls::Certificate;
 use serde_json::{Value, json};
 use smtp::client::{Pipelining, Protocol};
 use std::path::PathBuf;
 
 /// Read the configuration as `serve` would; show what it means, or every mistake in it
 ///
-/// A mistake is shown with its place, the wrong text, and what is allowed. Nothing is opened,
-/// bound or changed, so this is safe beside a running server.
+/// A mistake is shown with its place, the wrong text, and what is allowed. Certificates and
+/// their keys are read, and must fit. Nothing is bound or changed, so this is safe beside a
+/// running server.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = EXAMPLES)]
 pub struct Check {
@@ -37,7 +39,7 @@ impl Check {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
         let file = self.config.display().to_string();
-        match Config::load(&self.config) {
+        match Config::load(&self.config).and_then(|config| with_files(&file, config)) {
             Ok(config) if self.json => {
                 let means = facts(&config).into_iter().map(|(name, lines)| (name.to_owned(), json!(lines)));
                 terminal::print_json(&json!({ "file": file, "ok": true, "means": means.collect::<Value>() }))?;
@@ -51,6 +53,19 @@ impl Check {
         }
         Ok(Exit::Done)
     }
+}
+
+/// What only the files that it names can tell.
+fn with_files(file: &str, config: Config) -> Result<Config, ConfigErrors> {
+    let mistake = |listener: &Listener| {
+        let error = Certificate::load(listener.tls.as_ref()?).err()?;
+        let message = format!("the listener {} cannot speak TLS: {error}", listener.bind);
+        let help =
+            Some("PEM files that this user can read: a chain, the listener's own certificate first, and its key");
+        Some(Mistake { place: None, message, label: String::new(), help: help.map(String::from) })
+    };
+    let mistakes: Vec<Mistake> = config.listeners.iter().filter_map(mistake).collect();
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigErrors { file: file.to_owned(), mistakes }) }
 }
 
 fn mistakes(errors: &ConfigErrors) -> Value {
@@ -116,8 +131,13 @@ fn listener(listener: &Listener) -> String {
             format!("for {}", listener.allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
         }
     };
+    let tls = match listener.tls_mode() {
+        None => "",
+        Some(TlsMode::StartTls) => " with STARTTLS",
+        Some(TlsMode::Implicit) => " over TLS",
+    };
     format!(
-        "{} {protocol} {clients}; messages up to {}, {} recipients each, {} connections",
+        "{} {protocol}{tls} {clients}; messages up to {}, {} recipients each, {} connections",
         listener.bind,
         show_bytes(listener.max_message_bytes as u64),
         show_count(listener.max_recipients as u64),
@@ -213,6 +233,24 @@ fn log(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_are_read_and_must_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p.toml").display().to_string();
+        let toml =
+            "hostname = \"a.b\"\n[[listener]]\ntls = \"starttls\"\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"\n";
+        let check = || with_files(&file, Config::parse(toml, &file).unwrap());
+        let error = check().unwrap_err().to_string();
+        assert!(error.contains("the listener 127.0.0.1:2525 cannot speak TLS: tls_certificate "), "{error}");
+        let made = rcgen::generate_simple_self_signed(["a.b".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("c.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+        let config = check().unwrap();
+        assert!(text(&file, &config).contains("127.0.0.1:2525 SMTP with STARTTLS for "));
+        std::fs::write(dir.path().join("k.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert!(check().unwrap_err().to_string().contains("is not the key of the first certificate"));
+    }
 
     #[test]
     fn a_configuration_is_put_into_words() {

@@ -7,6 +7,7 @@ use crate::units::{show_bytes, show_count, show_rate};
 use crate::{terminal, units};
 use bench::Address;
 use bench::load::{Domains, LoadError, LoadOptions, LoadReport, Progress};
+use bench::tls::TlsMode;
 use indicatif::ProgressBar;
 use smtp::client::{Pipelining, Protocol};
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ pub struct Load {
     /// Speak LMTP
     #[arg(long)]
     lmtp: bool,
+    /// Encrypt: by STARTTLS, or from the first octet. Any certificate will do
+    #[arg(long, value_name = "starttls|implicit", value_parser = super::sink::parse_tls)]
+    tls: Option<TlsMode>,
     /// How much is in flight on a connection
     #[arg(long, value_name = "off|transaction|stream", value_parser = parse_pipelining, default_value = "transaction")]
     pipelining: Pipelining,
@@ -153,6 +157,7 @@ impl Load {
         LoadOptions {
             to: self.to,
             protocol: if self.lmtp { Protocol::Lmtp } else { Protocol::Smtp },
+            tls: self.tls,
             connections: self.connections as usize,
             threads: self.threads,
             messages: self.messages,
@@ -183,7 +188,7 @@ fn failure(error: LoadError) -> Failure {
         LoadError::NoDomains | LoadError::Address { .. } | LoadError::HelloName(_) => Exit::Usage,
         LoadError::Corpus { .. } => Exit::NoInput,
         LoadError::Unreachable { .. } => Exit::Unavailable,
-        LoadError::System(_) => Exit::Io,
+        LoadError::System(_) | LoadError::Tls(_) => Exit::Io,
     };
     Failure::new(exit, error.to_string())
 }

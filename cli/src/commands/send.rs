@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure};
 use crate::submit::{Letter, Submission};
 use crate::{daemon, terminal};
-use engine::config::SocketName;
+use engine::config::{SocketName, TlsMode};
 use serde::Serialize;
 use smtp::client::Outcome;
 use smtp::{Body, Mailbox, Reply, ReversePath};
@@ -29,6 +29,10 @@ pub struct Send {
     /// The ingest socket, 127.0.0.1:2525 or unix:/path; default: the first one of the daemon's configuration
     #[arg(long, value_name = "SOCKET", value_parser = daemon::parse_socket)]
     server: Option<SocketName>,
+    /// Encrypt: by STARTTLS, or from the first octet; default: as the daemon's configuration says. The certificate is
+    /// not verified: a server on another machine could be any
+    #[arg(long, value_name = "none|starttls|implicit", value_parser = parse_tls)]
+    tls: Option<Encryption>,
     /// The daemon's configuration, to find its ingest socket
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -44,6 +48,18 @@ Examples:
   generate | posthaste send --from me@example.net --to you@example.com --server unix:/run/posthaste/ingest.sock
 
 Exit codes: 0 all accepted, 66 no such file, 69 unreachable or something refused for good, 75 refused for now";
+
+/// `--tls`.
+type Encryption = Option<TlsMode>;
+
+fn parse_tls(text: &str) -> Result<Encryption, String> {
+    match text {
+        "none" => Ok(None),
+        "starttls" => Ok(Some(TlsMode::StartTls)),
+        "implicit" => Ok(Some(TlsMode::Implicit)),
+        _ => Err("none, starttls or implicit".into()),
+    }
+}
 
 /// What may follow `--to`: its values have no end, so the files come in here too.
 #[derive(Clone, Debug)]
@@ -88,13 +104,14 @@ fn parse_reverse_path(text: &str) -> Result<ReversePath, String> {
 impl Send {
     /// Does it.
     pub fn run(mut self) -> Result<Exit, Failure> {
-        let socket = daemon::ingest(self.server.take(), self.config.as_ref())?;
+        let (socket, configured) = daemon::ingest(self.server.take(), self.config.as_ref())?;
+        let tls = self.tls.unwrap_or(configured);
         let (to, files) = self.operands()?;
         let mut submission = None;
         let mut worst = Exit::Done;
         for file in &files {
             let letter = Letter { from: &self.from, to: &to, body: read(file)? };
-            let outcomes = match submit(&mut submission, &socket, &letter)? {
+            let outcomes = match submit(&mut submission, &socket, tls, &letter)? {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     let message = format!("{}: the connection was lost: {error}", file.display());
@@ -137,17 +154,18 @@ impl Send {
 fn submit(
     submission: &mut Option<Submission>,
     socket: &SocketName,
+    tls: Encryption,
     letter: &Letter<'_>,
 ) -> Result<std::io::Result<Vec<Outcome>>, Failure> {
     let open = match submission.take().filter(Submission::is_open) {
         Some(open) => open,
-        None => open(socket)?,
+        None => open(socket, tls)?,
     };
     Ok(submission.insert(open).submit(letter))
 }
 
-fn open(socket: &SocketName) -> Result<Submission, Failure> {
-    match Submission::open(socket, "localhost") {
+fn open(socket: &SocketName, tls: Encryption) -> Result<Submission, Failure> {
+    match Submission::open(socket, tls, "localhost") {
         Ok(Ok(submission)) => Ok(submission),
         Ok(Err(reply)) => Err(Failure::new(fate(&reply), format!("{socket} refuses: {}", shown(&reply)))),
         Err(error) => {
@@ -241,27 +259,35 @@ fn text(sent: &Sent) -> String {
 mod tests {
     use super::*;
     use bench::Address;
-    use bench::sink::{Keep, Received, Rule, Sink, SinkHandle, SinkOptions};
+    use bench::sink::{Certificate, Keep, Received, Rule, Sink, SinkHandle, SinkOptions, Tls};
     use crossbeam_channel::Receiver;
     use smtp::EnhancedCode;
     use smtp::client::Stage;
 
     fn start(rules: &[&str]) -> (SinkHandle, SocketName, Receiver<Received>) {
+        start_with(rules, None)
+    }
+
+    fn start_with(rules: &[&str], tls: Option<Tls>) -> (SinkHandle, SocketName, Receiver<Received>) {
         let (sender, received) = crossbeam_channel::unbounded();
         let rules = rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect();
         let keep = Keep { channel: Some(sender), ..Keep::default() };
-        let sink = Sink::start(SinkOptions { rules, keep, ..SinkOptions::default() }).unwrap();
+        let sink = Sink::start(SinkOptions { rules, keep, tls, ..SinkOptions::default() }).unwrap();
         let Address::Tcp(address) = sink.addresses()[0].clone() else { unreachable!("the sink was bound to TCP") };
         (sink, SocketName::Tcp(address), received)
     }
 
     /// Sends one file to two recipients, and says how it ended.
     fn send(via: SocketName, content: &[u8]) -> Result<Exit, Failure> {
+        send_with(via, None, content)
+    }
+
+    fn send_with(via: SocketName, tls: Option<Encryption>, content: &[u8]) -> Result<Exit, Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
         let to = ["b@x.example", "c@x.example"].map(|text| parse_operand(text).unwrap()).into();
         let from = parse_reverse_path("a@x.example").unwrap();
-        Send { from, to, files: vec![file.path().into()], server: Some(via), config: None, json: false }.run()
+        Send { from, to, files: vec![file.path().into()], server: Some(via), tls, config: None, json: false }.run()
     }
 
     #[test]
@@ -271,6 +297,23 @@ mod tests {
         let message = received.try_recv().unwrap();
         assert_eq!(&message.body[..], b"Subject: x\r\n\r\n.dot\r\nend\r\n");
         assert_eq!(message.recipients, ["b@x.example", "c@x.example"]);
+    }
+
+    #[test]
+    fn tls_begins_as_asked() {
+        for (asked, mode) in [("starttls", bench::tls::TlsMode::StartTls), ("implicit", bench::tls::TlsMode::Implicit)]
+        {
+            let tls = Tls { certificate: Certificate::SelfSigned, mode };
+            let (_sink, via, received) = start_with(&[], Some(tls));
+            let content = format!("{}\r\n", "x".repeat(70)).repeat(4000);
+            assert_eq!(send_with(via, parse_tls(asked).ok(), content.as_bytes()), Ok(Exit::Done), "{asked}");
+            let message = received.try_recv().unwrap();
+            assert!(message.tls.is_some() && message.body[..] == *content.as_bytes(), "{asked}");
+        }
+        // Asked for and not to be had: nothing is sent.
+        let (_sink, via, received) = start(&[]);
+        assert!(send_with(via, parse_tls("starttls").ok(), b"x").is_err());
+        assert!(received.try_recv().is_err());
     }
 
     #[test]
@@ -304,8 +347,16 @@ mod tests {
     fn what_follows_the_recipients_are_files() {
         let parse = |to: &[&str]| {
             let to = to.iter().map(|text| parse_operand(text).unwrap()).collect();
-            Send { from: ReversePath(None), to, files: vec!["z".into()], server: None, config: None, json: false }
-                .operands()
+            Send {
+                from: ReversePath(None),
+                to,
+                files: vec!["z".into()],
+                server: None,
+                tls: None,
+                config: None,
+                json: false,
+            }
+            .operands()
         };
         let (to, files) = parse(&["a@x.test", "m.eml", "b@x.test", "-"]).unwrap();
         assert_eq!(to.iter().map(Mailbox::as_str).collect::<Vec<_>>(), ["a@x.test", "b@x.test"]);

@@ -116,7 +116,7 @@ pub struct Sink {
     json: bool,
 }
 
-fn parse_tls(text: &str) -> Result<TlsMode, String> {
+pub(super) fn parse_tls(text: &str) -> Result<TlsMode, String> {
     match text {
         "starttls" => Ok(TlsMode::StartTls),
         "implicit" => Ok(TlsMode::Implicit),

@@ -1,7 +1,7 @@
 //! What values look like: durations, sizes, rates, addresses, names, choices.
 
 use super::raw::{Kind, found};
-use super::{NextHop, Pattern, Rate, SocketName, TlsPolicy, Via};
+use super::{NextHop, Pattern, Rate, SocketName, TlsMode, TlsPolicy, Via};
 use dns::resolver::IpFamily;
 use ipnet::IpNet;
 use smtp::Mailbox;
@@ -263,10 +263,13 @@ pub(super) const LOG_FORMAT_IS_JSON: Kind<bool> = Kind {
     read: |value| choice(value, &[("text", false), ("json", true)]),
 };
 
-pub(super) const LISTENER_TLS: Kind<()> = Kind {
-    what: "\"none\"",
-    allowed: "\"none\"; put a TLS proxy before the listener, or keep it on loopback or a private network",
-    read: |value| only_none(value, &["starttls", "implicit"]),
+pub(super) const LISTENER_TLS: Kind<Option<TlsMode>> = Kind {
+    what: "how TLS begins",
+    allowed: "\"none\", \"starttls\", \"implicit\"",
+    read: |value| {
+        let modes = [("none", None), ("starttls", Some(TlsMode::StartTls)), ("implicit", Some(TlsMode::Implicit))];
+        choice(value, &modes)
+    },
 };
 
 pub(super) const LISTENER_AUTH: Kind<()> = Kind {
@@ -578,8 +581,9 @@ mod tests {
         check(&BARE_NEWLINE, "\"normalize\"", Ok(BareNewline::Normalize));
         check(&BARE_NEWLINE, "\"normalise\"", Err("did you mean \"normalize\"?"));
         check(&BARE_NEWLINE, "\"keep\"", Err("no such value"));
-        check(&LISTENER_TLS, "\"none\"", Ok(()));
-        check(&LISTENER_TLS, "\"starttls\"", Err("not available in this version"));
+        check(&LISTENER_TLS, "\"none\"", Ok(None));
+        check(&LISTENER_TLS, "\"starttls\"", Ok(Some(TlsMode::StartTls)));
+        check(&LISTENER_TLS, "\"tls\"", Err("no such value"));
         check(&LISTENER_AUTH, "\"maybe\"", Err("no such value"));
         check(&EVENTS, "false", Ok(None));
         check(&EVENTS, "\"\"", Ok(None));

@@ -9,6 +9,7 @@ pub mod defaults;
 mod error;
 mod kinds;
 mod limits;
+mod listener;
 mod load;
 mod loops;
 mod meaning;
@@ -97,6 +98,35 @@ pub struct Listener {
     pub bare_newline: BareNewline,
     /// How far ahead a message may be given (FUTURERELEASE, RFC 4865); zero: not at all.
     pub max_hold: Duration,
+    /// TLS; `None`: not offered.
+    pub tls: Option<ListenerTls>,
+}
+
+impl Listener {
+    /// How TLS begins.
+    pub fn tls_mode(&self) -> Option<TlsMode> {
+        self.tls.as_ref().map(|tls| tls.mode)
+    }
+}
+
+/// TLS of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// How it begins.
+    pub mode: TlsMode,
+    /// PEM file with the chain, the listener's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key; may be the same file.
+    pub key: PathBuf,
+}
+
+/// How TLS begins on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// By STARTTLS (RFC 3207).
+    StartTls,
+    /// With the first octet (RFC 8314 §3.3).
+    Implicit,
 }
 
 /// `[dns]`.

@@ -7,6 +7,7 @@
 use super::error::{ConfigErrors, Mistake, Place};
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -70,6 +71,10 @@ impl<'a> Document<'a> {
     pub(super) fn note_missing(&self, message: impl Into<String>, help: impl Into<String>) {
         let mistake = Mistake { place: None, message: message.into(), label: String::new(), help: Some(help.into()) };
         self.mistakes.borrow_mut().push((0, mistake));
+    }
+    /// A file that the text names, relative to the file that the text is in.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        Path::new(self.file).parent().map_or_else(|| path.to_owned(), |directory| directory.join(path))
     }
     /// The line of a byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {

@@ -111,10 +111,6 @@ fn all_mistakes_are_shown_at_once_in_order() {
 #[test]
 fn listeners() {
     check(
-        "[[listener]]\ntls = \"starttls\"",
-        "3:7 \"starttls\": `tls` in [[listener]] must be \"none\"; not available in this version",
-    );
-    check(
         "[[listener]]\nauth = \"required\"",
         "3:8 \"required\": `auth` in [[listener]] must be \"none\"; not available in this version",
     );
@@ -143,6 +139,32 @@ fn listeners() {
     assert_eq!(config.listeners[0].bind, SocketName::Unix("/run/x".into()));
     assert_eq!(config.listeners[1].max_connections, 7);
     assert_eq!(config.admin, None);
+}
+
+#[test]
+fn listeners_with_tls() {
+    check(
+        "[[listener]]\ntls = \"starttls\"",
+        "3:7 \"starttls\": TLS needs a certificate; and there is no `tls_certificate`",
+    );
+    check(
+        "[[listener]]\ntls = \"none\"\ntls_key = \"k.pem\"",
+        "4:11 \"k.pem\": nothing uses this file; `tls` is \"none\"",
+    );
+    check("[[listener]]\ntls_certificate = \"c.pem\"", "3:19 \"c.pem\": nothing uses this file; `tls` is \"none\"");
+    check(
+        "[[listener]]\ntls = \"smtps\"",
+        "3:7 \"smtps\": `tls` in [[listener]] must be how TLS begins; no such value",
+    );
+    let config = parse(
+        "[[listener]]\ntls = \"starttls\"\ntls_certificate = \"c.pem\"\n[[listener]]\nbind = \"127.0.0.1:465\"\ntls = \"implicit\"\ntls_certificate = \"/x/c.pem\"\ntls_key = \"tls/k.pem\"",
+    );
+    let [one, two] = [&config.listeners[0], &config.listeners[1]].map(|listener| listener.tls.as_ref().unwrap());
+    let files = |tls: &ListenerTls| (tls.certificate.display().to_string(), tls.key.display().to_string());
+    assert_eq!(one.mode, TlsMode::StartTls);
+    assert_eq!(files(one), ("/etc/posthaste/c.pem".into(), "/etc/posthaste/c.pem".into()));
+    assert_eq!(two.mode, TlsMode::Implicit);
+    assert_eq!(files(two), ("/x/c.pem".into(), "/etc/posthaste/tls/k.pem".into()));
 }
 
 #[test]
@@ -319,7 +341,7 @@ fn the_shipped_file_shows_the_defaults() {
 #[test]
 fn the_shipped_files_examples_are_right() {
     let config = Config::parse(&with_examples(), FILE).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!((config.listeners.len(), config.sites.len(), config.routes.len()), (2, 2, 1));
+    assert_eq!((config.listeners.len(), config.sites.len(), config.routes.len()), (3, 2, 1));
 }
 
 /// An unknown key in each section makes its error list all known ones: each must stand in the shipped file's section.

@@ -6,26 +6,23 @@ use crate::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
 use crate::now::Now;
 use crate::shell::stream::{Readiness, Stream};
 use crate::shell::timers::Armed;
+use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
-use rustls::ClientConnection;
 use smtp::Client;
 use smtp::client::{Cause, Config, Event, Outcome, Report, Stage, StartTls, Timeouts, Transaction};
-use smtp::server::TlsInfo;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Buffers of one vectored write.
 const SLICES: usize = 64;
-/// Clear text that TLS may hold before the socket takes it.
-const TLS_BUFFER: usize = 64 * 1024;
 
 pub(super) struct Connection {
     open: Box<Open>,
     stream: Stream,
     phase: Phase,
-    tls: Option<Box<Tls>>,
+    tls: Option<Box<Session>>,
     pub armed: Armed,
     pub dirty: bool,
     closing: bool,
@@ -38,12 +35,6 @@ enum Phase {
     Connected(Box<Client>),
     /// Never came to speak.
     Failed(Cause),
-}
-
-struct Tls {
-    session: ClientConnection,
-    /// The handshake is not finished: no clear text moves.
-    shaking_hands: bool,
 }
 
 impl Connection {
@@ -214,16 +205,13 @@ impl Connection {
     fn start_tls(&mut self, settings: &Settings, now: Now) {
         let name = self.open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
         match settings.tls.connect(self.open.tls, name.unwrap_or(&self.open.host)) {
-            Ok(mut session) => {
-                session.set_buffer_limit(Some(TLS_BUFFER));
-                self.tls = Some(Box::new(Tls { session, shaking_hands: true }));
-            }
+            Ok(session) => self.tls = Some(Session::new(session)),
             Err(error) => self.fail(Cause::Tls(error.to_string().into()), now),
         }
     }
 
     fn is_shaking_hands(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.shaking_hands)
+        self.tls.as_ref().is_some_and(|tls| tls.is_shaking_hands())
     }
 
     fn tls_state(&self) -> Option<TlsState> {
@@ -266,23 +254,11 @@ impl Connection {
     fn read_tls(&mut self, buffer: &mut [u8], now: Now) -> io::Result<()> {
         let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
         loop {
-            match tls.session.read_tls(&mut self.stream) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            }
-            if let Err(error) = tls.session.process_new_packets() {
-                // The alert that says why; the peer may not care to hear it.
-                let _ = tls.session.write_tls(&mut self.stream);
-                return Err(io::Error::other(error));
-            }
-            if tls.shaking_hands && !tls.session.is_handshaking() {
-                tls.shaking_hands = false;
-                client.handle_tls(describe(&tls.session), now.mono);
+            if tls.receive(&mut self.stream)? {
+                client.handle_tls(tls.info(), now.mono);
             }
             loop {
-                match tls.session.reader().read(buffer) {
+                match tls.read(buffer) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(n) => client.handle_bytes(&buffer[..n], now.mono),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
@@ -320,10 +296,8 @@ impl Connection {
     fn flush_tls(&mut self, now: Now) -> io::Result<()> {
         let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
         loop {
-            while tls.session.wants_write() {
-                tls.session.write_tls(&mut self.stream)?;
-            }
-            if tls.shaking_hands {
+            tls.send(&mut self.stream)?;
+            if tls.is_shaking_hands() {
                 return Ok(());
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -331,7 +305,7 @@ impl Connection {
             if filled == 0 {
                 return Ok(());
             }
-            let taken = tls.session.writer().write_vectored(&slices[..filled])?;
+            let taken = tls.write(&slices[..filled])?;
             client.advance(taken, now.mono);
         }
     }
@@ -340,8 +314,7 @@ impl Connection {
     fn hang_up(&mut self, now: Now) {
         self.flush(now);
         if let Some(tls) = &mut self.tls {
-            tls.session.send_close_notify();
-            let _ = tls.session.write_tls(&mut self.stream);
+            tls.end(&mut self.stream);
         }
         self.stream.shut_down();
     }
@@ -356,13 +329,4 @@ fn cause_of(error: io::Error) -> Cause {
         Some(inner) if inner.is::<rustls::Error>() => Cause::Tls(inner.to_string().into()),
         _ => Cause::Io(error.kind()),
     }
-}
-
-fn describe(session: &ClientConnection) -> TlsInfo {
-    let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        _ => "TLSv1.2",
-    };
-    let cipher = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str()).unwrap_or("unknown");
-    TlsInfo { version, cipher: cipher.to_owned() }
 }

@@ -266,14 +266,14 @@ mod tests {
     #[test]
     fn a_delivery_has_every_field() {
         let mut delivered = happened(Kind::Delivered);
-        let info = TlsInfo { version: "TLSv1.3", cipher: "TLS13_AES_256_GCM_SHA384".into() };
+        let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
         delivered.tls = Some(Arc::new(TlsState { info, verified: true }));
         let expected = serde_json::json!({
             "time": "2026-11-22T20:25:42.234574Z", "event": "delivered", "id": MessageId(7).to_string(),
             "recipient": "\"c d\"@example.com", "sender": "a@example.net", "site": "mx.example.com",
             "mx": "mx.example.com", "mx_address": "192.0.2.1", "source_address": "192.0.2.9", "attempt": 2,
             "reply": { "code": 250, "enhanced": "2.0.0", "text": "Ok" }, "latency_ms": 1234.567, "size": 18,
-            "tls": { "version": "TLSv1.3", "cipher": "TLS13_AES_256_GCM_SHA384", "verified": true },
+            "tls": { "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": true },
             "campaign": "spring \"26\"",
         });
         assert_eq!(line(&delivered), expected);

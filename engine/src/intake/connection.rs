@@ -3,28 +3,29 @@
 use super::door::Guest;
 use super::labels::Labels;
 use super::permit::Permit;
-use super::trace::Source;
+use super::trace::{Source, With};
+use super::transport::Transport;
 use super::{Asker, Origin, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
-use crate::shell::stream::Stream;
 use crate::shell::timers::Armed;
-use bytes::Buf;
 use mio::Registry;
 use mio::event::Source as _;
 use queue::{Content, Envelope, NewMessage};
-use smtp::server::{Event, Hold, Message, Protocol, RECIPIENT_OK, SENDER_OK, Ticket};
+use smtp::server::{Event, Hold, Message, RECIPIENT_OK, SENDER_OK, Ticket};
 use smtp::{EnhancedCode, Reply, Server};
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Reads of one connection per tick before others get their turn.
 const READS_PER_TICK: usize = 8;
 /// Replies waiting to be written beyond which no more is read (a client that sends but never listens).
 const MAX_UNWRITTEN: usize = 64 * 1024;
+/// For a TLS handshake, from the moment that it can begin. It is a few round trips; whoever needs longer holds a place.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");
 
@@ -42,9 +43,13 @@ pub(super) enum Flow {
 }
 
 pub(super) struct Connection {
-    stream: Stream,
+    transport: Transport,
     pub server: Server,
     peer: Option<IpAddr>,
+    /// EHLO or LHLO was said, not HELO.
+    extended: bool,
+    /// Until when a TLS handshake may take.
+    handshake_until: Option<Instant>,
     /// Tells apart the connections that have had the same key.
     pub generation: u64,
     guest: Guest,
@@ -65,11 +70,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, server: Server, peer: Option<IpAddr>, generation: u64, guest: Guest) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        server: Server,
+        peer: Option<IpAddr>,
+        generation: u64,
+        guest: Guest,
+        now: Now,
+    ) -> Self {
         Connection {
-            stream,
+            handshake_until: transport.is_shaking_hands().then(|| now.mono + HANDSHAKE_TIMEOUT),
+            transport,
             server,
             peer,
+            extended: false,
             generation,
             guest,
             permit: None,
@@ -95,10 +109,15 @@ impl Connection {
     pub(super) fn read(&mut self, arena: &mut Arena, now: Now) -> Flow {
         self.in_backlog = false;
         for _ in 0..READS_PER_TICK {
-            if self.closing || self.broken || !self.server.wants_bytes() || self.is_clogged() {
+            if !self.may_read() {
                 return Flow::Drained; // `readable` stays: somebody resumes.
             }
-            match arena.read(&mut self.stream) {
+            let read = self.transport.read(arena);
+            if let Some(info) = self.transport.take_established() {
+                self.handshake_until = None;
+                self.server.handle_tls(info);
+            }
+            match read {
                 Ok(piece) if piece.bytes.is_empty() => {
                     self.readable = false;
                     self.server.handle_eof();
@@ -117,9 +136,8 @@ impl Connection {
                     return Flow::Drained;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.broken = true;
-                    self.server.handle_eof();
+                Err(error) => {
+                    self.lose(&error);
                     return Flow::Drained;
                 }
             }
@@ -127,9 +145,45 @@ impl Connection {
         Flow::More
     }
 
+    /// Nothing more can be read or written.
+    fn lose(&mut self, error: &io::Error) {
+        if self.transport.is_shaking_hands() && !self.broken {
+            self.guest.metrics().rejected("tls_handshake");
+            tracing::debug!(%error, peer = ?self.peer, "a TLS handshake failed");
+        }
+        self.broken = true;
+        self.server.handle_eof();
+    }
+
+    /// When to call `handle_timeout`.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.handshake_until.or_else(|| self.server.poll_timeout())
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        if self.handshake_until.is_some_and(|until| until <= now.mono) {
+            self.handshake_until = None;
+            self.lose(&io::ErrorKind::TimedOut.into());
+        } else {
+            self.server.handle_timeout(now.mono);
+        }
+    }
+
+    /// The engine ends. In the midst of a handshake nothing can be said, and nobody is waited for.
+    pub(super) fn shut_down(&mut self) {
+        self.server.close(super::door::SHUTTING_DOWN);
+        self.broken |= self.transport.is_shaking_hands();
+    }
+
+    /// A refused client gets its reply behind the handshake, so that one goes on.
+    fn may_read(&mut self) -> bool {
+        let wanted = (self.server.wants_bytes() && !self.closing) || self.transport.is_shaking_hands();
+        wanted && !self.broken && !self.is_clogged()
+    }
+
     /// It stopped reading before the socket was empty, and the reason has gone.
     pub(super) fn can_resume(&mut self) -> bool {
-        self.readable && !self.in_backlog && !self.closing && self.server.wants_bytes() && !self.is_clogged()
+        self.readable && !self.in_backlog && self.may_read()
     }
 
     fn is_clogged(&mut self) -> bool {
@@ -144,15 +198,26 @@ impl Connection {
                 Event::Recipient(_) => self.server.answer(RECIPIENT_OK),
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
-                Event::Hello { .. } => {}
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
                     room.starts.push((Asker { connection: key, generation: self.generation }, node));
                 }
-                // Not announced by any listener of this version, so the machine refuses it by itself.
-                Event::StartTls => self.server.close(super::door::SHUTTING_DOWN),
+                Event::Hello { extended, .. } => self.extended = extended,
+                Event::StartTls => self.start_tls(now),
                 Event::Closed(_) => self.closing = true,
             }
+        }
+    }
+
+    fn start_tls(&mut self, now: Now) {
+        self.handshake_until = Some(now.mono + HANDSHAKE_TIMEOUT);
+        let begun = match self.guest.tls() {
+            Some(config) => self.transport.go_on_with_tls(config),
+            None => Err(io::Error::other("this listener has no certificate")),
+        };
+        if let Err(error) = begun {
+            tracing::error!(%error, "TLS cannot begin");
+            self.lose(&error);
         }
     }
 
@@ -199,7 +264,12 @@ impl Connection {
         let source = Source {
             hello_name: self.server.hello_name().unwrap_or_default(),
             peer: self.peer,
-            with: if self.server.config().protocol == Protocol::Lmtp { "LMTP" } else { "ESMTP" },
+            with: With {
+                protocol: self.server.config().protocol,
+                extended: self.extended,
+                smtputf8: message.parameters.smtputf8,
+                tls: self.server.tls(),
+            },
         };
         let Labels { tenant, campaign } = Labels::of(&message.body);
         let body = message.body.with_prefix(room.trace.received(&source, id, now));
@@ -235,16 +305,14 @@ impl Connection {
     /// Writes what the machine has to say. Returns whether the connection is over.
     pub(super) fn flush(&mut self) -> bool {
         self.dirty = false;
-        let out = self.server.poll_transmit();
-        while !out.is_empty() && !self.broken {
-            match self.stream.write(out) {
-                Ok(n) => out.advance(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.broken = true,
-            }
-        }
-        let written = out.is_empty();
+        let written = !self.broken
+            && match self.transport.write(self.server.poll_transmit()) {
+                Ok(written) => written,
+                Err(error) => {
+                    self.lose(&error);
+                    false
+                }
+            };
         if self.broken && !self.closing {
             self.server.handle_eof();
             // Its messages go on to the disk; only the replies have nobody to go to.
@@ -259,7 +327,10 @@ impl Connection {
         for (_, permit) in self.pending.drain(..) {
             shared.permits.give_back(permit);
         }
-        let _ = self.stream.deregister(registry);
+        if !self.broken {
+            self.transport.end();
+        }
+        let _ = self.transport.stream.deregister(registry);
     }
 }
 

@@ -1,7 +1,8 @@
 //! A listening socket of one event loop, and who may come in.
 
 use super::Refusal;
-use crate::config::{Listener, SocketName};
+use super::transport::Transport;
+use crate::config::{Listener, SocketName, TlsMode};
 use crate::metrics::ListenerMetrics;
 use crate::now::Now;
 use crate::shell::stream::Stream;
@@ -32,26 +33,37 @@ enum Socket {
 /// One listener as one loop sees it.
 pub(crate) struct Door {
     socket: Socket,
-    name: SocketName,
-    metrics: ListenerMetrics,
+    gate: Arc<Gate>,
+}
+
+/// One listener as its connections see it, on all loops.
+pub(super) struct Gate {
+    /// As configured, with the real port.
+    pub name: SocketName,
+    pub metrics: ListenerMetrics,
     listener: Arc<Listener>,
     server: Arc<smtp::server::Config>,
-    /// Connections of this listener on all loops.
-    guests: Arc<AtomicUsize>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    guests: AtomicUsize,
 }
 
 /// Holds a connection's place in its listener's count.
-pub(super) struct Guest(Arc<AtomicUsize>, ListenerMetrics);
+pub(super) struct Guest(Arc<Gate>);
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.guests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Guest {
     pub(super) fn metrics(&self) -> &ListenerMetrics {
-        &self.1
+        &self.0.metrics
+    }
+
+    /// For handshakes; a listener that announces STARTTLS has one.
+    pub(super) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.0.tls.clone()
     }
 }
 
@@ -61,11 +73,10 @@ impl Door {
         listener: &Arc<Listener>,
         hostname: &str,
         metrics: &ListenerMetrics,
+        tls: Option<Arc<rustls::ServerConfig>>,
         loops: usize,
         now: Now,
     ) -> io::Result<(SocketName, Vec<Door>)> {
-        let server = Arc::new(server_config(listener, hostname, now));
-        let guests = Arc::new(AtomicUsize::new(0));
         let mut bound = listener.bind.clone();
         let mut sockets = Vec::new();
         match &listener.bind {
@@ -80,15 +91,15 @@ impl Door {
                 bound = SocketName::Tcp(address);
             }
         }
-        let door = |socket| Door {
-            socket,
+        let gate = Arc::new(Gate {
             name: bound.clone(),
             metrics: metrics.clone(),
             listener: listener.clone(),
-            server: server.clone(),
-            guests: guests.clone(),
-        };
-        let doors = sockets.into_iter().map(door).collect();
+            server: Arc::new(server_config(listener, hostname, now)),
+            tls,
+            guests: AtomicUsize::new(0),
+        });
+        let doors = sockets.into_iter().map(|socket| Door { socket, gate: gate.clone() }).collect();
         Ok((bound, doors))
     }
 
@@ -105,32 +116,42 @@ impl Door {
             Socket::Tcp(s) => registry.deregister(s),
             Socket::Unix(s) => registry.deregister(s),
         };
-        if let SocketName::Unix(path) = &self.listener.bind {
+        if let SocketName::Unix(path) = &self.gate.listener.bind {
             let _ = std::fs::remove_file(path);
         }
     }
 
     /// The next connection, if one is waiting, and the client's address (none on a Unix socket).
-    pub(super) fn accept(&self) -> io::Result<Option<(Stream, Option<IpAddr>)>> {
+    pub(super) fn accept(&self) -> io::Result<Option<(Transport, Option<IpAddr>)>> {
         let accepted = match &self.socket {
             Socket::Tcp(s) => s.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer.ip().to_canonical()))),
             Socket::Unix(s) => s.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         };
         match accepted {
-            Ok(pair) => Ok(Some(pair)),
+            Ok((stream, peer)) => self.prepared(stream).map(|transport| Some((transport, peer))),
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
+    fn prepared(&self, stream: Stream) -> io::Result<Transport> {
+        stream.set_nodelay();
+        let mut transport = Transport::new(stream);
+        if let (Some(config), Some(TlsMode::Implicit)) = (&self.gate.tls, self.gate.listener.tls_mode()) {
+            transport.begin_with_tls(config.clone())?;
+        }
+        Ok(transport)
+    }
+
     /// Whether this client may speak to us at all.
     pub(super) fn admit(&self, peer: Option<IpAddr>, draining: bool) -> Result<(), Refusal> {
-        let allowed = peer.is_none_or(|ip| self.listener.allow.iter().any(|net| net.contains(&ip)));
+        let listener = &self.gate.listener;
+        let allowed = peer.is_none_or(|ip| listener.allow.iter().any(|net| net.contains(&ip)));
         if draining {
             Err(("shutting_down", SHUTTING_DOWN))
         } else if !allowed {
             Err(("not_allowed", NOT_ALLOWED))
-        } else if self.guests.load(Ordering::Relaxed) >= self.listener.max_connections {
+        } else if self.gate.guests.load(Ordering::Relaxed) >= listener.max_connections {
             Err(("too_many_connections", TOO_MANY))
         } else {
             Ok(())
@@ -139,21 +160,20 @@ impl Door {
 
     /// Counts one more connection, until the value is dropped.
     pub(super) fn guest(&self) -> Guest {
-        self.guests.fetch_add(1, Ordering::Relaxed);
-        Guest(self.guests.clone(), self.metrics.clone())
+        self.gate.guests.fetch_add(1, Ordering::Relaxed);
+        Guest(self.gate.clone())
     }
 
-    /// As configured, with the real port.
     pub(super) fn name(&self) -> &SocketName {
-        &self.name
+        &self.gate.name
     }
 
     pub(super) fn metrics(&self) -> &ListenerMetrics {
-        &self.metrics
+        &self.gate.metrics
     }
 
     pub(super) fn server_config(&self) -> Arc<smtp::server::Config> {
-        self.server.clone()
+        self.gate.server.clone()
     }
 }
 
@@ -173,6 +193,7 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
             wall: now.wall(),
         }),
         limits: true,
+        starttls: listener.tls_mode() == Some(TlsMode::StartTls),
         ..smtp::server::Config::default()
     }
 }

@@ -8,13 +8,14 @@ mod door;
 mod labels;
 mod permit;
 mod trace;
+mod transport;
 
 pub(crate) use door::Door;
 pub(crate) use permit::Permits;
 
 use crate::now::Now;
 use crate::shell::arena::Arena;
-use crate::shell::stream::{Readiness, Stream};
+use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
 use connection::{Connection, Flow};
 use mio::event::Source as _;
@@ -27,6 +28,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use trace::Trace;
+use transport::Transport;
 
 /// Accepted connections per listener event before other sockets get their turn.
 const ACCEPTS_PER_TICK: usize = 64;
@@ -110,7 +112,7 @@ impl Intake {
             // Somebody may have knocked in the tick in which the doors were closed.
             let Some(door) = self.doors.get(n) else { return false };
             match door.accept() {
-                Ok(Some((stream, peer))) => self.welcome(n, stream, peer, now, registry, &token),
+                Ok(Some((transport, peer))) => self.welcome(n, transport, peer, now, registry, &token),
                 Ok(None) => return false,
                 Err(error) => {
                     // Out of descriptors, mostly: the injector keeps waiting in the backlog and the event comes again.
@@ -125,7 +127,7 @@ impl Intake {
     fn welcome(
         &mut self,
         n: usize,
-        mut stream: Stream,
+        mut transport: Transport,
         peer: Option<IpAddr>,
         now: Now,
         registry: &Registry,
@@ -139,15 +141,14 @@ impl Intake {
                 smtp::Server::refuse(door.server_config(), reply, now.mono)
             }
         };
-        stream.set_nodelay();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        if let Err(error) = stream.register(registry, token(key), Interest::READABLE | Interest::WRITABLE) {
+        if let Err(error) = transport.stream.register(registry, token(key), Interest::READABLE | Interest::WRITABLE) {
             tracing::warn!(%error, "cannot watch an accepted connection");
             return;
         }
         self.generation += 1;
-        entry.insert(Connection::new(stream, server, peer, self.generation, door.guest()));
+        entry.insert(Connection::new(transport, server, peer, self.generation, door.guest(), now));
         self.dirty.push(key);
         // A refused one is over as soon as it has its reply.
         self.serve(key, now);
@@ -195,7 +196,7 @@ impl Intake {
         };
         connection.serve(key, &mut room, now);
         connection.mark_dirty(key, &mut self.dirty);
-        self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+        self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
     }
 
     /// Takes this tick's whole messages, to be submitted as one group.
@@ -261,11 +262,11 @@ impl Intake {
             if !connection.armed.fired(at) {
                 continue;
             }
-            if connection.server.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
-                connection.server.handle_timeout(now.mono);
+            if connection.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
+                connection.handle_timeout(now);
                 self.serve(key, now);
             } else {
-                self.timers.arm(key, connection.server.poll_timeout(), &mut connection.armed);
+                self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
             }
         }
     }
@@ -282,7 +283,7 @@ impl Intake {
         }
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.connections[key].server.close(door::SHUTTING_DOWN);
+            self.connections[key].shut_down();
             self.serve(key, now);
         }
     }

@@ -4,7 +4,8 @@ use crate::now::Now;
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
-use std::fmt::Write;
+use smtp::server::{Protocol, TlsInfo};
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,8 +24,32 @@ pub(super) struct Trace {
 pub(super) struct Source<'a> {
     pub hello_name: &'a str,
     pub peer: Option<IpAddr>,
-    /// `ESMTP`, `SMTP`, `LMTP` … (RFC 3848).
-    pub with: &'static str,
+    pub with: With<'a>,
+}
+
+/// How it was spoken.
+pub(super) struct With<'a> {
+    pub protocol: Protocol,
+    /// EHLO or LHLO, not HELO.
+    pub extended: bool,
+    /// The message needs SMTPUTF8.
+    pub smtputf8: bool,
+    pub tls: Option<&'a TlsInfo>,
+}
+
+impl fmt::Display for With<'_> {
+    /// The keyword (RFC 3848, RFC 6531 §4.3).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match (self.protocol, self.smtputf8) {
+            (Protocol::Lmtp, true) => "UTF8LMTP",
+            (Protocol::Lmtp, false) => "LMTP",
+            (Protocol::Smtp, true) => "UTF8SMTP",
+            // HELO has no extensions, so nothing can have been negotiated by them.
+            (Protocol::Smtp, false) if !self.extended => return f.write_str("SMTP"),
+            (Protocol::Smtp, false) => "ESMTP",
+        };
+        write!(f, "{name}{}", if self.tls.is_some() { "S" } else { "" })
+    }
 }
 
 impl Trace {
@@ -42,7 +67,12 @@ impl Trace {
             Some(IpAddr::V6(ip)) => write!(self.buffer, "[IPv6:{ip}]"),
             None => write!(self.buffer, "local socket"),
         };
-        let _ = write!(self.buffer, ")\r\n\tby {} (Posthaste) with {} id {id};\r\n\t", self.hostname, source.with);
+        let _ = write!(self.buffer, ")\r\n\tby {} (Posthaste) with {} id {id}", self.hostname, source.with);
+        if let Some(TlsInfo { version, cipher }) = source.with.tls {
+            // RFC 8314 §4.3.
+            let _ = write!(self.buffer, "\r\n\ttls {cipher} ({version})");
+        }
+        self.buffer.put_slice(b";\r\n\t");
         self.buffer.put_slice(self.date.as_bytes());
         self.buffer.put_slice(b"\r\n");
         if self.buffer.capacity() < 512 {
@@ -77,22 +107,46 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    fn check(name: &str, peer: Option<&str>, expected: &str) {
+    const ESMTP: With<'_> = With { protocol: Protocol::Smtp, extended: true, smtputf8: false, tls: None };
+
+    fn check(name: &str, peer: Option<&str>, with: With<'_>, expected: &str) {
         let mut trace = Trace::new("mta1.example.net".into());
-        let source = Source { hello_name: name, peer: peer.map(|p| p.parse().unwrap()), with: "ESMTP" };
+        let source = Source { hello_name: name, peer: peer.map(|p| p.parse().unwrap()), with };
         let now = Now { mono: Instant::now(), wall_us: 1_700_000_000_123_456 };
         let field = trace.received(&source, queue::MessageId(1), now);
         let text = std::str::from_utf8(&field).unwrap();
-        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains(expected), "{text}");
+        assert!(text.starts_with("Received: from "), "{text}");
         assert!(text.ends_with(";\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"), "{text}");
         assert!(text.split("\r\n").all(|line| line.len() <= 78 && !line.contains('\n')), "{text}");
     }
 
     #[test]
     fn the_field_names_both_ends_and_nothing_that_was_injected() {
-        check("app.example.com", Some("192.0.2.1"), "Received: from app.example.com ([192.0.2.1])\r\n\tby mta1.");
-        check("app", Some("2001:db8::1"), "Received: from app ([IPv6:2001:db8::1])\r\n");
-        check("x\r\nBcc: all@example.com", None, "Received: from x (local socket)\r\n");
-        check("", None, "Received: from unknown (local socket)\r\n");
+        let app = "from app.example.com ([192.0.2.1])\r\n\tby mta1.example.net (Posthaste) with ESMTP id ";
+        check("app.example.com", Some("192.0.2.1"), ESMTP, app);
+        check("app", Some("2001:db8::1"), ESMTP, "from app ([IPv6:2001:db8::1])\r\n");
+        check("x\r\nBcc: all@example.com", None, ESMTP, "from x (local socket)\r\n");
+        check("", None, ESMTP, "from unknown (local socket)\r\n");
+    }
+
+    #[test]
+    fn the_field_says_how_it_was_spoken() {
+        let tls = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
+        let tls = Some(&tls);
+        let lmtp = Protocol::Lmtp;
+        for (with, expected) in [
+            (With { extended: false, ..ESMTP }, "with SMTP id "),
+            (With { extended: false, tls, ..ESMTP }, "with SMTP id "),
+            (With { tls, ..ESMTP }, "with ESMTPS id "),
+            (With { tls, ..ESMTP }, "\r\n\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n"),
+            (With { smtputf8: true, ..ESMTP }, "with UTF8SMTP id "),
+            (With { smtputf8: true, tls, ..ESMTP }, "with UTF8SMTPS id "),
+            (With { protocol: lmtp, ..ESMTP }, "with LMTP id "),
+            (With { protocol: lmtp, tls, ..ESMTP }, "with LMTPS id "),
+            (With { protocol: lmtp, smtputf8: true, tls, ..ESMTP }, "with UTF8LMTPS id "),
+        ] {
+            check("app", None, with, expected);
+        }
     }
 }

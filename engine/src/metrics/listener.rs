@@ -2,7 +2,7 @@
 
 use super::names;
 use crate::config::SocketName;
-use metrics::{Counter, counter};
+use metrics::{Counter, counter, gauge};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters of one listener; cheap to clone, for its threads.
@@ -38,6 +38,10 @@ impl ListenerMetrics {
             || counter!(names::REJECTED, "listener" => self.label.clone(), "reason" => reason),
         )
         .increment(1);
+    }
+    /// When the certificate expires, in seconds since 1970.
+    pub fn certificate_expires(&self, not_after: i64) {
+        gauge!(names::CERTIFICATE_EXPIRY, "listener" => self.label.clone()).set(not_after as f64);
     }
 }
 

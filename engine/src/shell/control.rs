@@ -3,6 +3,7 @@
 use super::event_loop::Letter;
 use super::inbox::Address;
 use super::mind::Mind;
+use super::watch::Watch;
 use crate::config::Config;
 use crate::dispatch::{Input, Operation};
 use crate::now::Now;
@@ -24,6 +25,7 @@ pub struct Handle {
     queue: Queue,
     resolver: dns::Resolver,
     loops: Vec<Address<Letter>>,
+    watch: Watch,
     failed: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
 }
@@ -67,9 +69,10 @@ impl Handle {
         queue: Queue,
         resolver: dns::Resolver,
         loops: Vec<Address<Letter>>,
+        watch: Watch,
         failed: Arc<AtomicBool>,
     ) -> Handle {
-        Handle { config, queue, resolver, loops, failed, draining: Arc::default() }
+        Handle { config, queue, resolver, loops, watch, failed, draining: Arc::default() }
     }
 
     /// The configuration that the engine started with; [`crate::dispatch::Dispatch::config`] is the newest.
@@ -98,8 +101,10 @@ impl Handle {
         }
     }
 
-    /// Limits, routes and retry policy of another configuration take effect; listeners and directories do not.
+    /// Limits, routes and retry policy of another configuration take effect, and certificates are read anew; listeners
+    /// and directories do not change.
     pub fn reload(&self, config: Arc<Config>) {
+        self.watch.reload(config.clone());
         self.loops[0].send(Letter::Ask(Box::new(move |mind, now| mind.reload(config, now))));
     }
 
@@ -177,6 +182,7 @@ impl Handle {
 
     pub(super) fn stop(&self) {
         self.loops.iter().for_each(|address| address.send(Letter::Stop));
+        self.watch.stop();
     }
 }
 

@@ -13,15 +13,17 @@ mod mind;
 mod roster;
 pub(crate) mod stream;
 pub(crate) mod timers;
+mod watch;
 
 pub use control::{Handle, OperateError, Operated, Wish};
 
-use crate::config::{Config, SocketName};
+use crate::config::{Config, Listener, SocketName};
 use crate::delivery::{Delivery, Ourselves, Settings, TlsConfigs};
 use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
 use crate::metrics::EngineMetrics;
+use crate::tls::Keyring;
 use etrn::Starter;
 pub(crate) use event_loop::read_clock;
 use event_loop::{EventLoop, Neighbours, Site};
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use watch::{Watch, WatchedCertificate};
 
 /// DNS answers kept, per kind.
 const DNS_CACHE_ENTRIES: usize = 100_000;
@@ -57,6 +60,14 @@ pub enum StartError {
     /// TLS roots.
     #[error(transparent)]
     Tls(#[from] crate::delivery::TlsError),
+    /// A listener's certificate.
+    #[error("the listener {name} cannot speak TLS: {source}")]
+    Certificate {
+        /// As configured.
+        name: String,
+        /// Which file, and what is wrong with it.
+        source: crate::tls::CertificateError,
+    },
     /// The event log.
     #[error("cannot write the event log {path}: {source}")]
     EventLog {
@@ -74,6 +85,7 @@ pub enum StartError {
 pub struct Engine {
     handle: Handle,
     threads: Vec<JoinHandle<io::Result<()>>>,
+    watch: JoinHandle<()>,
     queue: Queue,
     recovery: Recovery,
     addresses: Vec<SocketName>,
@@ -91,7 +103,9 @@ impl Engine {
         });
         let sites = (0..config.delivery.workers).map(|_| Site::new()).collect::<io::Result<Vec<_>>>()?;
         let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
-        let (addresses, mut doors) = bind(&config, &metrics)?;
+        let keyrings = load_keyrings(&config)?;
+        let (addresses, mut doors) = bind(&config, &metrics, &keyrings)?;
+        let (watch, watch_thread) = Watch::start(watched(&config, &metrics, keyrings))?;
         let settings = Arc::new(Settings {
             ourselves: Ourselves {
                 name: config.hostname.clone(),
@@ -114,7 +128,7 @@ impl Engine {
         };
         let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
-        let handle = Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), failed);
+        let handle = Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), watch, failed);
         let (starter, thread) = Starter::start(handle.clone())?;
         let mut threads = vec![thread];
         let neighbours = Neighbours {
@@ -132,7 +146,7 @@ impl Engine {
             let name = format!("loop-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || event_loop.run())?);
         }
-        Ok(Engine { handle, threads, queue, recovery, addresses })
+        Ok(Engine { handle, threads, watch: watch_thread, queue, recovery, addresses })
     }
 
     /// For operators' questions and wishes; outlives the engine harmlessly.
@@ -157,6 +171,8 @@ impl Engine {
         self.wait(patience);
         self.handle.stop();
         let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        // It holds nothing that could be lost, whatever it ended with.
+        let _ = self.watch.join();
         // Even if a loop ended badly: what it settled last would otherwise be delivered again.
         let closed = self.queue.close();
         for end in ends {
@@ -188,16 +204,44 @@ fn queue_options(config: &Config) -> queue::Options {
     queue::Options::new(config.data_dir.join("queue"))
 }
 
+/// In the order of the listeners; `None` for one without TLS.
+type Keyrings = Vec<Option<Arc<Keyring>>>;
+
+fn load_keyrings(config: &Config) -> Result<Keyrings, StartError> {
+    let load = |listener: &Listener| {
+        let load = |files| {
+            Keyring::load(files).map_err(|source| StartError::Certificate { name: listener.bind.to_string(), source })
+        };
+        listener.tls.as_ref().map(load).transpose()
+    };
+    config.listeners.iter().map(load).collect()
+}
+
+fn watched(config: &Config, metrics: &EngineMetrics, keyrings: Keyrings) -> Vec<WatchedCertificate> {
+    let watched = |(n, keyring): (usize, Option<Arc<Keyring>>)| {
+        let listener = config.listeners[n].bind.clone();
+        Some(WatchedCertificate { listener, keyring: keyring?, metrics: metrics.listener(n).clone(), warned_day: 0 })
+    };
+    keyrings.into_iter().enumerate().filter_map(watched).collect()
+}
+
 /// Binds every listener; the doors come back by loop.
-fn bind(config: &Config, metrics: &EngineMetrics) -> Result<(Vec<SocketName>, Vec<Vec<Door>>), StartError> {
+fn bind(
+    config: &Config,
+    metrics: &EngineMetrics,
+    keyrings: &Keyrings,
+) -> Result<(Vec<SocketName>, Vec<Vec<Door>>), StartError> {
     let loops = config.delivery.workers;
     let mut by_loop: Vec<Vec<Door>> = (0..loops).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for (n, listener) in config.listeners.iter().enumerate() {
-        let (name, doors) =
-            Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), loops, read_clock())
-                .map_err(|source| StartError::Listen { name: listener.bind.to_string(), source })?;
-        addresses.push(name);
+        let name = || listener.bind.to_string();
+        let tls = keyrings[n].as_ref().map(Keyring::server_config).transpose();
+        let tls = tls.map_err(|source| StartError::Certificate { name: name(), source })?;
+        let (bound, doors) =
+            Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), tls, loops, read_clock())
+                .map_err(|source| StartError::Listen { name: name(), source })?;
+        addresses.push(bound);
         doors.into_iter().zip(&mut by_loop).for_each(|(door, room)| room.push(door));
     }
     Ok((addresses, by_loop))

@@ -1,9 +1,12 @@
 //! What mail comes in by: a plain socket that says and hears exactly what a scenario wants.
 
 use engine::config::SocketName;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use super::world::PATIENCE;
 
@@ -18,6 +21,39 @@ impl Socket for TcpStream {
 impl Socket for UnixStream {
     fn finish(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+}
+
+impl<S: Socket + ?Sized> Socket for Box<S> {
+    fn finish(&self) -> io::Result<()> {
+        (**self).finish()
+    }
+}
+impl<S: Socket> Socket for StreamOwned<ClientConnection, S> {
+    fn finish(&self) -> io::Result<()> {
+        self.sock.finish()
+    }
+}
+
+/// Writes an octet at a time.
+struct Slow<S>(S);
+
+impl<S: Socket> Socket for Slow<S> {
+    fn finish(&self) -> io::Result<()> {
+        self.0.finish()
+    }
+}
+impl<S: Read> Read for Slow<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+impl<S: Write> Write for Slow<S> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.write(&octets[..octets.len().min(1)])
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -44,6 +80,22 @@ impl Injector {
             }
         };
         Ok(Injector { socket, unread: Vec::new() })
+    }
+
+    /// Shakes hands, as a client that looks at the certificate of `mta.home.test`.
+    pub fn encrypt(mut self, config: Arc<ClientConfig>) -> io::Result<Injector> {
+        assert!(self.unread.is_empty(), "clear text before TLS: {:?}", String::from_utf8_lossy(&self.unread));
+        let name = ServerName::try_from("mta.home.test").expect("a name");
+        let mut session = ClientConnection::new(config, name).expect("a session");
+        while session.is_handshaking() {
+            session.complete_io(&mut self.socket)?;
+        }
+        Ok(Injector { socket: Box::new(StreamOwned::new(session, self.socket)), unread: Vec::new() })
+    }
+
+    /// Sends an octet at a time from now on.
+    pub fn slowly(self) -> Injector {
+        Injector { socket: Box::new(Slow(self.socket)), unread: self.unread }
     }
 
     /// Sends octets as they are. That the peer has gone shows in what is heard.

@@ -5,6 +5,7 @@
 //! listen on the port of the first sink; further sinks have other loopback addresses.
 
 use super::account;
+use super::certificates::Made;
 use super::injector::{Injector, queued_as};
 use bench::Address;
 use bench::dns::{LocalDns, Zone};
@@ -36,6 +37,7 @@ pub struct Plan {
     config: String,
     zone: Zone,
     sinks: Vec<SinkOptions>,
+    files: Vec<(String, String)>,
 }
 
 /// A running world. Dropping it ends everything.
@@ -64,6 +66,7 @@ impl World {
             config: String::new(),
             zone: Zone::everything_at(Ipv4Addr::LOCALHOST.into()),
             sinks: vec![SinkOptions { hostname: "mx.test".into(), ..SinkOptions::default() }],
+            files: Vec::new(),
         }
     }
 }
@@ -91,6 +94,11 @@ impl Plan {
     pub fn listener(mut self, text: &str) -> Plan {
         let bind = if text.contains("bind") { "" } else { "bind = \"127.0.0.1:0\"\n" };
         self.listeners.push(format!("[[listener]]\n{bind}{text}\n"));
+        self
+    }
+    /// A file in the world's directory, `DIR` in the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Plan {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
     /// What DNS says.
@@ -157,6 +165,9 @@ impl Plan {
         .replace("DIR", &dir.path().display().to_string())
         .replace("PORT", &sinks[0].port().to_string());
         std::fs::create_dir(dir.path().join("data")).expect("a data_dir");
+        for (name, text) in self.files {
+            std::fs::write(dir.path().join(name), text).expect("a writable directory");
+        }
         let mut world = World { engine: None, config_text, dns, sinks, dir };
         let error = world.try_start_engine().err();
         (world, error)
@@ -279,6 +290,13 @@ impl World {
     #[track_caller]
     pub fn send(&self, to: &[&str]) -> String {
         self.inject(SENDER, to, "Subject: hello\r\n\r\nHello.\r\n")
+    }
+
+    /// The same, over a listener with implicit TLS that shows this certificate.
+    #[track_caller]
+    pub fn send_with_tls(&self, made: &Made, to: &[&str]) -> String {
+        let mut injector = self.connect().encrypt(made.client()).expect("a handshake").greet();
+        queued_as(&injector.send(SENDER, to, b"Subject: hello\r\n\r\nHello.\r\n"))
     }
 
     /// Waits until something holds.

@@ -339,7 +339,7 @@ impl World {
 
     fn end_handshake(&mut self, link: &mut Link) {
         let fails = self.tls_fails(link.host);
-        let info = TlsInfo { version: "TLSv1.3", cipher: "TLS13_AES_128_GCM_SHA256".into() };
+        let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256".into() };
         let now = self.clock.mono();
         if let ClientEnd::Up(client) = &mut link.client {
             match fails {

@@ -2,6 +2,7 @@
 
 mod backlog_limits;
 mod bare_newlines;
+mod certificates;
 mod disk_guard;
 mod etrn;
 mod garbage;
@@ -15,6 +16,7 @@ mod odd_splits;
 mod resets_mid_body;
 mod slow_injector;
 mod smuggling;
+mod tls;
 mod too_many_connections;
 mod too_many_recipients;
 mod unix_socket;

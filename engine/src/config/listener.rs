@@ -1,0 +1,118 @@
+//! `[[listener]]`: ingest sockets, and what goes together on one.
+
+use super::raw::{At, Document, Kind, Table};
+use super::{Listener, ListenerTls, QueueLimits, SocketName, defaults, kinds, relay};
+use smtp::server::BareNewline;
+
+/// Sockets that are taken, with the lines that say so.
+pub(super) type Binds = Vec<(SocketName, usize)>;
+
+/// All of them; without any there is one with the defaults.
+pub(super) fn listeners(document: &Document<'_>, root: &mut Table<'_>, queue: &QueueLimits) -> (Vec<Listener>, Binds) {
+    let mut binds = Binds::new();
+    let Some(tables) = root.tables("listener", "[[listener]]") else {
+        let bind = SocketName::Tcp(defaults::LISTENER_BIND);
+        return (vec![default_listener(bind)], binds);
+    };
+    let listeners = tables.into_iter().map(|table| listener(document, table, queue, &mut binds)).collect();
+    (listeners, binds)
+}
+
+fn default_listener(bind: SocketName) -> Listener {
+    Listener {
+        bind,
+        protocol: smtp::client::Protocol::Smtp,
+        // Both are constants, and a test reads them.
+        allow: defaults::LISTENER_ALLOW.iter().filter_map(|net| net.parse().ok()).collect(),
+        max_message_bytes: defaults::MAX_MESSAGE_BYTES,
+        max_recipients: defaults::MAX_RECIPIENTS,
+        max_connections: defaults::MAX_CONNECTIONS,
+        bare_newline: BareNewline::Reject,
+        max_hold: defaults::MAX_HOLD,
+        tls: None,
+    }
+}
+
+fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, binds: &mut Binds) -> Listener {
+    let written = table.read("bind", &kinds::SOCKET);
+    let at = written.as_ref().map_or(table.span.clone(), |bind| bind.span.clone());
+    let bind = written.map_or(SocketName::Tcp(defaults::LISTENER_BIND), |bind| bind.value);
+    if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind) {
+        document.note(at.clone(), "two listeners on one socket", format!("line {line} has it already"), None);
+    }
+    // Port 0 is any that is free: never one that somebody has.
+    if !matches!(&bind, SocketName::Tcp(address) if address.port() == 0) {
+        binds.push((bind.clone(), document.line(at.start)));
+    }
+
+    let defaults = default_listener(bind);
+    let tls = tls(document, &mut table);
+    table.read("auth", &kinds::LISTENER_AUTH);
+    let allow = table.list("allow", &kinds::NETWORK);
+    match (&defaults.bind, &allow) {
+        (SocketName::Unix(_), Some(allow)) => document.note(
+            allow.span.clone(),
+            "`allow` has no meaning for a Unix socket",
+            "it has no addresses",
+            Some("leave it out; the directory's permissions say who may connect".into()),
+        ),
+        (SocketName::Tcp(_), Some(allow)) => relay::check(document, allow),
+        (_, None) => {}
+    }
+    let size = table.read("max_message_size", &SIZE_IN_MEMORY);
+    if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
+        let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
+        document.note(size.span.clone(), "such a message never fits into the queue", label, None);
+    }
+    let listener = Listener {
+        protocol: table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol),
+        allow: allow.map_or(defaults.allow, |list| list.value.into_iter().map(|at| at.value).collect()),
+        max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
+        max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
+        max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
+        bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
+        max_hold: table.read_or("max_hold", &kinds::HOLD, defaults.max_hold),
+        tls,
+        bind: defaults.bind,
+    };
+    table.finish();
+    listener
+}
+
+/// Files are named relative to the configuration's own directory.
+fn tls(document: &Document<'_>, table: &mut Table<'_>) -> Option<ListenerTls> {
+    let mode = table.read("tls", &kinds::LISTENER_TLS);
+    let certificate = table.read("tls_certificate", &kinds::PATH);
+    let key = table.read("tls_key", &kinds::PATH);
+    let Some(At { value: Some(mode), span }) = mode else {
+        let help = "tls = \"starttls\" or tls = \"implicit\" makes use of it";
+        for file in certificate.iter().chain(&key) {
+            document.note(file.span.clone(), "nothing uses this file", "`tls` is \"none\"", Some(help.into()));
+        }
+        return None;
+    };
+    let Some(certificate) = certificate else {
+        let help =
+            "tls_certificate = \"fullchain.pem\" and, where the key is in a file of its own, tls_key = \"privkey.pem\"";
+        document.note(span, "TLS needs a certificate", "and there is no `tls_certificate`", Some(help.into()));
+        return None;
+    };
+    let certificate = document.beside(&certificate.value);
+    let key = key.map_or_else(|| certificate.clone(), |key| document.beside(&key.value));
+    Some(ListenerTls { mode, certificate, key })
+}
+
+/// A size that must fit into memory, and into the 32 bits in which the journal counts a record.
+const SIZE_IN_MEMORY: Kind<usize> = Kind {
+    what: kinds::SIZE.what,
+    allowed: kinds::SIZE.allowed,
+    read: |value| match (kinds::SIZE.read)(value)? {
+        0 => Err("nothing fits into it".into()),
+        bytes if bytes > 2 << 30 => Err("2GiB is the most".into()),
+        bytes => Ok(bytes as usize),
+    },
+};
+
+fn as_usize(at: At<u32>) -> usize {
+    at.value as usize
+}
