@@ -14,11 +14,11 @@ import report
 import scenarios
 import usage
 from nameserver import Nameserver
-from peers import debian, posthaste
-from peers.postfix import MASTER
-from peers.scratch import Failed, Scratch
+from peers import posthaste
+from peers.scratch import Failed, Scratch, Unavailable
 
 RUNS = 5
+SKIPPED = 77
 CHOICES = [*scenarios.SCENARIOS, *scenarios.MILLION, "queued_million"]
 
 
@@ -70,9 +70,6 @@ def main():
     options = arguments()
     rows, wrong = [], []
     with Scratch("compare") as scratch:
-        if not options.no_postfix:
-            debian.need_root("Postfix")
-            debian.ensure({MASTER: "postfix"})
         bench = scenarios.Bench(scratch, posthaste.binary(), Nameserver(), options.quick, top={})
         for row in measure(bench, options):
             rows.append(row)
@@ -96,8 +93,8 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except debian.Unavailable as reason:
+    except Unavailable as reason:
         print(f"skipped: {reason}")
-        sys.exit(debian.SKIPPED)
+        sys.exit(SKIPPED)
     except Failed as failure:
         sys.exit(f"failed: {failure}")

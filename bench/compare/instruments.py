@@ -7,6 +7,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+from peers import postfix
 from peers.scratch import Failed, end, listens, tail, wait_for
 
 CONNECTIONS = 20
@@ -71,21 +72,20 @@ class SmtpSink:
 
     def __init__(self, scratch, port):
         command = ["/usr/sbin/smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1000"]
-        self.process = scratch.start(command, f"smtp-sink-{port}")
+        self.process = postfix.view(scratch, f"smtp-sink-{port}").start(command)
         wait_for("smtp-sink", lambda: listens(port), self.process)
 
     def finish(self):
         end(self.process)
 
 
-def smtp_source(port, messages, patience):
+def smtp_source(scratch, port, messages, patience):
     """Postfix's smtp-source on kept connections; returns the seconds that it took."""
     command = ["/usr/sbin/smtp-source", "-d", "-s", str(CONNECTIONS), "-l", str(BODY_BYTES), "-m", str(messages)]
     command += ["-f", "load@posthaste.test", "-t", "u@d0.test", f"127.0.0.1:{port}"]
+    view = postfix.view(scratch, f"smtp-source-{port}")
     start = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=patience)
-    if done.returncode:
-        raise Failed(f"smtp-source: {done.stderr}")
+    view.run(command, patience)
     return time.monotonic() - start
 
 

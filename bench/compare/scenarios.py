@@ -167,7 +167,7 @@ def one_site_smtp_source(bench, system):
     server = bench.start(system, port)
     cpu, syncs = server.cpu_seconds(), server.syncs()
     start = time.monotonic()
-    smtp_source(server.port, messages, patience=600)
+    smtp_source(bench.scratch, server.port, messages, patience=600)
     memory = server.memory_bytes()
     server.wait_until_delivered(messages, patience=600)
     seconds = time.monotonic() - start

@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import usage
 from peers.posthaste import Posthaste
-from peers.postfix import Postfix
+from peers.postfix import Instance
 from peers.scratch import Failed
 
 DOMAINS = 1000
@@ -128,7 +128,7 @@ class PostfixSystem(System):
         # Each domain is a destination of its own to Postfix because its text is: the second hop is never needed.
         table = "".join(f"d{n}.test smtp:[127.0.0.1]:{sink_port},[127.0.0.1]:{20000 + n}\n" for n in range(DOMAINS))
         main["transport_maps"] = "texthash:" + scratch.write(f"{name}.transport", table)
-        super().__init__(Postfix(scratch, name, {**main, **(more or {})}, process_limit=self.PROCESSES))
+        super().__init__(Instance(scratch, name, {**main, **(more or {})}, process_limit=self.PROCESSES))
         self.spool = f"{self.instance.home}/spool"
 
     def outstanding(self, _recipients):

@@ -3,7 +3,7 @@
 import os
 import re
 
-from .debian import Unavailable
+from .scratch import Unavailable
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DIRECTORY = os.path.join(ROOT, "..", "shared", "corpus")

@@ -32,6 +32,7 @@ class Posthaste:
         self.port, self.admin_port = free_port(), free_port()
         self.data = scratch.path(name)
         self.process = None
+        self._events, self._events_read = [], 0
 
     def start(self):
         os.makedirs(self.data, exist_ok=True)
@@ -50,6 +51,23 @@ class Posthaste:
         code = end(self.process)
         if code:
             raise Failed(f"posthaste serve ended with {code}")
+
+    def events(self):
+        """Everything in the event log so far, oldest first."""
+        try:
+            with open(os.path.join(self.data, "events.jsonl"), "rb") as file:
+                file.seek(self._events_read)
+                lines = file.read().rpartition(b"\n")[0]
+        except FileNotFoundError:
+            return []
+        if lines:
+            self._events_read += len(lines) + 1
+            self._events += [json.loads(line) for line in lines.split(b"\n")]
+        return self._events
+
+    def events_of(self, recipient, kind):
+        """The events of one kind for one recipient."""
+        return [e for e in self.events() if e["event"] == kind and e.get("recipient") == recipient]
 
     def metrics(self):
         """Name to the sum over all labels, for counters and gauges; `name{labels}` to the single value."""

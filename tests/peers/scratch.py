@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,10 +12,16 @@ import tempfile
 import time
 
 PR_SET_PDEATHSIG = 1
+MEMORY, MEMORY_BYTES = "/dev/shm", 2 << 30
+_handed_out = set()
 
 
 class Failed(Exception):
     """Something did not work; the text is for the user."""
+
+
+class Unavailable(Exception):
+    """A program is not here and cannot be had; the text says which and why."""
 
 
 class Scratch:
@@ -24,8 +31,10 @@ class Scratch:
     terminates its children (PR_SET_PDEATHSIG).
     """
 
-    def __init__(self, name):
-        self.directory = tempfile.mkdtemp(prefix=f"posthaste-{name}-")
+    def __init__(self, name, in_memory=False):
+        """`in_memory`: on a disk that syncs for nothing, where the machine has one that is large enough."""
+        parent = MEMORY if in_memory and os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
+        self.directory = tempfile.mkdtemp(prefix=f"posthaste-{name}-", dir=parent)
         os.chmod(self.directory, 0o755)  # other servers drop their privileges
         self.processes = []
 
@@ -43,10 +52,13 @@ class Scratch:
         return os.path.join(self.directory, *parts)
 
     def write(self, name, text):
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name, octets):
         path = self.path(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "wb") as file:
+            file.write(octets)
         return path
 
     def start(self, arguments, name, stdout=None, **options):
@@ -88,9 +100,17 @@ def end(process, number=signal.SIGTERM, patience=30):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that the kernel gives to connections by itself (from 32768)."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _handed_out:
+            _handed_out.add(port)
+            return port
 
 
 def wait_for(what, condition, process=None, patience=30):

@@ -1,8 +1,10 @@
 """The plainest SMTP there is, in both roles: it changes no octet, and shares no code with what it tests."""
 
+import base64
 import re
 import socket
 import socketserver
+import ssl
 import threading
 
 from .scratch import Failed
@@ -11,19 +13,29 @@ PATIENCE = 60
 
 
 class Client:
-    """One connection. `unix` is a path instead of host and port."""
+    """One connection to a `Hop`; TLS is verified against `root`."""
 
-    def __init__(self, port=None, host="127.0.0.1", unix=None, lmtp=False):
-        if unix:
+    def __init__(self, hop, root=None):
+        self.root = root
+        if hop.unix:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(PATIENCE)
-            self.socket.connect(unix)
+            self.socket.connect(hop.unix)
         else:
-            self.socket = socket.create_connection((host, port), PATIENCE)
+            self.socket = socket.create_connection(("127.0.0.1", hop.port), PATIENCE)
         self.reader = self.socket.makefile("rb")
-        self.lmtp = lmtp
+        self.lmtp = hop.lmtp
+        if hop.tls == "implicit":
+            self._secure()
         self.expect("220")
-        self.command("LHLO client.test" if lmtp else "EHLO client.test", "250")
+        self._hello()
+        if hop.tls == "starttls":
+            self.command("STARTTLS", "220")
+            self._secure()
+            self._hello()
+        if hop.login:
+            words = f"\0{hop.login.user}\0{hop.login.password}".encode()
+            self.command(f"AUTH PLAIN {base64.b64encode(words).decode()}", "235")
 
     def command(self, line, code):
         self.socket.sendall(line.encode() + b"\r\n")
@@ -40,27 +52,47 @@ class Client:
                 break
         if not lines[-1].startswith(code):
             raise Failed(f"{code} expected: {' / '.join(lines)}")
-        return lines[-1]
+        return lines
 
     def submit(self, sender, recipients, content):
-        """One message with DATA; returns the final reply."""
-        self.command(f"MAIL FROM:<{sender}>", "250")
+        """One message with DATA; returns the final reply. SMTPUTF8 and 8BITMIME are asked for where they are needed."""
+        needed = [("SMTPUTF8", not all(a.isascii() for a in [sender, *recipients])), ("8BITMIME", not content.isascii())]
+        parameters = "".join(
+            {"SMTPUTF8": " SMTPUTF8", "8BITMIME": " BODY=8BITMIME"}[word]
+            for word, wanted in needed
+            if wanted and word in self.extensions
+        )
+        self.command(f"MAIL FROM:<{sender}>{parameters}", "250")
         for recipient in recipients:
             self.command(f"RCPT TO:<{recipient}>", "250")
         self.command("DATA", "354")
-        self.socket.sendall(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
+        self.socket.sendall(stuffed(content))
         replies = [self.expect("250") for _ in (recipients if self.lmtp else [None])]
-        return replies[-1]
+        return replies[-1][-1]
 
     def quit(self):
         self.command("QUIT", "221")
         self.socket.close()
 
+    def _hello(self):
+        lines = self.command("LHLO client.test" if self.lmtp else "EHLO client.test", "250")
+        self.extensions = {line[4:].split(" ")[0].upper() for line in lines[1:]}
+
+    def _secure(self):
+        context = ssl.create_default_context(cafile=self.root)
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        self.reader = self.socket.makefile("rb")
+
+
+def stuffed(content):
+    """As it stands after DATA (RFC 5321 §4.5.2), with the dot that ends it."""
+    return b"." * content.startswith(b".") + content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+
 
 class Sink:
-    """Takes mail and keeps it, octet for octet: `messages` maps each recipient to the contents that came for it."""
+    """Takes mail and keeps it, octet for octet: `received(recipient)` has the contents that came for it."""
 
-    EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 104857600")
+    EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 104857600")
 
     def __init__(self):
         self.messages = {}
@@ -69,14 +101,26 @@ class Sink:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                sink._serve(self)
+                try:
+                    sink._serve(self)
+                except OSError:
+                    pass  # A peer that hangs up has its say elsewhere: in what did not come.
 
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
         self.server.daemon_threads = self.server.allow_reuse_address = True
+        self.server.request_queue_size = 128
         self.server.server_bind()
         self.server.server_activate()
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def received(self, recipient):
+        with self.lock:
+            return list(self.messages.get(recipient, ()))
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
     def _serve(self, handler):
         reply = lambda text: handler.wfile.write(text.encode() + b"\r\n")
@@ -122,7 +166,3 @@ class Sink:
         with self.lock:
             for recipient in recipients:
                 self.messages.setdefault(recipient, []).append(content)
-
-    def count(self):
-        with self.lock:
-            return sum(map(len, self.messages.values()))

@@ -1,0 +1,118 @@
+"""What every peer is: installed beside the system, started on loopback from a scratch directory, asked, stopped."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .scratch import end, free_port, tail
+from .view import View
+
+
+@dataclass(frozen=True)
+class Login:
+    user: str
+    password: str
+
+
+# The one account of every test.
+LOGIN = Login("interop", "Loop-back/7+1")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A server on loopback, and how to speak to it."""
+
+    port: int
+    tls: str = "none"  # none | starttls | implicit
+    login: Login | None = None
+    lmtp: bool = False
+    unix: str | None = None  # instead of the port
+
+
+class Peer:
+    """One program. A class a file; the class attributes say what the table and the tests need to know of it."""
+
+    TITLE = ""
+    # Debian packages to unpack (the first one's version is shown), and the users and groups that they would create.
+    DEBIAN = ()
+    USERS = ()
+    GROUPS = ()
+    # Fields that it puts on top of a message, the topmost first.
+    TRACE = ("Received",)
+    # What it cannot do, in the words of the table's columns, and why.
+    LACKS = {}
+    # What it changes in a message by nature, and why that cannot be switched off.
+    CHANGES = ""
+    REMARKS = ()
+
+    def __init__(self, scratch, certificate):
+        self.scratch, self.certificate = scratch, certificate
+        self.name = type(self).__module__.rpartition(".")[2]
+        self.home = scratch.path(self.name)
+        self.process = None
+        self.view = View(scratch, self.name, self.DEBIAN, self.USERS, self.GROUPS) if self.DEBIAN else None
+
+    def version(self):
+        return self.view.version
+
+    def start(self):
+        raise NotImplementedError
+
+    def stop(self):
+        end(self.process)
+
+    def log_tail(self):
+        return tail(self.process.log) if self.process else ""
+
+
+class Relay(Peer):
+    """Takes mail and hands it on. `routes` maps a recipient's domain to the next hop; without TLS and login, it is plain.
+
+    It offers STARTTLS with the certificate and AUTH with LOGIN, and relays for loopback also without either.
+    """
+
+    def __init__(self, scratch, certificate, routes):
+        super().__init__(scratch, certificate)
+        self.routes = routes
+        self.port = free_port()
+
+    def entry(self, domain, tls="none", login=None):
+        """Where mail for this domain is handed in."""
+        return Hop(self.port, tls, login)
+
+
+class Mailbox(Peer):
+    """Keeps mail: `received(recipient)` has the contents that came for it."""
+
+    def hops(self):
+        """Title to hop, one a way in."""
+        raise NotImplementedError
+
+    def received(self, recipient):
+        raise NotImplementedError
+
+
+class Client(Peer):
+    """Hands in mail; nothing of it runs longer than that."""
+
+    TRACE = ()
+    AT_ONCE = 4
+
+    def start(self):
+        return self
+
+    def stop(self):
+        pass
+
+    def send(self, hop, envelopes):
+        """Each envelope: sender, recipients, content."""
+        with ThreadPoolExecutor(self.AT_ONCE) as pool:
+            for done in [pool.submit(self.submit, hop, *envelope) for envelope in envelopes]:
+                done.result()
+
+    def submit(self, hop, sender, recipients, content):
+        """One message, in a process of its own."""
+        raise NotImplementedError
+
+    def carried(self, content):
+        """The test's message in what arrived: all of it, or what the client wrapped into a message of its own."""
+        return content
