@@ -4,16 +4,15 @@ Exit code 0 however slow; 1 when mail was lost, doubled or changed, or when some
 """
 
 import argparse
-import json
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 import report
 import scenarios
-import usage
-from nameserver import Nameserver
+from instruments import results, usage
+from instruments.nameserver import Nameserver
 from peers import posthaste
 from peers.scratch import Failed, Scratch, Unavailable
 
@@ -55,7 +54,7 @@ def measure(bench, options):
 def note_top(bench, rows):
     """The rate of half_load_latency is half of the median of one_site."""
     for system in "posthaste", "postfix":
-        top = report.Results(rows).median(system, "one_site", "messages_per_second")
+        top = results.Results(rows).median(system, "one_site", "messages_per_second")
         if top:
             bench.top[system] = top
 
@@ -68,23 +67,20 @@ def line(row):
 
 def main():
     options = arguments()
-    rows, wrong = [], []
+    rows = []
     with Scratch("compare") as scratch:
         bench = scenarios.Bench(scratch, posthaste.binary(), Nameserver(), options.quick, top={})
         for row in measure(bench, options):
             rows.append(row)
             note_top(bench, rows)
             print(line(row), flush=True)
-            if row.get("lost") or row.get("doubled"):
-                wrong.append(row)
-    section = report.markdown(report.Results(rows), usage.hardware(), options.quick)
+    section = report.markdown(results.Results(rows), usage.hardware(), options.quick)
     print(f"\n{section}")
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(rows, file, indent=1)
-            file.write("\n")
+        results.write_json(options.json, rows)
     if not (options.quick or options.only or options.no_postfix or options.no_write):
-        report.write(section)
+        results.write("bench/compare/run", section)
+    wrong = results.Results(rows).wrong()
     for row in wrong:
         print(f"WRONG: {row['system']} {row['scenario']} run {row['run']}: {row['lost']} lost, {row['doubled']} doubled")
     return 1 if wrong else 0

@@ -1,91 +1,11 @@
-"""The systems under test, each in a private instance on loopback: started empty, asked what it costs, stopped."""
+"""Postfix as a system under test."""
 
 import os
-import sys
-import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests"))
-
-import usage
-from peers.posthaste import Posthaste
+from instruments.system import System
 from peers.postfix import Instance
-from peers.scratch import Failed
 
 DOMAINS = 1000
-POLL_SECONDS = 0.1
-PATIENCE_SECONDS = 10
-METRICS_SECONDS = 1  # counters of the queue reach the exporter twice a second
-REUSE = 1_000_000
-ENDS = ("delivered", "bounced", "expired")
-
-
-class System:
-    """`instance` is the server, `root` the process whose tree is the system."""
-
-    def __init__(self, instance):
-        self.instance = instance
-        instance.start()
-        self.root = instance.process.pid
-        self.port = instance.port
-
-    def cpu_seconds(self):
-        return usage.cpu_seconds(self.root)
-
-    def memory_bytes(self):
-        return usage.memory_bytes(self.root)
-
-    def wait_until_delivered(self, recipients, patience):
-        """Until so many have left the queue, and nothing is in it."""
-        deadline = time.monotonic() + patience
-        while left := self.outstanding(recipients):
-            if time.monotonic() > deadline:
-                raise Failed(f"{self.name}: {left} not delivered after {patience:.0f} s")
-            time.sleep(POLL_SECONDS)
-
-    def stop(self):
-        self.instance.stop()
-
-
-class PosthasteSystem(System):
-    """As it comes, but for the destination's port, the local nameserver, and connections that are kept (Postfix counts
-    only the seconds of a connection, not its messages)."""
-
-    name = "posthaste"
-
-    def __init__(self, scratch, program, sink_port, nameserver, suspended=False, name="posthaste"):
-        self.settings = (
-            f'[dns]\nnameservers = ["127.0.0.1:{nameserver.port}"]\n[delivery]\nport = {sink_port}\n'
-            f"[limits]\nmessages_per_connection = {REUSE}\nsuspend = "
-        )
-        super().__init__(Posthaste(scratch, program, self.settings + str(suspended).lower(), name))
-
-    def restart(self, suspended):
-        """Once stopped: the same queue again."""
-        self.instance.configuration = self.settings + str(suspended).lower()
-        super().__init__(self.instance)
-
-    def outstanding(self, recipients):
-        """Both are asked: the gauge of the queue may be a moment behind what was just accepted."""
-        metrics = self.instance.metrics()
-        ended = sum(
-            value
-            for name, value in metrics.items()
-            if name.startswith("posthaste_deliveries_total{") and any(f'"{end}"' in name for end in ENDS)
-        )
-        return int(max(recipients - ended, metrics.get("posthaste_queue_recipients", 0)))
-
-    def kept(self, recipients):
-        """What is queued, once that has caught up with what was accepted."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (queued := int(self.instance.metrics().get("posthaste_queue_recipients", 0))) < recipients:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        return queued
-
-    def syncs(self):
-        time.sleep(METRICS_SECONDS)
-        return int(self.instance.metrics().get("posthaste_queue_syncs_total", 0))
 
 
 class PostfixSystem(System):
