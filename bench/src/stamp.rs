@@ -7,11 +7,15 @@
 //! (`Received`) do not disturb it, and so that one checksum per content, not per message, is enough.
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
 
 const NAME: &[u8] = b"X-Posthaste-Load: ";
 const VALUE_LEN: usize = 12 + 1 + 16 + 1 + 8;
 /// Octets of the whole line.
 pub const LINE_LEN: usize = NAME.len() + VALUE_LEN + 2;
+/// Building a searcher costs more than finding the line, which mostly stands near the top.
+static LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
 /// How far from the start of a message the line is looked for.
 const SEARCH: usize = 16 << 10;
 
@@ -55,7 +59,7 @@ impl Stamp {
     /// Looks for the line in the first 16 KiB of `head`, at the start of a line; says also where it ends.
     fn find(head: &[u8]) -> Option<(Stamp, usize)> {
         let head = &head[..head.len().min(SEARCH)];
-        let at = memchr::memmem::find_iter(head, NAME).find(|&at| at == 0 || head[at - 1] == b'\n')?;
+        let at = LINE.find_iter(head).find(|&at| at == 0 || head[at - 1] == b'\n')?;
         let line = head.get(at..at + LINE_LEN)?;
         let value = std::str::from_utf8(&line[NAME.len()..LINE_LEN - 2]).ok()?;
         let mut words = value.split(' ');

@@ -23,7 +23,8 @@ pub struct Body(Arc<Inner>);
 struct Inner {
     segments: SmallVec<[Bytes; 4]>,
     len: usize,
-    facts: Facts,
+    /// Found when they are first asked for, where nobody had to look at the content before.
+    facts: OnceLock<Facts>,
     /// Made when it is first asked for, once for all who share the body.
     seven_bit: OnceLock<Result<Body, Refusal>>,
 }
@@ -37,9 +38,16 @@ impl Body {
     }
     /// From buffers whose facts are already known (the server's scanner and the queue know them).
     pub fn from_parts(segments: impl IntoIterator<Item = Bytes>, facts: Facts) -> Body {
+        let body = Body::from_segments(segments);
+        // Nobody else has it yet.
+        let _ = body.0.facts.set(facts);
+        body
+    }
+    /// From buffers that nobody has looked at yet: they are scanned when a fact is first asked for.
+    pub fn from_segments(segments: impl IntoIterator<Item = Bytes>) -> Body {
         let segments: SmallVec<[Bytes; 4]> = segments.into_iter().filter(|segment| !segment.is_empty()).collect();
         let len = segments.iter().map(Bytes::len).sum();
-        Body(Arc::new(Inner { segments, len, facts, seven_bit: OnceLock::new() }))
+        Body(Arc::new(Inner { segments, len, facts: OnceLock::new(), seven_bit: OnceLock::new() }))
     }
     /// The same content with `header` (whole CRLF lines) before it; the rest is shared, not copied.
     pub fn with_prefix(&self, header: Bytes) -> Body {
@@ -56,7 +64,12 @@ impl Body {
     }
     /// What the scan found.
     pub fn facts(&self) -> Facts {
-        self.0.facts
+        let scan = || {
+            let mut scan = FactScan::default();
+            self.segments().iter().for_each(|segment| scan.feed(segment));
+            scan.facts()
+        };
+        *self.0.facts.get_or_init(scan)
     }
     /// The buffers, in order; none is empty.
     pub fn segments(&self) -> &[Bytes] {
@@ -141,6 +154,8 @@ mod tests {
             let body = Body::from_parts(split(content.as_bytes(), every), Facts::of(content.as_bytes()));
             assert_eq!(String::from_utf8(body.for_data().concat()).unwrap(), wire, "in pieces of {every}");
             assert_eq!(body.to_bytes(), content);
+            let unseen = Body::from_segments(split(content.as_bytes(), every));
+            assert_eq!(unseen.facts(), body.facts(), "{content:?} in pieces of {every}");
         }
     }
 

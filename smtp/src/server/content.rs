@@ -27,6 +27,8 @@ pub(super) struct Content {
     bytes: u64,
     /// BODY=BINARYMIME: a CR or LF is an octet like others (RFC 3030 §3).
     binary: bool,
+    /// `facts` saw nothing of it.
+    unseen: bool,
 }
 
 /// Why a content is refused once its end has come.
@@ -79,7 +81,10 @@ impl Content {
     }
 
     pub(super) fn into_body(self) -> Body {
-        Body::from_parts(self.segments, self.facts.facts())
+        match self.unseen {
+            false => Body::from_parts(self.segments, self.facts.facts()),
+            true => Body::from_segments(self.segments),
+        }
     }
 
     fn repair(&mut self, config: &Config, feed: impl FnOnce(&mut NewlineRepair, &mut dyn FnMut(Bytes))) {
@@ -90,7 +95,12 @@ impl Content {
 
     fn take(&mut self, piece: Bytes, config: &Config) {
         if self.count(&piece, config) {
-            self.facts.feed(&piece);
+            // Where nothing is refused for what it holds, whoever wants to know more looks later: the sink does without.
+            if config.bare_newline == BareNewline::Keep {
+                self.unseen = true;
+            } else {
+                self.facts.feed(&piece);
+            }
             self.keep(piece, config);
         }
     }
@@ -247,8 +257,9 @@ mod tests {
 
     /// Feeds `wire` in pieces; the content, its `Received` count and what is left behind the end, if that came.
     fn scan(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Facts, u32, Option<Vec<u8>>) {
-        let config = Config { bare_newline: BareNewline::Keep, ..Config::default() };
-        let (body, received, behind) = scan_with(&config, wire, cuts);
+        let (body, received, behind) = scan_with(&Config::default(), wire, cuts);
+        let keep = Config { bare_newline: BareNewline::Keep, ..Config::default() };
+        assert_eq!(scan_with(&keep, wire, cuts).0.facts(), body.facts(), "looked at later");
         (body.to_bytes().to_vec(), body.facts(), received, behind)
     }
 
