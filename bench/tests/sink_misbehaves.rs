@@ -312,6 +312,22 @@ fn large_content_passes_through_tls() {
 }
 
 #[test]
+fn sessions_are_resumed_unless_told_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, client) = trust(directory.path());
+    for (tls_resumption, resumed) in [(true, 2), (false, 0)] {
+        let tls = Some(Tls { certificate: certificate.clone(), mode: TlsMode::Implicit });
+        let sink = start(&[], SinkOptions { tls, tls_resumption, ..SinkOptions::default() });
+        for _ in 0..3 {
+            let mut peer = encrypt(connect(&sink), client.clone());
+            peer.say_and_hear(&[GREETING, HELLO, ("QUIT\r\n", "221")]);
+        }
+        let counters = sink.counters();
+        assert_eq!((counters.tls_handshakes, counters.tls_resumed), (3, resumed));
+    }
+}
+
+#[test]
 fn a_self_signed_certificate_is_not_trusted() {
     let directory = tempfile::tempdir().unwrap();
     let (_, client) = trust(directory.path());

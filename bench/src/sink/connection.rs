@@ -143,7 +143,7 @@ impl Connection {
                     self.readable = more;
                     // The client's first words may come with the end of the handshake.
                     if self.tls == Tls::Handshake && !self.transport.handshaking() {
-                        self.end_handshake();
+                        self.end_handshake(context);
                     }
                     match &mut self.script {
                         Some(script) => script.handle_bytes(bytes),
@@ -179,7 +179,7 @@ impl Connection {
         loop {
             match self.tls {
                 Tls::Handshake if self.transport.handshaking() => return self.write(context),
-                Tls::Handshake => self.end_handshake(),
+                Tls::Handshake => self.end_handshake(context),
                 Tls::Due => {
                     // The 220 leaves in clear text first.
                     self.write(context)?;
@@ -206,8 +206,9 @@ impl Connection {
         }
     }
 
-    fn end_handshake(&mut self) {
+    fn end_handshake(&mut self, context: &Context<'_>) {
         self.tls = Tls::On;
+        context.shared.record.encrypted(self.transport.tls_resumed());
         if let Some(info) = self.transport.tls_info() {
             self.machine.handle_tls(info);
         }

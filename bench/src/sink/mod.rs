@@ -54,6 +54,8 @@ pub struct SinkOptions {
     pub threads: usize,
     /// Neither STARTTLS nor implicit TLS without it.
     pub tls: Option<Tls>,
+    /// Clients that come again may go on with their TLS session (tickets under TLS 1.3, session ids under 1.2).
+    pub tls_resumption: bool,
     /// SMTP or LMTP.
     pub protocol: Protocol,
     /// Announce PIPELINING.
@@ -101,6 +103,7 @@ impl Default for SinkOptions {
             hostname: "sink.test".into(),
             threads: 1,
             tls: None,
+            tls_resumption: true,
             protocol: Protocol::Smtp,
             pipelining: true,
             chunking: true,
@@ -218,7 +221,8 @@ impl Sink {
 
 fn share(options: &SinkOptions) -> Result<Shared, SinkError> {
     let mode = options.tls.as_ref().map(|tls| tls.mode);
-    let tls = options.tls.as_ref().map(|tls| tls::server_config(&tls.certificate, &options.hostname)).transpose()?;
+    let make = |tls: &Tls| tls::server_config(&tls.certificate, &options.hostname, options.tls_resumption);
+    let tls = options.tls.as_ref().map(make).transpose()?;
     let machine = smtp::server::Config {
         hostname: options.hostname.clone(),
         protocol: options.protocol,

@@ -87,6 +87,10 @@ pub struct Counters {
     pub connections: u64,
     /// The most at one time.
     pub connections_peak: u64,
+    /// TLS handshakes that were finished.
+    pub tls_handshakes: u64,
+    /// Those of them that went on with an earlier session.
+    pub tls_resumed: u64,
     /// Refusals and other misdeeds by rule, by stage.
     pub refused: BTreeMap<&'static str, u64>,
     /// Messages whose content differed from their stamp (where checked).
@@ -111,6 +115,8 @@ pub(super) struct Record {
     first_received_us: AtomicU64,
     last_received_us: AtomicU64,
     connections_peak: AtomicU64,
+    tls_handshakes: AtomicU64,
+    tls_resumed: AtomicU64,
     corrupted: AtomicU64,
     unstamped: AtomicU64,
     unwritten: AtomicU64,
@@ -137,6 +143,12 @@ impl Record {
 
     pub(super) fn closed(&self) {
         self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// A TLS handshake was finished.
+    pub(super) fn encrypted(&self, resumed: bool) {
+        self.tls_handshakes.fetch_add(1, Relaxed);
+        self.tls_resumed.fetch_add(u64::from(resumed), Relaxed);
     }
 
     pub(super) fn refused(&self, stage: Stage) {
@@ -214,6 +226,8 @@ impl Record {
             connections_opened: self.connections_opened.load(Relaxed),
             connections: self.connections.load(Relaxed),
             connections_peak: self.connections_peak.load(Relaxed),
+            tls_handshakes: self.tls_handshakes.load(Relaxed),
+            tls_resumed: self.tls_resumed.load(Relaxed),
             refused: stages.filter(|(_, count)| *count > 0).collect(),
             corrupted: self.corrupted.load(Relaxed),
             unstamped: self.unstamped.load(Relaxed),

@@ -3,6 +3,7 @@
 pub use crate::tls::TlsMode;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, crypto::ring};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +55,12 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-pub(super) fn server_config(certificate: &Certificate, hostname: &str) -> Result<Arc<ServerConfig>, TlsError> {
+/// `resumption`: clients that come again may go on with their session.
+pub(super) fn server_config(
+    certificate: &Certificate,
+    hostname: &str,
+    resumption: bool,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let (chain, key) = match certificate {
         Certificate::SelfSigned => self_signed(hostname)?,
         Certificate::Files { chain, key } => {
@@ -69,7 +75,12 @@ pub(super) fn server_config(certificate: &Certificate, hostname: &str) -> Result
     };
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    Ok(Arc::new(builder.with_single_cert(chain, key)?))
+    let mut config = builder.with_single_cert(chain, key)?;
+    if !resumption {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
 }
 
 fn self_signed(hostname: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {

@@ -4,7 +4,7 @@ use crate::socket::Socket;
 use crate::tls;
 use bytes::{Buf, Bytes, BytesMut};
 use mio::{Registry, Token};
-use rustls::ServerConnection;
+use rustls::{HandshakeKind, ServerConnection};
 use smtp::server::TlsInfo;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -73,6 +73,11 @@ impl Transport {
     /// What was agreed on, once the handshake is done.
     pub(super) fn tls_info(&self) -> Option<TlsInfo> {
         tls::info(self.tls.as_ref()?)
+    }
+
+    /// The handshake went on with an earlier session.
+    pub(super) fn tls_resumed(&self) -> bool {
+        self.tls.as_ref().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
     }
 
     pub(super) fn read(&mut self, buffer: &mut ReadBuffer) -> io::Result<Got> {

@@ -48,6 +48,9 @@ pub struct Sink {
     /// Offer TLS: after STARTTLS, or from the first octet
     #[arg(long, value_name = "starttls|implicit", value_parser = parse_tls)]
     tls: Option<TlsMode>,
+    /// Make every TLS handshake a full one
+    #[arg(long, requires = "tls")]
+    no_resumption: bool,
     /// PEM file with the certificate and its chain; without it, a self-signed one is made
     #[arg(long, value_name = "FILE", requires_all = ["key", "tls"])]
     certificate: Option<PathBuf>,
@@ -191,6 +194,7 @@ impl Sink {
             hostname: self.hostname.clone(),
             threads: self.threads,
             tls: self.tls.map(|mode| Tls { certificate, mode }),
+            tls_resumption: !self.no_resumption,
             protocol: if self.lmtp { Protocol::Lmtp } else { Protocol::Smtp },
             pipelining: !self.no_pipelining,
             chunking: !self.no_chunking,

@@ -59,6 +59,10 @@ impl Figures {
             ("content".into(), show_bytes(counters.bytes)),
             ("connections".into(), format!("{opened}, {} at most at once", show_count(counters.connections_peak))),
         ];
+        if counters.tls_handshakes > 0 {
+            let (handshakes, resumed) = (show_count(counters.tls_handshakes), show_count(counters.tls_resumed));
+            rows.push(("TLS".into(), format!("{handshakes} handshakes, {resumed} of them resumed")));
+        }
         rows.extend(counters.refused.iter().map(|(stage, count)| (format!("rules at {stage}"), show_count(*count))));
         if let Some(latency) = &self.latency_ms {
             let (corrupted, unstamped) = (show_count(counters.corrupted), show_count(counters.unstamped));
