@@ -19,7 +19,7 @@ struct Heard {
 
 fn converse(octets: &[u8], piece: usize) -> Heard {
     let now = Instant::now();
-    let config = Config { max_message_bytes: 4096, max_recipients: 5, ..Config::default() };
+    let config = Config { max_message_bytes: 4096, max_recipients: 5, etrn: true, xclient: true, ..Config::default() };
     let mut server = Server::new(Arc::new(config), now);
     let mut heard = Heard::default();
     for input in octets.chunks(piece) {
@@ -40,7 +40,7 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
         let event = server.poll_event();
         heard.replies.extend_from_slice(&server.poll_transmit().split());
         match event {
-            Some(Event::Mail { .. } | Event::Recipient(_)) => server.answer(OK),
+            Some(Event::Mail { .. } | Event::Recipient(_) | Event::XClient(_) | Event::Etrn(_)) => server.answer(OK),
             Some(Event::Message(message)) => {
                 let recipients = message.recipients.iter().map(|recipient| recipient.mailbox.as_str().to_owned()).collect();
                 heard.messages.push((recipients, message.body.to_bytes()));

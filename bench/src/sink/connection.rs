@@ -236,8 +236,8 @@ impl Connection {
                 }
                 Event::Aborted => self.in_transaction = false,
                 Event::StartTls => self.tls = Tls::Due,
-                // Not announced, so the machine refuses it by itself.
-                Event::Etrn(_) => {}
+                // Not announced, so the machine refuses them by itself.
+                Event::XClient(_) | Event::Etrn(_) => {}
                 Event::Closed(_) => self.ending = Ending::Close,
             }
         }

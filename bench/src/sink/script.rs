@@ -190,8 +190,8 @@ impl Script {
                 self.forget();
             }
             Event::Aborted => self.forget(),
-            // Not announced, so the machine refuses it by itself.
-            Event::Etrn(_) => {}
+            // Not announced, so the machine refuses them by itself.
+            Event::XClient(_) | Event::Etrn(_) => {}
             Event::StartTls => {
                 self.framer.clear();
                 self.meet(Step::StartTls, scene);

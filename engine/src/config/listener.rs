@@ -24,6 +24,8 @@ fn default_listener(bind: SocketName) -> Listener {
         protocol: smtp::client::Protocol::Smtp,
         // Both are constants, and a test reads them.
         allow: defaults::LISTENER_ALLOW.iter().filter_map(|net| net.parse().ok()).collect(),
+        proxy_protocol: Vec::new(),
+        xclient: Vec::new(),
         max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         max_recipients: defaults::MAX_RECIPIENTS,
         max_connections: defaults::MAX_CONNECTIONS,
@@ -48,25 +50,19 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     let defaults = default_listener(bind);
     let tls = tls(document, &mut table);
     table.read("auth", &kinds::LISTENER_AUTH);
-    let allow = table.list("allow", &kinds::NETWORK);
-    match (&defaults.bind, &allow) {
-        (SocketName::Unix(_), Some(allow)) => document.note(
-            allow.span.clone(),
-            "`allow` has no meaning for a Unix socket",
-            "it has no addresses",
-            Some("leave it out; the directory's permissions say who may connect".into()),
-        ),
-        (SocketName::Tcp(_), Some(allow)) => relay::check(document, allow),
-        (_, None) => {}
-    }
+    let [allow, proxy_protocol, xclient] =
+        ["allow", "proxy_protocol", "xclient"].map(|key| networks(document, &mut table, key, &defaults.bind));
+    let protocol = table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol);
     let size = table.read("max_message_size", &SIZE_IN_MEMORY);
     if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
         let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
         document.note(size.span.clone(), "such a message never fits into the queue", label, None);
     }
     let listener = Listener {
-        protocol: table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol),
-        allow: allow.map_or(defaults.allow, |list| list.value.into_iter().map(|at| at.value).collect()),
+        protocol,
+        allow: allow.unwrap_or(defaults.allow),
+        proxy_protocol: proxy_protocol.unwrap_or_default(),
+        xclient: xclient.unwrap_or_default(),
         max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
         max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
@@ -77,6 +73,27 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     };
     table.finish();
     listener
+}
+
+/// Networks whose clients are trusted with something: none may be everyone's, as whoever may say who he is may say that
+/// he is somebody who may relay.
+fn networks(
+    document: &Document<'_>,
+    table: &mut Table<'_>,
+    key: &'static str,
+    bind: &SocketName,
+) -> Option<Vec<ipnet::IpNet>> {
+    let list = table.list(key, &kinds::NETWORK)?;
+    match bind {
+        SocketName::Unix(_) => document.note(
+            list.span.clone(),
+            format!("`{key}` has no meaning for a Unix socket"),
+            "it has no addresses",
+            Some("leave it out; the directory's permissions say who may connect".into()),
+        ),
+        SocketName::Tcp(_) => relay::check(document, key, &list),
+    }
+    Some(list.value.into_iter().map(|at| at.value).collect())
 }
 
 /// Files are named relative to the configuration's own directory.

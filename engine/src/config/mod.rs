@@ -88,6 +88,10 @@ pub struct Listener {
     pub protocol: smtp::client::Protocol,
     /// Clients that may relay; Unix sockets are always allowed.
     pub allow: Vec<ipnet::IpNet>,
+    /// Proxies that say with a PROXY header for whom they speak, and must.
+    pub proxy_protocol: Vec<ipnet::IpNet>,
+    /// Proxies that may say it with XCLIENT.
+    pub xclient: Vec<ipnet::IpNet>,
     /// 552 beyond; announced as SIZE.
     pub max_message_bytes: usize,
     /// 452 beyond.

@@ -1,4 +1,4 @@
-//! Who may relay: no `allow` may make an open relay.
+//! Who may relay: no `allow`, and no trust in what a proxy says, may make an open relay.
 //!
 //! A listener relays for whoever connects from an allowed address, so an `allow` that lets the internet in is refused,
 //! however it is spelled: a public network wider than /8 (IPv4) or /16 (IPv6), the IPv4 internet in its IPv6 clothes
@@ -16,26 +16,26 @@ const MIN_PREFIX_V6: u8 = 16;
 const MIN_SUM_PREFIX: u8 = 4;
 
 /// Notes every entry that opens the relay.
-pub(super) fn check(document: &Document<'_>, allow: &At<Vec<At<IpNet>>>) {
+pub(super) fn check(document: &Document<'_>, key: &str, allow: &At<Vec<At<IpNet>>>) {
     let mut refused = false;
     for At { value, span } in &allow.value {
         if lets_everyone_in(value) {
             refused = true;
-            note(document, span.clone(), format!("{value} is open to strangers"));
+            note(document, key, span.clone(), format!("{value} is open to strangers"));
         }
     }
     let nets: Vec<IpNet> = allow.value.iter().map(|at| at.value).collect();
     let sum = IpNet::aggregate(&nets);
     if let Some(wide) = sum.iter().find(|net| net.prefix_len() < MIN_SUM_PREFIX).filter(|_| !refused) {
-        note(document, allow.span.clone(), format!("together these are {wide}"));
+        note(document, key, allow.span.clone(), format!("together these are {wide}"));
     }
 }
 
-fn note(document: &Document<'_>, span: std::ops::Range<usize>, label: String) {
+fn note(document: &Document<'_>, key: &str, span: std::ops::Range<usize>, label: String) {
     let help = format!(
         "loopback, private networks, or specific networks of yours (IPv4 from /{MIN_PREFIX_V4}, IPv6 from /{MIN_PREFIX_V6})"
     );
-    document.note(span, "this `allow` makes an open relay", label, Some(help));
+    document.note(span, format!("this `{key}` makes an open relay"), label, Some(help));
 }
 
 fn lets_everyone_in(net: &IpNet) -> bool {

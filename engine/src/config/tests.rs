@@ -168,6 +168,25 @@ fn listeners_with_tls() {
 }
 
 #[test]
+fn proxies() {
+    let config = parse("[[listener]]\nproxy_protocol = [\"10.0.0.0/8\"]\nxclient = [\"10.0.0.7\"]");
+    let listener = &config.listeners[0];
+    assert_eq!((listener.proxy_protocol.len(), listener.xclient.len()), (1, 1));
+    check(
+        "[[listener]]\nbind = \"unix:/x\"\nproxy_protocol = [\"10.0.0.0/8\"]",
+        "4:18 [\"10.0.0.0/8\"]: `proxy_protocol` has no meaning for a Unix socket; it has no addresses",
+    );
+    check(
+        "[[listener]]\nxclient = [\"::/0\"]",
+        "3:12 \"::/0\": this `xclient` makes an open relay; ::/0 is open to strangers",
+    );
+    check(
+        "[[listener]]\nproxy_protocol = [\"0.0.0.0/0\"]",
+        "3:19 \"0.0.0.0/0\": this `proxy_protocol` makes an open relay; 0.0.0.0/0 is open to strangers",
+    );
+}
+
+#[test]
 fn no_configuration_makes_an_open_relay() {
     check(
         "[[listener]]\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]",

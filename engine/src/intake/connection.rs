@@ -1,11 +1,12 @@
 //! One injector's connection.
 
+use super::client::{Address, Client};
 use super::door::Guest;
 use super::labels::Labels;
 use super::permit::Permit;
 use super::trace::{Source, With};
 use super::transport::Transport;
-use super::{Asker, Origin, Room, Shared};
+use super::{Asker, Origin, Refusal, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::timers::Armed;
@@ -16,7 +17,6 @@ use smtp::server::{Event, Hold, Message, RECIPIENT_OK, SENDER_OK, Ticket};
 use smtp::{EnhancedCode, Reply, Server};
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,16 +43,18 @@ pub(super) enum Flow {
 }
 
 pub(super) struct Connection {
-    transport: Transport,
+    pub transport: Transport,
     pub server: Server,
-    peer: Option<IpAddr>,
+    pub client: Client,
     /// EHLO or LHLO was said, not HELO.
-    extended: bool,
+    pub extended: bool,
+    /// Until when the PROXY header has to come, which says who the client is. Nothing is said before.
+    pub header_until: Option<Instant>,
     /// Until when a TLS handshake may take.
     handshake_until: Option<Instant>,
     /// Tells apart the connections that have had the same key.
     pub generation: u64,
-    guest: Guest,
+    pub guest: Guest,
     /// Held by the open transaction.
     permit: Option<Permit>,
     /// Held by messages on their way to the disk, in ticket order of arrival.
@@ -70,20 +72,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        transport: Transport,
-        server: Server,
-        peer: Option<IpAddr>,
-        generation: u64,
-        guest: Guest,
-        now: Now,
-    ) -> Self {
+    pub(super) fn new(transport: Transport, server: Server, address: Address, generation: u64, guest: Guest) -> Self {
         Connection {
-            handshake_until: transport.is_shaking_hands().then(|| now.mono + HANDSHAKE_TIMEOUT),
+            handshake_until: None,
             transport,
             server,
-            peer,
+            client: Client::at(address),
             extended: false,
+            header_until: None,
             generation,
             guest,
             permit: None,
@@ -108,6 +104,9 @@ impl Connection {
     /// Reads what the socket holds, at most one tick's share, into the machine.
     pub(super) fn read(&mut self, arena: &mut Arena, now: Now) -> Flow {
         self.in_backlog = false;
+        if self.header_until.is_some() && !self.read_header(now) {
+            return Flow::Drained;
+        }
         for _ in 0..READS_PER_TICK {
             if !self.may_read() {
                 return Flow::Drained; // `readable` stays: somebody resumes.
@@ -149,19 +148,31 @@ impl Connection {
     fn lose(&mut self, error: &io::Error) {
         if self.transport.is_shaking_hands() && !self.broken {
             self.guest.metrics().rejected("tls_handshake");
-            tracing::debug!(%error, peer = ?self.peer, "a TLS handshake failed");
+            tracing::debug!(%error, client = %self.client, "a TLS handshake failed");
         }
+        self.abandon();
+    }
+
+    /// There is nobody at the other end.
+    pub(super) fn abandon(&mut self) {
         self.broken = true;
         self.server.handle_eof();
     }
 
+    /// Sets the time that a handshake has, if one comes next.
+    pub(super) fn expect_handshake(&mut self, now: Now) {
+        self.handshake_until = self.transport.is_shaking_hands().then(|| now.mono + HANDSHAKE_TIMEOUT);
+    }
+
     /// When to call `handle_timeout`.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.handshake_until.or_else(|| self.server.poll_timeout())
+        self.header_until.or(self.handshake_until).or_else(|| self.server.poll_timeout())
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
-        if self.handshake_until.is_some_and(|until| until <= now.mono) {
+        if self.header_until.is_some_and(|until| until <= now.mono) {
+            self.miss_header(now);
+        } else if self.handshake_until.is_some_and(|until| until <= now.mono) {
             self.handshake_until = None;
             self.lose(&io::ErrorKind::TimedOut.into());
         } else {
@@ -172,7 +183,7 @@ impl Connection {
     /// The engine ends. In the midst of a handshake nothing can be said, and nobody is waited for.
     pub(super) fn shut_down(&mut self) {
         self.server.close(super::door::SHUTTING_DOWN);
-        self.broken |= self.transport.is_shaking_hands();
+        self.broken |= self.transport.is_shaking_hands() || self.header_until.is_some();
     }
 
     /// A refused client gets its reply behind the handshake, so that one goes on.
@@ -194,10 +205,14 @@ impl Connection {
     pub(super) fn serve(&mut self, key: usize, room: &mut Room<'_>, now: Now) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Mail { declared_bytes, hold, .. } => self.handle_mail(declared_bytes, hold, room.shared, now),
+                Event::Mail { declared_bytes, hold, .. } => {
+                    let checked = self.check_mail(hold, now);
+                    self.handle_mail(checked, declared_bytes, room.shared);
+                }
                 Event::Recipient(_) => self.server.answer(RECIPIENT_OK),
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
+                Event::XClient(said) => self.handle_xclient(&said),
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
                     room.starts.push((Asker { connection: key, generation: self.generation }, node));
@@ -221,14 +236,17 @@ impl Connection {
         }
     }
 
-    fn handle_mail(&mut self, declared_bytes: Option<u64>, hold: Option<Hold>, shared: &Shared, now: Now) {
-        self.release(shared);
+    fn check_mail(&self, hold: Option<Hold>, now: Now) -> Result<(), Refusal> {
         let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
         if hold.is_some_and(|hold| hold.release(now.wall()) > now.wall() + longest) {
-            self.guest.metrics().rejected("hold_too_long");
-            return self.server.answer(HOLD_TOO_LONG);
+            return Err(("hold_too_long", HOLD_TOO_LONG));
         }
-        let reply = match shared.permits.take(declared_bytes) {
+        Ok(())
+    }
+
+    fn handle_mail(&mut self, checked: Result<(), Refusal>, declared_bytes: Option<u64>, shared: &Shared) {
+        self.release(shared);
+        let reply = match checked.and_then(|()| shared.permits.take(declared_bytes)) {
             Ok(permit) => {
                 self.permit = Some(permit);
                 SENDER_OK
@@ -263,7 +281,7 @@ impl Connection {
         let id = room.shared.queue.next_id();
         let source = Source {
             hello_name: self.server.hello_name().unwrap_or_default(),
-            peer: self.peer,
+            client: &self.client,
             with: With {
                 protocol: self.server.config().protocol,
                 extended: self.extended,
@@ -306,6 +324,7 @@ impl Connection {
     pub(super) fn flush(&mut self) -> bool {
         self.dirty = false;
         let written = !self.broken
+            && self.header_until.is_none()
             && match self.transport.write(self.server.poll_transmit()) {
                 Ok(written) => written,
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! A listening socket of one event loop, and who may come in.
 
 use super::Refusal;
+use super::client::Address;
 use super::transport::Transport;
 use crate::config::{Listener, SocketName, TlsMode};
 use crate::metrics::ListenerMetrics;
@@ -43,6 +44,8 @@ pub(super) struct Gate {
     pub metrics: ListenerMetrics,
     listener: Arc<Listener>,
     server: Arc<smtp::server::Config>,
+    /// The same for clients that may use XCLIENT.
+    trusting: Arc<smtp::server::Config>,
     tls: Option<Arc<rustls::ServerConfig>>,
     guests: AtomicUsize,
 }
@@ -65,6 +68,38 @@ impl Guest {
     pub(super) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.0.tls.clone()
     }
+
+    /// See [`Gate::allows`].
+    pub(super) fn allows(&self, address: Address) -> Result<(), Refusal> {
+        self.0.allows(address)
+    }
+
+    /// See [`Gate::server_config`].
+    pub(super) fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
+        self.0.server_config(address)
+    }
+}
+
+impl Gate {
+    /// Whether this client may relay.
+    fn allows(&self, address: Address) -> Result<(), Refusal> {
+        match address {
+            Address::Local => Ok(()),
+            Address::Ip(ip) if is_in(&self.listener.allow, ip) => Ok(()),
+            Address::Ip(_) | Address::Unknown => Err(("not_allowed", NOT_ALLOWED)),
+        }
+    }
+
+    fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
+        match address {
+            Address::Ip(ip) if is_in(&self.listener.xclient, ip) => self.trusting.clone(),
+            _ => self.server.clone(),
+        }
+    }
+}
+
+fn is_in(networks: &[ipnet::IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
 }
 
 impl Door {
@@ -91,11 +126,13 @@ impl Door {
                 bound = SocketName::Tcp(address);
             }
         }
+        let server = server_config(listener, hostname, now);
         let gate = Arc::new(Gate {
             name: bound.clone(),
             metrics: metrics.clone(),
             listener: listener.clone(),
-            server: Arc::new(server_config(listener, hostname, now)),
+            trusting: Arc::new(smtp::server::Config { xclient: true, ..server.clone() }),
+            server: Arc::new(server),
             tls,
             guests: AtomicUsize::new(0),
         });
@@ -121,11 +158,13 @@ impl Door {
         }
     }
 
-    /// The next connection, if one is waiting, and the client's address (none on a Unix socket).
-    pub(super) fn accept(&self) -> io::Result<Option<(Transport, Option<IpAddr>)>> {
+    /// The next connection, if one is waiting, and where it comes from.
+    pub(super) fn accept(&self) -> io::Result<Option<(Transport, Address)>> {
         let accepted = match &self.socket {
-            Socket::Tcp(s) => s.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer.ip().to_canonical()))),
-            Socket::Unix(s) => s.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            Socket::Tcp(s) => {
+                s.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer.ip().to_canonical())))
+            }
+            Socket::Unix(s) => s.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Local)),
         };
         match accepted {
             Ok((stream, peer)) => self.prepared(stream).map(|transport| Some((transport, peer))),
@@ -143,19 +182,24 @@ impl Door {
         Ok(transport)
     }
 
-    /// Whether this client may speak to us at all.
-    pub(super) fn admit(&self, peer: Option<IpAddr>, draining: bool) -> Result<(), Refusal> {
-        let listener = &self.gate.listener;
-        let allowed = peer.is_none_or(|ip| listener.allow.iter().any(|net| net.contains(&ip)));
+    /// Whether a client there may speak to us at all, and there is a place for it. A proxy may, until it has said for whom
+    /// it speaks.
+    pub(super) fn admit(&self, address: Address, draining: bool) -> Result<(), Refusal> {
         if draining {
-            Err(("shutting_down", SHUTTING_DOWN))
-        } else if !allowed {
-            Err(("not_allowed", NOT_ALLOWED))
-        } else if self.gate.guests.load(Ordering::Relaxed) >= listener.max_connections {
-            Err(("too_many_connections", TOO_MANY))
-        } else {
-            Ok(())
+            return Err(("shutting_down", SHUTTING_DOWN));
         }
+        if !self.expects_header(address) {
+            self.gate.allows(address)?;
+        }
+        match self.gate.guests.load(Ordering::Relaxed) {
+            guests if guests >= self.gate.listener.max_connections => Err(("too_many_connections", TOO_MANY)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what comes from there begins with a PROXY header.
+    pub(super) fn expects_header(&self, address: Address) -> bool {
+        matches!(address, Address::Ip(ip) if is_in(&self.gate.listener.proxy_protocol, ip))
     }
 
     /// Counts one more connection, until the value is dropped.
@@ -172,8 +216,8 @@ impl Door {
         &self.gate.metrics
     }
 
-    pub(super) fn server_config(&self) -> Arc<smtp::server::Config> {
-        self.gate.server.clone()
+    pub(super) fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
+        self.gate.server_config(address)
     }
 }
 

@@ -3,10 +3,13 @@
 //! One `Intake` belongs to one event loop. It owns sockets and `smtp::Server` machines and decides nothing about
 //! delivery. What it accepts piles up in `received` until the loop submits it, once per tick, as one group.
 
+mod client;
 mod connection;
 mod door;
+mod introduction;
 mod labels;
 mod permit;
+mod proxy;
 mod trace;
 mod transport;
 
@@ -17,6 +20,7 @@ use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
+use client::Address;
 use connection::{Connection, Flow};
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
@@ -25,7 +29,6 @@ use slab::Slab;
 use smtp::server::{Node, Ticket};
 use smtp::{EnhancedCode, Reply};
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use trace::Trace;
 use transport::Transport;
@@ -112,7 +115,7 @@ impl Intake {
             // Somebody may have knocked in the tick in which the doors were closed.
             let Some(door) = self.doors.get(n) else { return false };
             match door.accept() {
-                Ok(Some((transport, peer))) => self.welcome(n, transport, peer, now, registry, &token),
+                Ok(Some((transport, address))) => self.welcome(n, transport, address, now, registry, &token),
                 Ok(None) => return false,
                 Err(error) => {
                     // Out of descriptors, mostly: the injector keeps waiting in the backlog and the event comes again.
@@ -128,17 +131,17 @@ impl Intake {
         &mut self,
         n: usize,
         mut transport: Transport,
-        peer: Option<IpAddr>,
+        address: Address,
         now: Now,
         registry: &Registry,
         token: &impl Fn(usize) -> Token,
     ) {
         let door = &self.doors[n];
-        let server = match door.admit(peer, self.draining) {
-            Ok(()) => smtp::Server::new(door.server_config(), now.mono),
+        let (server, expects_header) = match door.admit(address, self.draining) {
+            Ok(()) => (smtp::Server::new(door.server_config(address), now.mono), door.expects_header(address)),
             Err((reason, reply)) => {
                 door.metrics().rejected(reason);
-                smtp::Server::refuse(door.server_config(), reply, now.mono)
+                (smtp::Server::refuse(door.server_config(address), reply, now.mono), false)
             }
         };
         let entry = self.connections.vacant_entry();
@@ -148,7 +151,12 @@ impl Intake {
             return;
         }
         self.generation += 1;
-        entry.insert(Connection::new(transport, server, peer, self.generation, door.guest(), now));
+        let mut connection = Connection::new(transport, server, address, self.generation, door.guest());
+        match expects_header {
+            true => connection.expect_header(now),
+            false => connection.expect_handshake(now),
+        }
+        entry.insert(connection);
         self.dirty.push(key);
         // A refused one is over as soon as it has its reply.
         self.serve(key, now);

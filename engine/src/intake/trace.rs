@@ -1,12 +1,12 @@
 //! The `Received:` field that we put before every message (RFC 5321 §4.4).
 
+use super::client::Client;
 use crate::now::Now;
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 use smtp::server::{Protocol, TlsInfo};
 use std::fmt::{self, Write};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Octets of fields that are cut from one buffer.
@@ -23,7 +23,7 @@ pub(super) struct Trace {
 /// Where a message came from.
 pub(super) struct Source<'a> {
     pub hello_name: &'a str,
-    pub peer: Option<IpAddr>,
+    pub client: &'a Client,
     pub with: With<'a>,
 }
 
@@ -61,13 +61,8 @@ impl Trace {
         self.refresh_date(now);
         self.buffer.reserve(CHUNK.min(512));
         // Writing to a BytesMut cannot fail.
-        let _ = write!(self.buffer, "Received: from {} (", sanitised(source.hello_name));
-        let _ = match source.peer {
-            Some(IpAddr::V4(ip)) => write!(self.buffer, "[{ip}]"),
-            Some(IpAddr::V6(ip)) => write!(self.buffer, "[IPv6:{ip}]"),
-            None => write!(self.buffer, "local socket"),
-        };
-        let _ = write!(self.buffer, ")\r\n\tby {} (Posthaste) with {} id {id}", self.hostname, source.with);
+        let _ = write!(self.buffer, "Received: from {} ({})", sanitised(source.hello_name), source.client);
+        let _ = write!(self.buffer, "\r\n\tby {} (Posthaste) with {} id {id}", self.hostname, source.with);
         if let Some(TlsInfo { version, cipher }) = source.with.tls {
             // RFC 8314 §4.3.
             let _ = write!(self.buffer, "\r\n\ttls {cipher} ({version})");
@@ -105,13 +100,15 @@ fn sanitised(name: &str) -> &str {
 #[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests {
     use super::*;
+    use crate::intake::client::Address;
     use std::time::Instant;
 
     const ESMTP: With<'_> = With { protocol: Protocol::Smtp, extended: true, smtputf8: false, tls: None };
 
     fn check(name: &str, peer: Option<&str>, with: With<'_>, expected: &str) {
         let mut trace = Trace::new("mta1.example.net".into());
-        let source = Source { hello_name: name, peer: peer.map(|p| p.parse().unwrap()), with };
+        let client = Client::at(peer.map_or(Address::Local, |p| Address::Ip(p.parse().unwrap())));
+        let source = Source { hello_name: name, client: &client, with };
         let now = Now { mono: Instant::now(), wall_us: 1_700_000_000_123_456 };
         let field = trace.received(&source, queue::MessageId(1), now);
         let text = std::str::from_utf8(&field).unwrap();

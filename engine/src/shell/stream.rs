@@ -76,6 +76,14 @@ impl Stream {
         };
     }
 
+    /// What has arrived, without taking it.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.peek(buffer),
+            Stream::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     pub(crate) fn set_nodelay(&self) {
         if let Stream::Tcp(stream) = self {
             // A socket that refuses the option is slower, not wrong.

@@ -17,6 +17,13 @@ pub(super) const SEND_DATA: Reply =
 
 pub(super) const TOO_MANY_ERRORS: Reply = reply(421, 4, 7, 0, "Too many errors, closing the connection");
 pub(super) const NOT_HTTP: Reply = reply(421, 4, 7, 0, "This is SMTP, not HTTP; closing the connection");
+pub(super) const PROXY_HEADER: Reply = reply(
+    421,
+    4,
+    7,
+    0,
+    "PROXY headers are taken from addresses in `proxy_protocol` of this listener; closing the connection",
+);
 pub(super) const FAR_TOO_LARGE: Reply =
     reply(421, 4, 7, 0, "The message goes on far beyond the announced SIZE; closing the connection");
 pub(super) const IDLE: Reply = reply(421, 4, 4, 2, "Nothing came for too long; closing the connection");
@@ -35,12 +42,16 @@ pub(super) const NOT_IMPLEMENTED: Reply = reply(502, 5, 5, 1, "Command not imple
 pub(super) const NO_LISTS: Reply = reply(502, 5, 5, 1, "There are no lists here that could be expanded");
 /// RFC 5321 appendix F.1.
 pub(super) const NO_TURN: Reply = reply(502, 5, 5, 1, "TURN would hand mail to whoever asks for it; use ETRN");
+pub(super) const XCLIENT_NOT_TRUSTED: Reply =
+    reply(550, 5, 7, 1, "Your address may not use XCLIENT; add it to `xclient` of this listener");
 pub(super) const NO_NAMED_QUEUES: Reply =
     reply(459, 4, 7, 1, "Node not allowed: queues have no names here, give a domain");
 
 pub(super) const NO_ARGUMENT: Reply = reply(501, 5, 5, 4, "This command takes no argument");
 pub(super) const ARGUMENT_MISSING: Reply = reply(501, 5, 5, 4, "This command needs an argument");
 pub(super) const BAD_HELLO: Reply = reply(501, 5, 5, 4, "Give one host name or address literal");
+pub(super) const BAD_XCLIENT: Reply =
+    reply(501, 5, 5, 4, "Syntax: XCLIENT attribute=value ..., attributes as announced, values in xtext");
 pub(super) const BAD_NODE: Reply = reply(501, 5, 5, 4, "Syntax: ETRN domain, or ETRN @domain for those below it too");
 pub(super) const MAIL_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: MAIL FROM:<address> [parameters]");
 pub(super) const RCPT_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: RCPT TO:<address> [parameters]");

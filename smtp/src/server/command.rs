@@ -31,6 +31,8 @@ pub(super) enum Command<'a> {
     Expand,
     Help,
     StartTls,
+    /// Its attributes.
+    XClient(&'a str),
     /// The node.
     Etrn(&'a str),
     Turn,
@@ -39,6 +41,8 @@ pub(super) enum Command<'a> {
     NotImplemented,
     /// A web client has lost its way, or someone makes it attack us.
     Http,
+    /// What a proxy says before its client may speak, and this is no place for it.
+    Proxy,
 }
 
 /// How a client introduces itself.
@@ -66,7 +70,11 @@ impl<'a> Parameters<'a> {
 impl<'a> Command<'a> {
     /// Reads a line that ends with LF. The error is the reply that it gets.
     pub(super) fn parse(line: &'a [u8]) -> Result<Command<'a>, Reply> {
-        let (verb, argument) = split(line)?;
+        let (verb, argument) = match split(line) {
+            // The third line of the binary PROXY header, after two empty ones. None of its other lines is a command either.
+            Err(_) if line == b"\0\r\n" => return Ok(Command::Proxy),
+            parts => parts?,
+        };
         let is = |name: &str| verb.eq_ignore_ascii_case(name);
         if is("MAIL") {
             let (path, parameters) = path(argument, "FROM:").ok_or(answers::MAIL_SYNTAX)?;
@@ -125,12 +133,16 @@ fn rare<'a>(verb: &str, argument: &'a str) -> Result<Command<'a>, Reply> {
         Ok(Command::Expand)
     } else if is(&"ETRN") {
         Ok(Command::Etrn(argument))
+    } else if is(&"XCLIENT") {
+        Ok(Command::XClient(argument))
     } else if is(&"TURN") {
         Ok(Command::Turn)
     } else if OTHERS.iter().any(is) {
         Ok(Command::NotImplemented)
     } else if HTTP.iter().any(is) {
         Ok(Command::Http)
+    } else if is(&"PROXY") {
+        Ok(Command::Proxy)
     } else {
         Err(answers::UNKNOWN)
     }
@@ -222,6 +234,9 @@ mod tests {
         check("VRFY ann", Ok(Command::Verify));
         check("EXPN list", Ok(Command::Expand));
         check("etrn @b.example", Ok(Command::Etrn("@b.example")));
+        check("XClient NAME=a ADDR=b", Ok(Command::XClient("NAME=a ADDR=b")));
+        check("PROXY TCP4 192.0.2.7 10.0.0.1 49152 25", Ok(Command::Proxy));
+        check("\0", Ok(Command::Proxy));
         check("turn", Ok(Command::Turn));
         check("SOML FROM:<a@b>", Ok(Command::NotImplemented));
         check("HELP mail", Ok(Command::Help));

@@ -1,6 +1,6 @@
 //! What a listener allows and announces.
 
-use super::FutureRelease;
+use super::{FutureRelease, xclient};
 use crate::Reply;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub future_release: Option<FutureRelease>,
     /// Announce LIMITS (RFC 9422) with RCPTMAX.
     pub limits: bool,
+    /// Announce XCLIENT: the client is trusted to speak for others. It goes by where the connection comes from.
+    pub xclient: bool,
     /// Announce ENHANCEDSTATUSCODES; without it replies carry none.
     pub enhanced_status_codes: bool,
     /// What to do with a CR or LF outside CRLF in content.
@@ -88,6 +90,7 @@ impl Default for Config {
             deliver_by: false,
             future_release: None,
             limits: false,
+            xclient: false,
             enhanced_status_codes: true,
             bare_newline: BareNewline::Reject,
             discard_content: false,
@@ -122,6 +125,7 @@ impl Config {
             ("REQUIRETLS", self.require_tls && tls_is_up),
             ("MT-PRIORITY", self.mt_priority),
             ("DELIVERBY", self.deliver_by),
+            (xclient::KEYWORD, self.xclient),
             ("HELP", true),
         ] {
             if announced {

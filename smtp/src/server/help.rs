@@ -19,6 +19,7 @@ pub(super) fn help(config: &Config) -> Reply {
         ("HELP", true),
         ("STARTTLS", config.starttls),
         ("ETRN", config.etrn && !lmtp),
+        ("XCLIENT", config.xclient),
         ("QUIT", true),
     ] {
         if taken {

@@ -5,7 +5,7 @@
 //!   then loop { poll_event } until None, answering each question before polling again,
 //!   then write poll_transmit, then arm poll_timeout.
 //! ```
-//! A *question* (`Event::Mail`, `Recipient`, `Etrn`) stops parsing until `answer` is called. A `Message` does not: its
+//! A *question* (`Event::Mail`, `Recipient`, `XClient`, `Etrn`) stops parsing until `answer` is called. A `Message` does not: its
 //! reply is given by `complete` when the message is durable, while later pipelined commands are already being parsed;
 //! replies always leave in command order (RFC 2920 §3.2).
 //!
@@ -30,10 +30,12 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod xclient;
 
 pub use config::{BareNewline, Config, Protocol};
 pub use etrn::Node;
 pub use hold::{FutureRelease, Hold};
+pub use xclient::{Introduction, Told};
 
 use crate::{Body, MailParameters, Recipient, Reply, ReversePath, reply::EnhancedCode};
 use bytes::{Bytes, BytesMut};
@@ -77,6 +79,9 @@ pub enum Event {
     },
     /// Question: RCPT. A 2xx answer adds the recipient.
     Recipient(Recipient),
+    /// Question: XCLIENT. A 2xx answer begins the session anew: the greeting is said in its place, and `hello_name` is what
+    /// HELO said. Any other ends the conversation, as a greeting with that code would.
+    XClient(Box<Introduction>),
     /// Question: ETRN, with the replies of RFC 1985 §5.3 as answers.
     Etrn(Node),
     /// A whole message. The owner calls `complete` with this ticket, sooner or later, in any order.
@@ -266,6 +271,7 @@ impl Server {
                     transaction.judge(recipient, reply.is_success());
                 }
             }
+            Some(Question::XClient(hello)) => return self.introduced(hello, reply),
             Some(Question::Etrn) => {}
             None => return,
         }

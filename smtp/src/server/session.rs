@@ -5,6 +5,7 @@ use super::content::{DataScan, Fault, is_far_too_large};
 use super::help::help;
 use super::input::Line;
 use super::transaction::{BodyType, MailCommand, read_recipient};
+use super::xclient::Told;
 use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
 use crate::{Mailbox, Recipient, Reply, ReversePath};
 
@@ -26,6 +27,8 @@ pub(super) enum Phase {
 pub(super) enum Question {
     Mail(ReversePath, MailCommand),
     Recipient(Recipient),
+    /// HELO, if XCLIENT said it.
+    XClient(Option<Told<Box<str>>>),
     Etrn,
 }
 
@@ -111,10 +114,12 @@ impl Server {
             Command::Help => self.say(help(&self.config)),
             Command::Verify => self.say(answers::CANNOT_VERIFY),
             Command::Expand => return Err(answers::NO_LISTS),
+            Command::XClient(attributes) => self.xclient(attributes)?,
             Command::Etrn(node) => self.etrn(node)?,
             Command::Turn => return Err(answers::NO_TURN),
             Command::StartTls => self.start_tls()?,
             Command::Quit => self.end(CloseReason::Quit, Some(answers::BYE)),
+            Command::Proxy => self.end(CloseReason::TooManyErrors, Some(answers::PROXY_HEADER)),
             Command::Http => self.end(CloseReason::TooManyErrors, Some(answers::NOT_HTTP)),
             Command::NotImplemented => return Err(answers::NOT_IMPLEMENTED),
         }

@@ -263,6 +263,7 @@ impl World {
             server::Event::Hello { .. }
             | server::Event::Aborted
             | server::Event::StartTls
+            | server::Event::XClient(_)
             | server::Event::Etrn(_)
             | server::Event::Closed(_) => {}
         }

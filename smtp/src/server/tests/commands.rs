@@ -253,6 +253,27 @@ fn a_whole_message_clears_the_errors() {
     );
 }
 
+/// Whoever speaks next through that proxy would be taken for the proxy.
+#[test]
+fn a_proxy_header_where_none_is_wanted_ends_it() {
+    let refusal =
+        "421 4.7.0 PROXY headers are taken from addresses in `proxy_protocol` of this listener; closing the connection";
+    check(
+        config(),
+        &format!("C: PROXY TCP4 192.0.2.7 10.0.0.1 49152 25\nC: EHLO me\nS: {refusal}\nE: closed TooManyErrors"),
+    );
+    check(
+        config(),
+        &format!(
+            "C~ \\r\\n\\r\\n\\0\\r\\nQUIT\\n!..\\0..................EHLO me\\r\\n
+            S: 500 5.5.1 Command not recognized
+            S: 500 5.5.1 Command not recognized
+            S: {refusal}
+            E: closed TooManyErrors"
+        ),
+    );
+}
+
 #[test]
 fn http_is_shown_the_door() {
     check(

@@ -16,6 +16,7 @@ mod corpus;
 mod etrn;
 mod life;
 mod parameters;
+mod xclient;
 
 use super::*;
 use std::time::Duration;
@@ -97,6 +98,11 @@ impl Play {
                     .to_owned();
                 self.messages.push(*message);
                 text
+            }
+            Event::XClient(said) => {
+                let stranger = said.address == Some(Told::Known("192.0.2.66".parse().unwrap()));
+                self.server.answer(if stranger { reply("550 5.7.1 Not you") } else { reply("250 2.0.0 Ok") });
+                format!("xclient {:?} {:?}", said.address, said.hello)
             }
             Event::Etrn(node) => {
                 if &*node.domain != "later.example" {
