@@ -1,7 +1,7 @@
 //! What values look like: durations, sizes, rates, addresses, names, choices.
 
 use super::raw::{Kind, found};
-use super::{NextHop, Pattern, Rate, SocketName, TlsMode, TlsPolicy, Via};
+use super::{Mode, NextHop, Pattern, Rate, SocketName, TlsMode, TlsPolicy, Via};
 use dns::resolver::IpFamily;
 use ipnet::IpNet;
 use smtp::Mailbox;
@@ -218,6 +218,12 @@ pub(super) const PROTOCOL: Kind<Protocol> = Kind {
     what: "a protocol",
     allowed: "\"smtp\", \"lmtp\"",
     read: |value| choice(value, &[("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)]),
+};
+
+pub(super) const MODE: Kind<Mode> = Kind {
+    what: "what a listener is for",
+    allowed: "\"relay\", \"submission\"",
+    read: |value| choice(value, &[("relay", Mode::Relay), ("submission", Mode::Submission)]),
 };
 
 pub(super) const BARE_NEWLINE: Kind<BareNewline> = Kind {

@@ -1,7 +1,7 @@
 //! `[[listener]]`: ingest sockets, and what goes together on one.
 
 use super::raw::{At, Document, Kind, Table};
-use super::{Listener, ListenerTls, QueueLimits, SocketName, defaults, kinds, relay};
+use super::{Listener, ListenerTls, Mode, QueueLimits, SocketName, defaults, kinds, relay};
 use smtp::server::BareNewline;
 
 /// Sockets that are taken, with the lines that say so.
@@ -22,6 +22,7 @@ fn default_listener(bind: SocketName) -> Listener {
     Listener {
         bind,
         protocol: smtp::client::Protocol::Smtp,
+        mode: Mode::Relay,
         // Both are constants, and a test reads them.
         allow: defaults::LISTENER_ALLOW.iter().filter_map(|net| net.parse().ok()).collect(),
         proxy_protocol: Vec::new(),
@@ -53,6 +54,13 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     let [allow, proxy_protocol, xclient] =
         ["allow", "proxy_protocol", "xclient"].map(|key| networks(document, &mut table, key, &defaults.bind));
     let protocol = table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol);
+    let mode = table.read("mode", &kinds::MODE);
+    if let Some(At { span, .. }) = mode.as_ref().filter(|mode| mode.value == Mode::Submission)
+        && protocol == smtp::client::Protocol::Lmtp
+    {
+        let help = "protocol = \"smtp\", or mode = \"relay\"";
+        document.note(span.clone(), "submission is SMTP", "`protocol` is \"lmtp\"", Some(help.into()));
+    }
     let size = table.read("max_message_size", &SIZE_IN_MEMORY);
     if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
         let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
@@ -60,6 +68,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     }
     let listener = Listener {
         protocol,
+        mode: mode.map_or(defaults.mode, |at| at.value),
         allow: allow.unwrap_or(defaults.allow),
         proxy_protocol: proxy_protocol.unwrap_or_default(),
         xclient: xclient.unwrap_or_default(),

@@ -86,6 +86,8 @@ pub struct Listener {
     pub bind: SocketName,
     /// SMTP or LMTP.
     pub protocol: smtp::client::Protocol,
+    /// Relay, or submission.
+    pub mode: Mode,
     /// Clients that may relay; Unix sockets are always allowed.
     pub allow: Vec<ipnet::IpNet>,
     /// Proxies that say with a PROXY header for whom they speak, and must.
@@ -111,6 +113,16 @@ impl Listener {
     pub fn tls_mode(&self) -> Option<TlsMode> {
         self.tls.as_ref().map(|tls| tls.mode)
     }
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Mail goes on as it came.
+    #[default]
+    Relay,
+    /// Mail is new (RFC 6409): what its header lacks is added, and addresses need full domains.
+    Submission,
 }
 
 /// TLS of one listener.

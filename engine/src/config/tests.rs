@@ -168,10 +168,15 @@ fn listeners_with_tls() {
 }
 
 #[test]
-fn proxies() {
-    let config = parse("[[listener]]\nproxy_protocol = [\"10.0.0.0/8\"]\nxclient = [\"10.0.0.7\"]");
+fn proxies_and_submission() {
+    let config =
+        parse("[[listener]]\nmode = \"submission\"\nproxy_protocol = [\"10.0.0.0/8\"]\nxclient = [\"10.0.0.7\"]");
     let listener = &config.listeners[0];
-    assert_eq!((listener.proxy_protocol.len(), listener.xclient.len()), (1, 1));
+    assert_eq!((listener.mode, listener.proxy_protocol.len(), listener.xclient.len()), (Mode::Submission, 1, 1));
+    check(
+        "[[listener]]\nprotocol = \"lmtp\"\nmode = \"submission\"",
+        "4:8 \"submission\": submission is SMTP; `protocol` is \"lmtp\"",
+    );
     check(
         "[[listener]]\nbind = \"unix:/x\"\nproxy_protocol = [\"10.0.0.0/8\"]",
         "4:18 [\"10.0.0.0/8\"]: `proxy_protocol` has no meaning for a Unix socket; it has no addresses",

@@ -4,6 +4,7 @@ use super::client::{Address, Client};
 use super::door::Guest;
 use super::labels::Labels;
 use super::permit::Permit;
+use super::submission::{self, Missing};
 use super::trace::{Source, With};
 use super::transport::Transport;
 use super::{Asker, Origin, Refusal, Room, Shared};
@@ -14,7 +15,7 @@ use mio::Registry;
 use mio::event::Source as _;
 use queue::{Content, Envelope, NewMessage};
 use smtp::server::{Event, Hold, Message, RECIPIENT_OK, SENDER_OK, Ticket};
-use smtp::{EnhancedCode, Reply, Server};
+use smtp::{EnhancedCode, Mailbox, Reply, ReversePath, Server};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -205,11 +206,11 @@ impl Connection {
     pub(super) fn serve(&mut self, key: usize, room: &mut Room<'_>, now: Now) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Mail { declared_bytes, hold, .. } => {
-                    let checked = self.check_mail(hold, now);
+                Event::Mail { reverse_path, declared_bytes, hold, .. } => {
+                    let checked = self.check_mail(&reverse_path, hold, now);
                     self.handle_mail(checked, declared_bytes, room.shared);
                 }
-                Event::Recipient(_) => self.server.answer(RECIPIENT_OK),
+                Event::Recipient(recipient) => self.handle_recipient(&recipient.mailbox),
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
                 Event::XClient(said) => self.handle_xclient(&said),
@@ -236,12 +237,12 @@ impl Connection {
         }
     }
 
-    fn check_mail(&self, hold: Option<Hold>, now: Now) -> Result<(), Refusal> {
+    fn check_mail(&self, reverse_path: &ReversePath, hold: Option<Hold>, now: Now) -> Result<(), Refusal> {
         let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
         if hold.is_some_and(|hold| hold.release(now.wall()) > now.wall() + longest) {
             return Err(("hold_too_long", HOLD_TOO_LONG));
         }
-        Ok(())
+        if self.guest.is_submission() { submission::check_sender(reverse_path) } else { Ok(()) }
     }
 
     fn handle_mail(&mut self, checked: Result<(), Refusal>, declared_bytes: Option<u64>, shared: &Shared) {
@@ -259,17 +260,30 @@ impl Connection {
         self.server.answer(reply);
     }
 
+    fn handle_recipient(&mut self, mailbox: &Mailbox) {
+        let checked = if self.guest.is_submission() { submission::check_recipient(mailbox) } else { Ok(()) };
+        self.server.answer(match checked {
+            Ok(()) => RECIPIENT_OK,
+            Err((reason, reply)) => {
+                self.guest.metrics().rejected(reason);
+                reply
+            }
+        });
+    }
+
     fn handle_message(&mut self, key: usize, message: Message, room: &mut Room<'_>, now: Now) {
         let ticket = message.ticket;
-        if message.received_count >= room.shared.max_hops {
-            self.guest.metrics().rejected("loop");
-            self.release(room.shared);
-            self.server.complete(ticket, LOOP);
-            return;
-        }
+        let missing = match self.check_message(&message, room.shared) {
+            Ok(missing) => missing,
+            Err((reason, reply)) => {
+                self.guest.metrics().rejected(reason);
+                self.release(room.shared);
+                return self.server.complete(ticket, reply);
+            }
+        };
         let release = message.hold.map(|hold| unix_ms(hold.release(now.wall())));
         let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
-        let content = Arc::new(self.content(message, room, now));
+        let content = Arc::new(self.content(message, missing, room, now));
         room.received.push(NewMessage::new(content, due_ms));
         room.origins.push(Origin { connection: key, generation: self.generation, ticket });
         if let Some(permit) = self.permit.take() {
@@ -277,7 +291,15 @@ impl Connection {
         }
     }
 
-    fn content(&self, message: Message, room: &mut Room<'_>, now: Now) -> Content {
+    /// Whether it can be taken, and what is to be added to it.
+    fn check_message(&self, message: &Message, shared: &Shared) -> Result<Missing, Refusal> {
+        if message.received_count >= shared.max_hops {
+            return Err(("loop", LOOP));
+        }
+        if self.guest.is_submission() { Missing::of(&message.body) } else { Ok(Missing::default()) }
+    }
+
+    fn content(&self, message: Message, missing: Missing, room: &mut Room<'_>, now: Now) -> Content {
         let id = room.shared.queue.next_id();
         let source = Source {
             hello_name: self.server.hello_name().unwrap_or_default(),
@@ -290,7 +312,7 @@ impl Connection {
             },
         };
         let Labels { tenant, campaign } = Labels::of(&message.body);
-        let body = message.body.with_prefix(room.trace.received(&source, id, now));
+        let body = message.body.with_prefix(room.trace.received(&source, missing, id, now));
         let envelope = Envelope {
             reverse_path: message.reverse_path,
             recipients: message.recipients,

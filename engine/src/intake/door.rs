@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::client::Address;
 use super::transport::Transport;
-use crate::config::{Listener, SocketName, TlsMode};
+use crate::config::{Listener, Mode, SocketName, TlsMode};
 use crate::metrics::ListenerMetrics;
 use crate::now::Now;
 use crate::shell::stream::Stream;
@@ -77,6 +77,10 @@ impl Guest {
     /// See [`Gate::server_config`].
     pub(super) fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
         self.0.server_config(address)
+    }
+
+    pub(super) fn is_submission(&self) -> bool {
+        self.0.listener.mode == Mode::Submission
     }
 }
 

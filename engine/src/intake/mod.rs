@@ -10,6 +10,7 @@ mod introduction;
 mod labels;
 mod permit;
 mod proxy;
+mod submission;
 mod trace;
 mod transport;
 

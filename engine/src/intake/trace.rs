@@ -1,6 +1,7 @@
 //! The `Received:` field that we put before every message (RFC 5321 §4.4).
 
 use super::client::Client;
+use super::submission::Missing;
 use crate::now::Now;
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::fmt::rfc2822;
@@ -57,7 +58,8 @@ impl Trace {
         Trace { hostname, second: u64::MAX, date: String::new(), buffer: BytesMut::new() }
     }
 
-    pub(super) fn received(&mut self, source: &Source<'_>, id: queue::MessageId, now: Now) -> Bytes {
+    /// What goes before a message: the trace field, and what a submission lacks.
+    pub(super) fn received(&mut self, source: &Source<'_>, missing: Missing, id: queue::MessageId, now: Now) -> Bytes {
         self.refresh_date(now);
         self.buffer.reserve(CHUNK.min(512));
         // Writing to a BytesMut cannot fail.
@@ -70,6 +72,7 @@ impl Trace {
         self.buffer.put_slice(b";\r\n\t");
         self.buffer.put_slice(self.date.as_bytes());
         self.buffer.put_slice(b"\r\n");
+        let _ = missing.write(&mut self.buffer, id, &self.hostname, &self.date);
         if self.buffer.capacity() < 512 {
             self.buffer.reserve(CHUNK);
         }
@@ -110,7 +113,7 @@ mod tests {
         let client = Client::at(peer.map_or(Address::Local, |p| Address::Ip(p.parse().unwrap())));
         let source = Source { hello_name: name, client: &client, with };
         let now = Now { mono: Instant::now(), wall_us: 1_700_000_000_123_456 };
-        let field = trace.received(&source, queue::MessageId(1), now);
+        let field = trace.received(&source, Missing::default(), queue::MessageId(1), now);
         let text = std::str::from_utf8(&field).unwrap();
         assert!(text.contains(expected), "{text}");
         assert!(text.starts_with("Received: from "), "{text}");

@@ -17,6 +17,7 @@ mod proxy_protocol;
 mod resets_mid_body;
 mod slow_injector;
 mod smuggling;
+mod submission;
 mod tls;
 mod too_many_connections;
 mod too_many_recipients;
