@@ -53,9 +53,10 @@ impl Content {
 
     /// The next piece.
     pub(super) fn push(&mut self, piece: Bytes, config: &Config) {
-        match config.bare_newline {
-            BareNewline::Normalize => self.repair(config, |newlines, take| newlines.feed(piece, take)),
-            BareNewline::Reject | BareNewline::Keep => self.take(piece, config),
+        if config.bare_newline == BareNewline::Normalize && !self.binary {
+            self.repair(config, |newlines, take| newlines.feed(piece, take));
+        } else {
+            self.take(piece, config);
         }
     }
 

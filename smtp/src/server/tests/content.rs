@@ -81,6 +81,15 @@ fn bare_newlines_can_be_made_whole() {
     );
 }
 
+/// RFC 3030 §3: under BODY=BINARYMIME a CR or LF is an octet like others.
+#[test]
+fn binary_content_is_not_made_whole() {
+    let mut play = Play::new(Config { bare_newline: BareNewline::Normalize, binary_mime: true, ..config() });
+    play.send(b"EHLO me\r\nMAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<c@d>\r\n", usize::MAX);
+    play.send(b"BDAT 3\r\na\nbBDAT 2 LAST\r\n\rc", usize::MAX);
+    assert_eq!(play.messages[0].body.to_bytes().escape_ascii().to_string(), "a\\nb\\rc", "{}", play.heard);
+}
+
 #[test]
 fn smuggled_ends_of_data_stay_content_when_newlines_are_made_whole() {
     for (fake, made) in [
