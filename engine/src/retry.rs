@@ -1,6 +1,7 @@
 //! When a deferred recipient is tried again, and when it is given up.
 
 use crate::config::RetryPolicy;
+use queue::Terms;
 use std::time::Duration;
 
 /// Due times are rounded up to whole seconds, so that what was deferred together comes back with one read of the queue.
@@ -23,14 +24,29 @@ pub fn wait(policy: &RetryPolicy, attempts: u16, rng: &mut fastrand::Rng) -> Dur
     base.mul_f64(factor)
 }
 
-/// What follows the `attempts`-th attempt. The last attempt is made when the message expires, not a whole step before.
-pub fn next(policy: &RetryPolicy, attempts: u16, accepted_ms: u64, now_ms: u64, rng: &mut fastrand::Rng) -> Next {
-    let end = accepted_ms.saturating_add(policy.expire.as_millis() as u64);
+/// When a recipient is given up (unix ms): `[retry] expire` after acceptance, or when its sender wants it back (RFC 2852).
+pub fn end(policy: &RetryPolicy, accepted_ms: u64, terms: Terms) -> u64 {
+    let expiry = accepted_ms.saturating_add(policy.expire.as_millis() as u64);
+    terms.deadline.filter(|deadline| deadline.returns).map_or(expiry, |deadline| expiry.min(deadline.at_ms))
+}
+
+/// What follows the `attempts`-th attempt. The last attempt is made when the message expires, not a whole step before; one
+/// is made when its sender's time runs out, so that the notice of that is timely.
+pub fn next(
+    policy: &RetryPolicy,
+    attempts: u16,
+    accepted_ms: u64,
+    terms: Terms,
+    now_ms: u64,
+    rng: &mut fastrand::Rng,
+) -> Next {
+    let end = end(policy, accepted_ms, terms);
     if now_ms >= end {
         return Next::Expired;
     }
     let due = now_ms + wait(policy, attempts, rng).as_millis() as u64;
-    Next::At(due.min(end).max(now_ms + 1).next_multiple_of(DUE_STEP_MS))
+    let look = terms.deadline.map(|deadline| deadline.at_ms).filter(|at_ms| *at_ms > now_ms).unwrap_or(end);
+    Next::At(due.min(end).min(look).max(now_ms + 1).next_multiple_of(DUE_STEP_MS))
 }
 
 #[cfg(test)]
@@ -39,7 +55,12 @@ mod tests {
 
     fn policy(jitter: f64) -> RetryPolicy {
         let minutes = |m: u64| Duration::from_secs(60 * m);
-        RetryPolicy { schedule: vec![minutes(1), minutes(5), minutes(60)], expire: minutes(600), jitter }
+        RetryPolicy {
+            schedule: vec![minutes(1), minutes(5), minutes(60)],
+            expire: minutes(600),
+            notify_delay: None,
+            jitter,
+        }
     }
 
     #[test]
@@ -70,7 +91,22 @@ mod tests {
             (end, Next::Expired),
             (end + 5, Next::Expired),
         ] {
-            assert_eq!(next(&policy(0.0), 1, 0, now_ms, &mut rng), expected, "at {now_ms}");
+            assert_eq!(next(&policy(0.0), 1, 0, Terms::default(), now_ms, &mut rng), expected, "at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn the_senders_time_is_kept() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for (returns, now_ms, expected) in [
+            (true, 0, Next::At(60_000)),
+            (true, 50_000, Next::At(90_000)),
+            (true, 90_000, Next::Expired),
+            (false, 50_000, Next::At(90_000)),
+            (false, 90_000, Next::At(150_000)),
+        ] {
+            let terms = Terms { deadline: Some(queue::Deadline { at_ms: 90_000, returns }), priority: 0 };
+            assert_eq!(next(&policy(0.0), 1, 0, terms, now_ms, &mut rng), expected, "{returns} at {now_ms}");
         }
     }
 }

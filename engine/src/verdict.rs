@@ -13,7 +13,8 @@
 //! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
 //! | the connection ended after the content (in doubt) | retry | dropped | host |
 //! | nothing was sent | again | | nobody |
-//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3) | bounce | kept | message |
+//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce | kept | message |
+//! | too little is left of the sender's time (DELIVERBY) | retry, which gives up when it is over | kept | message |
 //! | no such domain, null MX, mail loop | bounce | | site |
 //! | DNS gave no answer | retry | | site |
 //!
@@ -100,6 +101,7 @@ pub fn on_outcome(outcome: &Outcome) -> Verdict {
         Outcome::Lost { in_doubt: true, .. } => line(Fate::Retry, false, Blame::Host),
         Outcome::Lost { in_doubt: false, .. } => line(Fate::Soon, false, Blame::Host),
         Outcome::NotSent => line(Fate::Again, true, Blame::Nobody),
+        Outcome::Unsupported(Unsupported::TooLate) => line(Fate::Retry, true, Blame::Message),
         Outcome::Unsupported(_) => line(Fate::Bounce, true, Blame::Message),
     }
 }
@@ -203,9 +205,10 @@ pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
                 Unsupported::RequireTls => EnhancedCode(5, 7, 30),
                 // RFC 2852 §4.1.4; RFC 3463 §3.4 and §3.5.
                 Unsupported::DeliverBy => EnhancedCode(5, 3, 3),
-                Unsupported::TooLate => EnhancedCode(5, 4, 7),
+                Unsupported::TooLate => EnhancedCode(4, 4, 7),
             };
-            Cow::Owned(Reply::new(554, enhanced, lack.to_string()))
+            let code = if enhanced.0 == 4 { 451 } else { 554 };
+            Cow::Owned(Reply::new(code, enhanced, lack.to_string()))
         }
     }
 }

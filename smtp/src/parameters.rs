@@ -175,6 +175,16 @@ impl Notify {
         self.0 == 0 || self.0 & DELAY != 0
     }
 
+    /// A notice of delay was asked for.
+    pub fn asks_delay(self) -> bool {
+        self.0 & DELAY != 0
+    }
+
+    /// No notice at all is wanted.
+    pub fn is_never(self) -> bool {
+        self.0 == NEVER
+    }
+
     /// The words, in the order and form of the command.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
         WORDS.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, word)| word)

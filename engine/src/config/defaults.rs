@@ -54,6 +54,7 @@ pub fn retry() -> RetryPolicy {
     RetryPolicy {
         schedule: [1, 5, 15, 60, 240].map(|minutes| Duration::from_secs(minutes * MINUTE)).to_vec(),
         expire: Duration::from_secs(3 * 24 * 60 * MINUTE),
+        notify_delay: None,
         jitter: 0.2,
     }
 }

@@ -147,6 +147,10 @@ fn retry(document: &Document<'_>, root: &mut Table<'_>) -> RetryPolicy {
     let policy = RetryPolicy {
         schedule: if has_own_schedule { values(schedule) } else { defaults.schedule },
         expire: expire.map_or(defaults.expire, |at| at.value),
+        notify_delay: table
+            .read("notify_delay", &kinds::DURATION_OR_ZERO)
+            .map(|at| at.value)
+            .filter(|time| !time.is_zero()),
         jitter,
     };
     if policy.schedule.first().is_some_and(|first| policy.expire <= *first) {

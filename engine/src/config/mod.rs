@@ -180,8 +180,16 @@ pub struct RetryPolicy {
     pub schedule: Vec<Duration>,
     /// Since acceptance; then the recipient expires.
     pub expire: Duration,
+    /// A recipient that waits this long after acceptance: its sender is told, once. `None`: only senders who asked for it
+    /// (NOTIFY=DELAY) are, after [`RetryPolicy::ASKED_DELAY`].
+    pub notify_delay: Option<Duration>,
     /// Each wait is multiplied by a random factor in `1 - jitter ..= 1 + jitter`.
     pub jitter: f64,
+}
+
+impl RetryPolicy {
+    /// See `notify_delay`.
+    pub const ASKED_DELAY: Duration = Duration::from_secs(4 * 3600);
 }
 
 /// `[queue]`: when intake answers 452 4.3.1.

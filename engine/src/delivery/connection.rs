@@ -189,7 +189,7 @@ impl Connection {
                 {
                     news.push(Input::Ourselves(id));
                 }
-                Some(Event::Ready(_)) => news.push(Input::Ready(id, self.tls_state())),
+                Some(Event::Ready(features)) => news.push(Input::Ready(id, self.tls_state(), features)),
                 Some(Event::Report(report)) => news.push(Input::Report(id, report)),
                 Some(Event::Closed { stage, cause }) => {
                     let stage = if self.is_shaking_hands() { Stage::Tls } else { stage };

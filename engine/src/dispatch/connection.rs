@@ -7,7 +7,7 @@ use crate::config::TlsPolicy;
 use crate::now::Now;
 use queue::{Content, RecipientSet};
 use smallvec::SmallVec;
-use smtp::client::{Pipelining, Protocol};
+use smtp::client::{Features, Limits, Pipelining, Protocol};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     pub(super) source: Option<IpAddr>,
     pub(super) tls_policy: TlsPolicy,
     pub(super) tls: Option<Arc<TlsState>>,
+    /// What the host announced, once it did.
+    pub(super) features: Option<Arc<Features>>,
     pub(super) manner: Manner,
     pub(super) phase: Phase,
     pub(super) window: usize,
@@ -60,6 +62,10 @@ impl Connection {
     pub(super) fn may_say_helo(&self, protocol: Protocol) -> bool {
         let clear_text = matches!(self.tls_policy, TlsPolicy::Off | TlsPolicy::Opportunistic);
         protocol == Protocol::Smtp && clear_text
+    }
+    /// What the host set for itself (RFC 9422).
+    pub(super) fn limits(&self) -> Limits {
+        self.features.as_ref().map_or(Limits::default(), |features| features.limits)
     }
     /// How many more transactions may be handed over.
     pub(super) fn credit(&self) -> usize {

@@ -134,7 +134,7 @@ impl Dispatch {
     }
 
     /// Defers what is ready at a site whose hosts all failed, once no connection is left.
-    fn defer_doomed(&mut self, id: SiteId) {
+    pub(super) fn defer_doomed(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
         let alive = |slot: &u32| matches!(self.connections[*slot as usize].phase, Phase::Ready | Phase::Connecting);
         let pausing = site.backoff.is_some_and(|until| until > self.now.mono);

@@ -187,7 +187,7 @@ impl Dispatch {
         let state = &mut self.messages.slab[message as usize];
         state.loading = false;
         self.messages.loading_bytes -= state.body_bytes as usize;
-        let deaths = std::mem::take(&mut state.deaths);
+        let failing = std::mem::take(&mut state.failing);
         for delivery in state.deliveries.clone() {
             if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {
                 continue;
@@ -195,13 +195,18 @@ impl Dispatch {
             let Delivery { site, priority, .. } = self.messages.deliveries[delivery as usize];
             self.sites[site as usize].loading -= 1;
             match &readable {
-                None => self.sites[site as usize].warm.push(priority, delivery, false),
+                None => {
+                    self.sites[site as usize].warm.push(priority, delivery, false);
+                    // Its site failed while it was being read: it shares that fate, rather than wait out the pause.
+                    self.sites[site as usize].doomed |= self.sites[site as usize].failed;
+                    self.defer_doomed(site);
+                }
                 Some(reply) => self.fail_delivery(delivery, crate::verdict::Fate::Retry, reply, site),
             }
             self.wake(site);
         }
-        for death in deaths {
-            self.bury_late(death);
+        for failing in failing {
+            self.fail_late(failing);
         }
         self.messages.slab[message as usize].held -= 1;
         self.messages.release_message(message);

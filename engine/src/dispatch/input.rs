@@ -4,7 +4,7 @@ use super::ConnectionId;
 use crate::config::Config;
 use queue::store::Committed;
 use queue::{Content, Domain, Entry, EntryKey, MessageId};
-use smtp::client::{Cause, Report, Stage};
+use smtp::client::{Cause, Features, Report, Stage};
 use smtp::server::TlsInfo;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub enum Input {
     /// A settle group is durable.
     Settled(u64),
     /// A connection finished its set-up.
-    Ready(ConnectionId, Option<TlsState>),
+    Ready(ConnectionId, Option<TlsState>, Arc<Features>),
     /// A connection led back to this server. It is not set up any further.
     Ourselves(ConnectionId),
     /// A transaction's result.

@@ -5,6 +5,7 @@
 //! being settled.
 
 use super::domain::DomainId;
+use crate::verdict::Fate;
 use queue::{Content, Entry, Location, MessageId, RecipientSet, Terms};
 use smallvec::SmallVec;
 use smtp::Reply;
@@ -79,14 +80,14 @@ pub(super) struct Message {
     pub(super) deliveries: SmallVec<[DeliveryId; 2]>,
     pub(super) loading: bool,
     /// Failures whose notice waits for the content.
-    pub(super) deaths: Vec<Death>,
+    pub(super) failing: Vec<Failing>,
 }
 
-/// Recipients that failed for good.
-pub(super) struct Death {
+/// Recipients that failed outside of a transaction, for good or for now.
+pub(super) struct Failing {
     pub(super) held: HeldId,
     pub(super) recipients: RecipientSet,
-    pub(super) expired: bool,
+    pub(super) fate: Fate,
     pub(super) reply: Reply,
     pub(super) site: Arc<str>,
 }
@@ -135,7 +136,7 @@ impl Messages {
                 held: 0,
                 deliveries: SmallVec::new(),
                 loading: false,
-                deaths: Vec::new(),
+                failing: Vec::new(),
             }) as MessageIndex
         })
     }

@@ -47,6 +47,7 @@ mod site;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests;
+mod tidings;
 mod timer;
 mod turn;
 
@@ -156,8 +157,8 @@ impl Dispatch {
             }
             Input::Loaded(id, result) => self.handle_loaded(id, result),
             Input::Settled(token) => self.handle_settled(token),
-            Input::Ready(connection, tls) => self.handle_ready(connection, tls),
             Input::Ourselves(connection) => self.handle_ourselves(connection),
+            Input::Ready(connection, tls, features) => self.handle_ready(connection, tls, features),
             Input::Report(connection, report) => self.handle_report(connection, report),
             Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
             Input::Operate(operation) => self.handle_operation(operation),

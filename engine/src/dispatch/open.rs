@@ -9,6 +9,7 @@ use super::{Action, ConnectionId, Counts, Dispatch, Open, TlsState};
 use crate::config::SocketName;
 use crate::limit::{Admit, Limit};
 use smallvec::SmallVec;
+use smtp::client::Features;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -132,6 +133,7 @@ impl Dispatch {
             source,
             tls_policy: tls,
             tls: None,
+            features: None,
             manner,
             phase: Phase::Connecting,
             window,
@@ -173,7 +175,7 @@ impl Dispatch {
         *gauge(&mut self.counts, connection) += 1;
     }
 
-    pub(super) fn handle_ready(&mut self, id: ConnectionId, tls: Option<TlsState>) {
+    pub(super) fn handle_ready(&mut self, id: ConnectionId, tls: Option<TlsState>, features: Arc<Features>) {
         let Some(slot) = self.slot(id) else { return };
         let site_id = self.connections[slot].site;
         if self.connections[slot].phase == Phase::Connecting {
@@ -185,7 +187,10 @@ impl Dispatch {
             site.doomed = false;
             site.backoff = None;
         }
-        self.connections[slot].tls = tls.map(Arc::new);
+        let connection = &mut self.connections[slot];
+        connection.tls = tls.map(Arc::new);
+        connection.most = connection.most.min(features.limits.mails.unwrap_or(u32::MAX));
+        connection.features = Some(features);
         self.mark_idle(slot);
         self.wake(site_id);
     }

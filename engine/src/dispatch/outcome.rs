@@ -2,10 +2,11 @@
 
 use super::bounds::MAX_LOSSES;
 use super::connection::Transaction;
-use super::message::{Death, HeldId, MessageIndex};
+use super::message::{Failing, HeldId, MessageIndex};
 use super::settle::last_error;
-use super::{Action, ConnectionId, Dispatch, Happened, Kind, TlsState};
-use crate::notice::Failure;
+use super::tidings::Peer;
+use super::{ConnectionId, Dispatch, Happened, Kind, TlsState};
+use crate::notice::{Action, Failure};
 use crate::retry::{self, Next};
 use crate::verdict::{self, Fate};
 use queue::store::Retry;
@@ -20,13 +21,14 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(super) struct Trace {
     site: Arc<str>,
-    mx: Option<Arc<str>>,
+    pub(super) mx: Option<Arc<str>>,
     mx_address: Option<Arc<str>>,
     source_address: Option<IpAddr>,
     tls: Option<Arc<TlsState>>,
     attempt_time: Option<Duration>,
     in_doubt: bool,
-    content: Option<Arc<Content>>,
+    pub(super) content: Option<Arc<Content>>,
+    pub(super) peer: Peer,
 }
 
 impl Trace {
@@ -41,6 +43,7 @@ impl Trace {
             attempt_time: None,
             in_doubt: false,
             content: None,
+            peer: Peer::default(),
         }
     }
 }
@@ -162,6 +165,10 @@ impl Dispatch {
             attempt_time: Some(self.now.mono.saturating_duration_since(transaction.handed.mono)),
             in_doubt: false,
             content: Some(transaction.content.clone()),
+            peer: Peer::new(
+                connection.features.as_deref(),
+                self.sites[connection.site as usize].hosts[connection.host_index].protocol(),
+            ),
         }
     }
 
@@ -184,13 +191,13 @@ impl Dispatch {
                 let (next, retry) = again.get_or_insert_with(|| self.next_attempt(held, &reply));
                 if let Next::At(_) = next {
                     retry.recipients.insert(position);
-                    self.tell(held, position, Kind::Deferred, Some(reply), trace);
+                    self.defer(held, position, reply, trace);
                     continue;
                 }
             }
             done.insert(position);
             match fate {
-                Fate::Delivered => self.tell(held, position, Kind::Delivered, Some(reply), trace),
+                Fate::Delivered => self.deliver(held, position, reply, trace),
                 _ => self.bury(held, position, fate == Fate::Retry, reply, trace),
             }
         }
@@ -204,13 +211,13 @@ impl Dispatch {
 
     /// When the entry is tried again after this attempt, and the empty record of that.
     fn next_attempt(&mut self, held: HeldId, reply: &Reply) -> (Next, Retry) {
+        let delay_told = self.delay_is_told(held);
         let state = &self.messages.held[held as usize];
         let attempts = state.attempts.saturating_add(1);
         let now_ms = self.now.wall_ms();
-        let next = retry::next(&self.config.retry, attempts, state.accepted_ms, now_ms, &mut self.rng);
+        let next = retry::next(&self.config.retry, attempts, state.accepted_ms, state.terms, now_ms, &mut self.rng);
         let due_ms = if let Next::At(due_ms) = next { due_ms } else { now_ms };
-        let (last_error, delay_told) = (last_error(reply), state.delay_told);
-        (next, Retry { recipients: RecipientSet::new(), due_ms, attempts, last_error, delay_told })
+        (next, Retry { recipients: RecipientSet::new(), due_ms, attempts, last_error: last_error(reply), delay_told })
     }
 
     /// Recipients fail for one and the same reason, outside of a transaction.
@@ -218,37 +225,37 @@ impl Dispatch {
         if recipients.is_empty() {
             return;
         }
-        let expired = fate != Fate::Bounce;
-        if expired {
-            let (next, mut retry) = self.next_attempt(held, reply);
-            if let Next::At(_) = next {
-                for position in recipients.iter() {
-                    self.tell(held, position, Kind::Deferred, Some(reply.clone()), trace);
-                }
-                retry.recipients = recipients;
-                self.settle(held, RecipientSet::new(), Some(retry));
-                return;
-            }
-        }
-        let death = Death { held, recipients, expired, reply: reply.clone(), site: trace.site.clone() };
+        let failing = Failing { held, recipients, fate, reply: reply.clone(), site: trace.site.clone() };
         let message = self.messages.held[held as usize].message;
-        if self.messages.slab[message as usize].content.is_some() {
-            self.bury_late(death);
-        } else {
+        let needs_content = fate == Fate::Bounce || self.is_given_up(held) || self.is_delay_to_tell(held);
+        if needs_content && self.messages.slab[message as usize].content.is_none() {
             // The notice quotes the message: it is settled when that is read.
-            self.messages.slab[message as usize].deaths.push(death);
+            self.messages.slab[message as usize].failing.push(failing);
             self.load(message);
+        } else {
+            self.fail_late(failing);
         }
     }
 
-    /// Settles recipients that failed for good, now that the content is there (or cannot be had).
-    pub(super) fn bury_late(&mut self, death: Death) {
-        let mut trace = Trace::of_site(death.site);
-        trace.content = self.content_of(self.messages.held[death.held as usize].message);
-        for position in death.recipients.iter() {
-            self.bury(death.held, position, death.expired, death.reply.clone(), &trace);
+    /// Settles recipients that failed outside of a transaction, now that the content is there, cannot be had, or is of no use.
+    pub(super) fn fail_late(&mut self, failing: Failing) {
+        let Failing { held, recipients, fate, reply, site } = failing;
+        let mut trace = Trace::of_site(site);
+        trace.content = self.content_of(self.messages.held[held as usize].message);
+        if fate != Fate::Bounce {
+            let (next, mut retry) = self.next_attempt(held, &reply);
+            if let Next::At(_) = next {
+                for position in recipients.iter() {
+                    self.defer(held, position, reply.clone(), &trace);
+                }
+                retry.recipients = recipients;
+                return self.settle(held, RecipientSet::new(), Some(retry));
+            }
         }
-        self.settle(death.held, death.recipients, None);
+        for position in recipients.iter() {
+            self.bury(held, position, fate != Fate::Bounce, reply.clone(), &trace);
+        }
+        self.settle(held, recipients, None);
     }
 
     fn content_of(&self, message: MessageIndex) -> Option<Arc<Content>> {
@@ -256,12 +263,14 @@ impl Dispatch {
     }
 
     /// A recipient failed for good: told, and noted for the notice to the sender.
-    fn bury(&mut self, held: HeldId, position: u32, expired: bool, reply: Reply, trace: &Trace) {
-        if let Some(content) = &trace.content {
-            let failure = Failure { recipient: position, reply: reply.clone(), mx: trace.mx.clone(), expired };
-            self.settles.mourn(content, failure);
-        }
-        let kind = if expired { Kind::Expired } else { Kind::Bounced };
+    fn bury(&mut self, held: HeldId, position: u32, given_up: bool, reply: Reply, trace: &Trace) {
+        let failure = match given_up {
+            false => Failure::Refused,
+            true if self.is_too_late(held) => Failure::TooLate,
+            true => Failure::Expired,
+        };
+        self.notify(position, Action::Failed(failure), &reply, trace, |recipient, _| recipient.notify.on_failure());
+        let kind = if given_up { Kind::Expired } else { Kind::Bounced };
         self.tell(held, position, kind, Some(reply), trace);
     }
 
@@ -270,7 +279,7 @@ impl Dispatch {
         let state = &self.messages.held[held as usize];
         let message = &self.messages.slab[state.message as usize];
         let content = trace.content.clone().or_else(|| message.content.clone());
-        self.actions.push_back(Action::Happened(Box::new(Happened {
+        self.actions.push_back(super::Action::Happened(Box::new(Happened {
             now: self.now,
             kind,
             id: message.id,

@@ -4,7 +4,7 @@ use super::bounds::LAST_ERROR_BYTES;
 use super::domain::DomainId;
 use super::message::HeldId;
 use super::{Action, Dispatch};
-use crate::notice::{self, Failure};
+use crate::notice::{self, Status};
 use queue::store::Retry;
 use queue::{Content, EntryKey, Group, MessageId, RecipientSet, Settle};
 use smtp::Reply;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub(super) struct Settles {
     group: Vec<Settle>,
     record: Record,
-    /// Messages with recipients that failed for good: one notice each.
-    notices: BTreeMap<MessageId, (Arc<Content>, Vec<Failure>)>,
+    /// What senders are to be told: one notice for each message and kind.
+    notices: BTreeMap<(MessageId, notice::Kind), (Arc<Content>, Vec<Status>)>,
     token: u64,
     under_way: HashMap<u64, Record>,
 }
@@ -35,10 +35,13 @@ impl Settles {
     pub(super) fn is_empty(&self) -> bool {
         self.group.is_empty() && self.under_way.is_empty()
     }
-    /// A recipient failed for good: its message's notice will say so.
-    pub(super) fn mourn(&mut self, content: &Arc<Content>, failure: Failure) {
-        let slot = self.notices.entry(content.id).or_insert_with(|| (content.clone(), Vec::new()));
-        slot.1.push(failure);
+    /// The sender is told of a recipient, together with what else is settled now; but not of a notice.
+    pub(super) fn notify(&mut self, content: &Arc<Content>, status: Status) {
+        if content.envelope.reverse_path.is_null() {
+            return;
+        }
+        let key = (content.id, status.action.kind());
+        self.notices.entry(key).or_insert_with(|| (content.clone(), Vec::new())).1.push(status);
     }
 }
 
@@ -70,12 +73,10 @@ impl Dispatch {
             return None;
         }
         let mut accepts = Vec::new();
-        for (content, mut failures) in std::mem::take(&mut self.settles.notices).into_values() {
-            failures.sort_by_key(|f| f.recipient);
-            if !content.envelope.reverse_path.is_null() {
-                let id = (self.ids)();
-                accepts.extend(notice::write(&self.config, id, self.now, &content, &failures));
-            }
+        for (content, mut list) in std::mem::take(&mut self.settles.notices).into_values() {
+            list.sort_by_key(|status| status.recipient);
+            let id = (self.ids)();
+            accepts.extend(notice::write(&self.config, id, self.now, &content, &list));
         }
         self.settles.token += 1;
         let token = self.settles.token;

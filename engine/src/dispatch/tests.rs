@@ -1,6 +1,7 @@
 //! Dispatch against a played world.
 
 mod routes;
+mod tidings;
 mod world;
 
 use super::*;

@@ -96,8 +96,12 @@ impl Dispatch {
 
     /// Hands as many of the delivery's recipients to the connection as go into one transaction.
     fn hand(&mut self, id: SiteId, slot: usize, delivery: DeliveryId) {
+        let limits = self.connections[slot].limits();
         let most = self.sites[id as usize].recipients_per_transaction();
-        let parts = self.take_parts(delivery, most);
+        let most = most.min(limits.recipients.map_or(usize::MAX, |most| most as usize));
+        // An entry is of one domain.
+        let domains = limits.recipient_domains.map_or(usize::MAX, |most| most as usize);
+        let parts = self.take_parts(delivery, most, domains);
         let state = &self.messages.deliveries[delivery as usize];
         let message = state.message;
         if state.entries.is_empty() {
@@ -132,12 +136,17 @@ impl Dispatch {
         }
     }
 
-    /// Takes up to `most` waiting recipients out of a delivery; entries with none left leave it.
-    fn take_parts(&mut self, delivery: DeliveryId, most: usize) -> SmallVec<[(HeldId, RecipientSet); 1]> {
+    /// Takes up to `most` waiting recipients of so many entries out of a delivery; entries with none left leave it.
+    fn take_parts(
+        &mut self,
+        delivery: DeliveryId,
+        most: usize,
+        most_entries: usize,
+    ) -> SmallVec<[(HeldId, RecipientSet); 1]> {
         let mut parts = SmallVec::new();
         let mut room = most;
         let entries = &mut self.messages.deliveries[delivery as usize].entries;
-        while let (Some(held), true) = (entries.first().copied(), room > 0) {
+        while let (Some(held), true) = (entries.first().copied(), room > 0 && parts.len() < most_entries) {
             let state = &mut self.messages.held[held as usize];
             let part = if state.waiting.len() <= room {
                 state.place = Place::Nowhere;

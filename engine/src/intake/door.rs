@@ -234,6 +234,8 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         bare_newline: listener.bare_newline,
         etrn: true,
         binary_mime: true,
+        dsn: true,
+        deliver_by: true,
         mt_priority: true,
         future_release: (!listener.max_hold.is_zero()).then(|| FutureRelease {
             longest: listener.max_hold,

@@ -56,7 +56,7 @@ impl Mind {
                     committed.iter().for_each(|message| events.accepted(now, &message.content));
                 }
             }
-            Input::Ready(connection, _) => self.roster.ready(*connection),
+            Input::Ready(connection, ..) => self.roster.ready(*connection),
             Input::Report(connection, _) => self.roster.reported(*connection),
             Input::Closed(connection, stage, cause) => {
                 if let Some((site, Some(reason))) = self.roster.closed(*connection, *stage, cause) {

@@ -10,6 +10,7 @@ use engine::dispatch::{ConnectionId, Counts, Deliver, Happened, Kind, Open};
 use queue::{Committed, Content, Group, MessageId, Recipient, RecipientSet, Store};
 use smtp::Mailbox;
 use smtp::client::{Outcome, Report, Stage};
+use smtp::parameters::{ByMode, DeliverBy, Notify};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Mail for the calm site is delivered within this, however bad the others are.
@@ -46,6 +47,8 @@ struct Attempt {
     connection: Connection,
     /// An exchanger took it.
     copied: bool,
+    /// And tells the sender of what comes next.
+    knows_dsn: bool,
     /// `None`: not known, or the engine died first.
     fate: Option<Fate>,
 }
@@ -56,12 +59,20 @@ struct Book {
     attempts: Vec<Attempt>,
     /// What dispatch said last, in this life.
     said: Option<Kind>,
-    /// A notice about it is durable.
-    notices: u32,
+    notify: Notify,
+    /// Notices about it that are durable.
+    notices: Notices,
     calm: bool,
     acknowledged: Option<Micros>,
     /// The queue held it when all faults had ended.
     survived: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Notices {
+    failed: u32,
+    delayed: u32,
+    succeeded: u32,
 }
 
 struct Mail {
@@ -70,8 +81,9 @@ struct Mail {
     accepted_ms: u64,
     addresses: Vec<Mailbox>,
     text: Vec<u8>,
-    /// Whom it is a notice about.
-    notice_of: Vec<Person>,
+    deliver_by: Option<DeliverBy>,
+    /// Whom it is a notice about, and what became of them.
+    notice_of: Vec<(Person, String)>,
     books: Vec<Book>,
 }
 
@@ -145,26 +157,28 @@ impl Checker {
 
     fn enter(&mut self, content: &Content) {
         let text = content.body.to_bytes().to_vec();
-        let notice_of = if content.envelope.reverse_path.is_null() { self.failures_in(&text) } else { Vec::new() };
+        let notice_of = if content.envelope.reverse_path.is_null() { self.actions_in(&text) } else { Vec::new() };
         let addresses: Vec<Mailbox> = content.envelope.recipients.iter().map(|r| r.mailbox.clone()).collect();
         for (position, address) in addresses.iter().enumerate() {
             if notice_of.is_empty() {
                 self.by_address.insert(address.to_string(), (content.id, position as u32));
             }
         }
-        let book = |address: &Mailbox| Book {
+        let book = |recipient: &Recipient| Book {
             state: State::Submitted,
             attempts: Vec::new(),
             said: None,
-            notices: 0,
-            calm: self.calm_domains.contains(address.domain()),
+            notify: recipient.notify,
+            notices: Notices::default(),
+            calm: self.calm_domains.contains(recipient.mailbox.domain()),
             acknowledged: None,
             survived: false,
         };
         let mail = Mail {
             sender: content.envelope.reverse_path.0.clone(),
             accepted_ms: content.envelope.accepted_us / 1000,
-            books: addresses.iter().map(book).collect(),
+            books: content.envelope.recipients.iter().map(book).collect(),
+            deliver_by: content.envelope.parameters.deliver_by,
             addresses,
             text,
             notice_of,
@@ -172,11 +186,12 @@ impl Checker {
         assert!(self.mails.insert(content.id, mail).is_none(), "the id {} was given twice", content.id);
     }
 
-    /// Whom a notice is about.
-    fn failures_in(&self, text: &[u8]) -> Vec<Person> {
+    /// Whom a notice is about, and what it says of them.
+    fn actions_in(&self, text: &[u8]) -> Vec<(Person, String)> {
         let text = String::from_utf8_lossy(text);
         let named = text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "));
-        named.map(|address| self.by_address[address]).collect()
+        let actions = text.lines().filter_map(|line| line.strip_prefix("Action: "));
+        named.zip(actions).map(|(address, action)| (self.by_address[address], action.to_owned())).collect()
     }
 
     /// A group is on disk.
@@ -194,8 +209,14 @@ impl Checker {
     fn open_mail(&mut self, id: MessageId) {
         let Some(mail) = self.mails.get_mut(&id) else { panic!("{id} became durable without having been handed in") };
         mail.books.iter_mut().for_each(|book| book.state = State::Open);
-        for person in mail.notice_of.clone() {
-            self.book(person).notices += 1;
+        for (person, action) in mail.notice_of.clone() {
+            let notices = &mut self.book(person).notices;
+            match &*action {
+                "failed" => notices.failed += 1,
+                "delayed" => notices.delayed += 1,
+                "delivered" | "relayed" => notices.succeeded += 1,
+                _ => panic!("{action}?"),
+            }
         }
     }
 
@@ -237,7 +258,12 @@ impl Checker {
             let free = earlier.is_none_or(|a| matches!(a.fate, Some(Fate::InDoubt | Fate::NotTaken)));
             assert!(free && book.state == State::Open, "must not be tried now: {}", self.name((id, position)));
             let connection = (life, deliver.connection);
-            self.book((id, position)).attempts.push(Attempt { connection, copied: false, fate: None });
+            self.book((id, position)).attempts.push(Attempt {
+                connection,
+                copied: false,
+                knows_dsn: false,
+                fate: None,
+            });
         }
         self.limits.delivered(deliver, now);
         let flight =
@@ -291,15 +317,17 @@ impl Checker {
         let mail = self.mails.get_mut(&happened.id).expect("handed in");
         let domain = mail.addresses[happened.recipient as usize].domain().to_owned();
         let age_ms = happened.now.wall_ms() - mail.accepted_ms;
+        let returned_ms = mail.deliver_by.filter(|by| by.mode == ByMode::Return).map(|by| by.seconds as u64 * 1000);
         let book = &mut mail.books[happened.recipient as usize];
         let last = book.attempts.last().filter(|attempt| attempt.connection.0 == life);
         let justified = match happened.kind {
             Kind::Delivered => last.is_some_and(|attempt| attempt.fate == Some(Fate::Delivered)),
             Kind::Bounced => {
                 let said_so = last.is_some_and(|attempt| refused.contains(&attempt.connection));
-                said_so || self.dead_domains.contains(&domain)
+                // A host that does not care for the time, or too little of it left.
+                said_so || self.dead_domains.contains(&domain) || returned_ms.is_some()
             }
-            Kind::Expired => age_ms >= self.expire_ms,
+            Kind::Expired => age_ms >= self.expire_ms.min(returned_ms.unwrap_or(u64::MAX)),
             Kind::Deferred | Kind::Removed => true,
         };
         let in_time = book.state == State::Open && book.said.is_none_or(|said| said == Kind::Deferred);
@@ -335,7 +363,15 @@ impl Checker {
     }
 
     /// An exchanger took a message for these recipients.
-    pub fn copied(&mut self, life: u32, connection: ConnectionId, recipients: &[Recipient], text: &[u8], now: Micros) {
+    pub fn copied(
+        &mut self,
+        life: u32,
+        connection: ConnectionId,
+        knows_dsn: bool,
+        recipients: &[Recipient],
+        text: &[u8],
+        now: Micros,
+    ) {
         self.now = now;
         let head = String::from_utf8_lossy(&text[..text.len().min(2000)]);
         let id =
@@ -347,8 +383,9 @@ impl Checker {
             let position = mail_position(&self.mails[&id], &recipient.mailbox);
             let book = self.book((id, position));
             let attempt = book.attempts.iter_mut().rev().find(|a| a.connection == (life, connection) && !a.copied);
+            assert_eq!(recipient.notify, if knows_dsn { book.notify } else { Notify::default() }, "NOTIFY on its way");
             let fits = attempt.map(|attempt| {
-                attempt.copied = true;
+                (attempt.copied, attempt.knows_dsn) = (true, knows_dsn);
                 attempt.fate.is_none_or(|fate| fate == Fate::InDoubt)
             });
             assert_eq!(fits, Some(true), "nobody sent this copy: {}", self.name((id, position)));
@@ -451,28 +488,17 @@ impl Checker {
 
     fn judge_person(&self, mail: &Mail, person: Person, summary: &mut Summary) {
         let (book, address) = (&mail.books[person.1 as usize], &mail.addresses[person.1 as usize]);
-        let told = u32::from(mail.sender.is_some());
-        let expected = match book.state {
-            State::Done(Kind::Delivered) => {
-                summary.delivered += 1;
-                0
-            }
-            State::Done(Kind::Bounced) => {
-                summary.bounced += 1;
-                told
-            }
-            State::Done(Kind::Expired) => {
-                summary.expired += 1;
-                told
-            }
-            State::Done(Kind::Removed) => {
-                summary.removed += 1;
-                0
-            }
-            State::Lost => 0,
+        match book.state {
+            State::Done(Kind::Delivered) => summary.delivered += 1,
+            State::Done(Kind::Bounced) => summary.bounced += 1,
+            State::Done(Kind::Expired) => summary.expired += 1,
+            State::Done(Kind::Removed) => summary.removed += 1,
+            State::Lost => {}
             _ => panic!("no end: {}", self.name(person)),
-        };
-        assert_eq!(book.notices, expected, "notices: {}", self.name(person));
+        }
+        summary.delayed += u64::from(book.notices.delayed);
+        summary.succeeded += u64::from(book.notices.succeeded);
+        self.judge_notices(mail, person);
         let good = !address.local_part().starts_with("bad") && !self.dead_domains.contains(address.domain());
         if good && book.survived && !matches!(book.state, State::Lost) {
             let fine = matches!(book.state, State::Done(Kind::Delivered | Kind::Expired));
@@ -481,6 +507,23 @@ impl Checker {
             assert!(fine || refused, "the world healed, but not: {}", self.name(person));
         }
         self.judge_copies(book, person, summary);
+    }
+
+    /// The sender was told what it wanted to hear, once.
+    fn judge_notices(&self, mail: &Mail, person: Person) {
+        let book = &mail.books[person.1 as usize];
+        let (notify, notices) = (book.notify, book.notices);
+        let told = mail.sender.is_some();
+        let failed = told && notify.on_failure() && matches!(book.state, State::Done(Kind::Bounced | Kind::Expired));
+        assert_eq!(notices.failed, failed.into(), "notices of failure: {}", self.name(person));
+        let delivered = matches!(book.state, State::Done(Kind::Delivered));
+        let taken = book.attempts.iter().rev().find(|attempt| attempt.fate == Some(Fate::Delivered));
+        // Who sent BY may hear of a relay without having asked for it.
+        let asked = mail.deliver_by.is_some() || (notify.on_success() && taken.is_some_and(|a| !a.knows_dsn));
+        let least = u32::from(told && delivered && mail.deliver_by.is_none() && asked);
+        let most = u32::from(told && delivered && asked && !notify.is_never());
+        assert!((least..=most).contains(&notices.succeeded), "notices of success: {}", self.name(person));
+        assert!(notices.delayed <= u32::from(told && notify.on_delay()), "notices of delay: {}", self.name(person));
     }
 
     /// Every copy but the last is one whose outcome could not be known.

@@ -7,6 +7,7 @@ use engine::dispatch::{Action, Dispatch, Input, Operation};
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
 use queue::{Content, Entry, EntryKey, Envelope, Group, MailParameters, NewMessage, Recipient, Store};
+use smtp::parameters::{ByMode, DeliverBy, Notify};
 use smtp::{Body, Mailbox, ReversePath};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -92,7 +93,7 @@ impl World {
                 self.note("committed", &[list.len() as u64]);
                 self.checker.acknowledged(list, self.clock.now);
             }
-            Input::Ready(connection, _) => self.note("ready", &[connection.0]),
+            Input::Ready(connection, ..) => self.note("ready", &[connection.0]),
             Input::Report(connection, report) => {
                 self.note("report", &[connection.0, report.id, report.exceptions.len() as u64]);
                 self.checker.reported(*connection, report);
@@ -213,11 +214,18 @@ impl World {
             text.extend((0..line).map(|_| b". abcdefgh"[self.rng.usize(..10)]));
             text.extend_from_slice(b"\r\n");
         }
+        let mode = if self.rng.bool() { ByMode::Notify } else { ByMode::Return };
+        let by = DeliverBy { seconds: self.rng.i32(60..7200), mode, trace: self.rng.u8(..4) == 0 };
+        let parameters = MailParameters {
+            priority: self.rng.i8(-1..=1),
+            deliver_by: (self.rng.u8(..10) == 0).then_some(by),
+            ..MailParameters::default()
+        };
         let envelope = Envelope {
             reverse_path: ReversePath(sender),
             recipients,
             accepted_us: now.wall_us,
-            parameters: MailParameters::default(),
+            parameters,
             tenant: None,
             campaign: None,
         };
@@ -230,7 +238,9 @@ impl World {
         let flooded = self.scenario.flooded().filter(|_| self.rng.u8(..8) > 0);
         let domain = flooded.unwrap_or_else(|| &domains[self.rng.usize(..domains.len())].name);
         let kind = if self.rng.u8(..20) == 0 { "bad" } else { "u" };
-        Recipient::new(Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed"))
+        let mailbox = Mailbox::parse(&format!("{kind}{name}@{domain}")).expect("well formed");
+        let notify = ["", "", "", "NEVER", "SUCCESS", "SUCCESS,FAILURE,DELAY", "DELAY"][self.rng.usize(..7)];
+        Recipient { notify: Notify::parse(notify).unwrap_or_default(), ..Recipient::new(mailbox) }
     }
 
     /// An operator takes some entries, as `posthaste queue` would.

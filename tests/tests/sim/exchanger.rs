@@ -53,6 +53,9 @@ impl Exchanger {
             starttls: plan.starttls,
             pipelining: plan.pipelining,
             chunking: plan.chunking,
+            dsn: plan.dsn,
+            deliver_by: plan.deliver_by,
+            limits: plan.limits,
             ..server::Config::default()
         };
         Exchanger {
@@ -351,6 +354,7 @@ impl World {
     fn take_copy(&mut self, link: &Link, message: &Message) {
         let text = message.body.to_bytes();
         self.note("copy", &[link.connection.0, message.recipients.len() as u64, text.len() as u64]);
-        self.checker.copied(link.life(), link.connection, &message.recipients, &text, self.clock.now);
+        let knows_dsn = self.exchangers[link.host].config.dsn;
+        self.checker.copied(link.life(), link.connection, knows_dsn, &message.recipients, &text, self.clock.now);
     }
 }

@@ -102,7 +102,12 @@ fn every_promise_holds_for_every_seed() {
     };
     drop(std::panic::take_hook());
     match result {
-        Ok(total) => println!("{total:#?}"),
+        Ok(total) => {
+            println!("{total:#?}");
+            let everything =
+                [total.delivered, total.bounced, total.expired, total.delayed, total.succeeded, total.crashes];
+            assert!(number("SIM_SEED").is_some() || everything.iter().all(|count| *count > 0), "nothing of a kind");
+        }
         Err(failure) => panic!("{failure}"),
     }
 }

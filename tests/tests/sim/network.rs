@@ -287,9 +287,9 @@ impl World {
         while let Some(event) = client.poll_event() {
             match event {
                 client::Event::StartTls => starttls = true,
-                client::Event::Ready(_) => {
+                client::Event::Ready(features) => {
                     let tls = client.tls().map(|info| TlsState { info: info.clone(), verified: false });
-                    inputs.push(Input::Ready(connection, tls));
+                    inputs.push(Input::Ready(connection, tls, features));
                 }
                 client::Event::Report(report) => inputs.push(Input::Report(connection, report)),
                 client::Event::Closed { stage, cause } => {

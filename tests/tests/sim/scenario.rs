@@ -34,6 +34,10 @@ pub struct HostPlan {
     pub pipelining: bool,
     pub chunking: bool,
     pub starttls: bool,
+    pub dsn: bool,
+    pub deliver_by: bool,
+    /// LIMITS with `max_recipients`.
+    pub limits: bool,
     pub max_recipients: usize,
     /// 421 beyond.
     pub max_connections: usize,
@@ -222,6 +226,9 @@ fn host(rng: &mut fastrand::Rng, site: usize, number: usize, calm: bool, severit
         pipelining: calm || rng.u8(..5) > 0,
         chunking: rng.u8(..3) > 0,
         starttls: rng.u8(..3) == 0,
+        dsn: rng.bool(),
+        deliver_by: rng.bool(),
+        limits: rng.bool(),
         max_recipients: if few(rng) { rng.usize(1..4) } else { 1000 },
         max_connections: if few(rng) { rng.usize(1..4) } else { 1000 },
         max_messages: if few(rng) { rng.usize(1..4) } else { 1000 },
@@ -271,10 +278,11 @@ fn configuration(
 ) -> (String, Vec<(String, usize)>) {
     let pick = |rng: &mut fastrand::Rng, list: &[&str]| list[rng.usize(..list.len())].to_owned();
     let expire = pick(rng, &["30m", "6h", "3d"]);
+    let notify_delay = pick(rng, &["0s", "1m", "1h"]);
     let cache = if rng.bool() { "64MiB" } else { "2KiB" };
     let mut text = format!(
         "hostname = \"mta.sim.example\"\ndata_dir = \"/nowhere\"\n\
-         [retry]\nschedule = [\"1m\", \"5m\", \"15m\", \"1h\"]\nexpire = \"{expire}\"\njitter = 0.2\n\
+         [retry]\nschedule = [\"1m\", \"5m\", \"15m\", \"1h\"]\nexpire = \"{expire}\"\nnotify_delay = \"{notify_delay}\"\njitter = 0.2\n\
          [queue]\nbody_cache = \"{cache}\"\n\
          [limits]\nconnections = {}\ntls = \"opportunistic\"\npipelining = \"{}\"\n",
         pick(rng, &["2", "5", "20"]),

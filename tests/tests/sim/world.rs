@@ -133,6 +133,9 @@ pub struct Summary {
     pub bounced: u64,
     pub expired: u64,
     pub removed: u64,
+    /// Notices of delay, and of success.
+    pub delayed: u64,
+    pub succeeded: u64,
     pub crashes: u64,
     /// Copies beyond the first: the outcome was in doubt, or its settle was lost in a crash.
     pub doubled_in_doubt: u64,
@@ -311,6 +314,8 @@ impl Summary {
         self.expired += other.expired;
         self.removed += other.removed;
         self.crashes += other.crashes;
+        self.delayed += other.delayed;
+        self.succeeded += other.succeeded;
         self.doubled_in_doubt += other.doubled_in_doubt;
         self.doubled_by_crash += other.doubled_by_crash;
     }

@@ -14,7 +14,7 @@ use queue::{
     Content, Domain, Entry, EntryKey, Envelope, Group, Location, MailParameters, MessageId, Recipient, RecipientSet,
     Terms,
 };
-use smtp::client::{Cause, Outcome, Pipelining, Report, Stage, Unsupported};
+use smtp::client::{Cause, Features, Outcome, Pipelining, Report, Stage, Unsupported};
 use smtp::reply::EnhancedCode;
 use smtp::{Body, Mailbox, Reply, ReversePath};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -66,6 +66,8 @@ pub struct World {
     pub delay: Duration,
     /// Peers answer only when told to.
     pub manual: bool,
+    /// What peers announce.
+    pub features: Arc<Features>,
     events: BTreeMap<(Instant, u64), Event>,
     serial: u64,
     committed: Instant,
@@ -123,6 +125,7 @@ pub fn config() -> Config {
         retry: RetryPolicy {
             schedule: [60, 300, 900, 3600].map(Duration::from_secs).to_vec(),
             expire: Duration::from_secs(6 * 3600),
+            notify_delay: None,
             jitter: 0.2,
         },
         queue: QueueLimits {
@@ -153,6 +156,7 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             delay: Duration::ZERO,
             manual: false,
+            features: Arc::default(),
             events: BTreeMap::new(),
             serial: 0,
             committed: now.mono,
@@ -201,16 +205,25 @@ impl World {
         self.accept_body(sender, recipients, "Subject: hello\r\nFrom: a@b\r\n\r\nHi.\r\n")
     }
     pub fn accept_body(&mut self, sender: &str, recipients: &[&str], body: &str) -> MessageId {
+        let recipients = recipients.iter().map(|r| Recipient::new(Mailbox::parse(r).unwrap())).collect();
+        self.accept_envelope(sender, recipients, MailParameters::default(), body)
+    }
+    pub fn accept_envelope(
+        &mut self,
+        sender: &str,
+        recipients: Vec<Recipient>,
+        parameters: MailParameters,
+        body: &str,
+    ) -> MessageId {
         self.serial += 1;
         let id = MessageId(self.serial);
-        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
         let content = Content {
             id,
             envelope: Envelope {
-                reverse_path: ReversePath((!sender.is_empty()).then(|| mailbox(sender))),
-                recipients: recipients.iter().map(|r| Recipient::new(mailbox(r))).collect(),
+                reverse_path: ReversePath((!sender.is_empty()).then(|| Mailbox::parse(sender).unwrap())),
+                recipients,
                 accepted_us: self.now.wall_us,
-                parameters: MailParameters::default(),
+                parameters,
                 tenant: None,
                 campaign: None,
             },
@@ -358,7 +371,7 @@ impl World {
             Door::Unwelcome => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
             Door::Ourselves => Input::Ourselves(id),
-            Door::Open | Door::BadTls | Door::Slams => Input::Ready(id, None),
+            Door::Open | Door::BadTls | Door::Slams => Input::Ready(id, None, self.features.clone()),
         };
         self.push_peer(id, Event::Input(input));
     }
@@ -449,7 +462,7 @@ impl World {
         {
             return;
         }
-        if let Input::Ready(id, _) = &input
+        if let Input::Ready(id, ..) = &input
             && !self.peers.contains_key(id)
         {
             return;

@@ -1,5 +1,6 @@
 //! Mail going out, to destinations good and bad.
 
+mod announced_limits;
 mod closes_after_the_final_dot;
 mod closes_while_idle;
 mod connection_limits;
@@ -17,6 +18,7 @@ mod loops_to_ourselves;
 mod manners;
 mod many_recipients;
 mod next_mx_host;
+mod notices;
 mod null_sender_bounces;
 mod one_provider_many_domains;
 mod partial_refusals;
