@@ -252,31 +252,32 @@ impl Connection {
                 self.permit = Some(permit);
                 SENDER_OK
             }
-            Err((reason, reply)) => {
-                self.guest.metrics().rejected(reason);
-                reply
-            }
+            Err(refusal) => self.refuse(refusal),
         };
         self.server.answer(reply);
     }
 
     fn handle_recipient(&mut self, mailbox: &Mailbox) {
         let checked = if self.guest.is_submission() { submission::check_recipient(mailbox) } else { Ok(()) };
-        self.server.answer(match checked {
-            Ok(()) => RECIPIENT_OK,
-            Err((reason, reply)) => {
-                self.guest.metrics().rejected(reason);
-                reply
-            }
-        });
+        let reply = checked.map_or_else(|refusal| self.refuse(refusal), |()| RECIPIENT_OK);
+        self.server.answer(reply);
+    }
+
+    /// Counts a refusal. On a submission listener it is logged: there, something of ours wants mending (RFC 6409 §5.2).
+    fn refuse(&self, (reason, reply): Refusal) -> Reply {
+        self.guest.metrics().rejected(reason);
+        if self.guest.is_submission() {
+            tracing::info!(client = %self.client, %reply, "a submission was refused");
+        }
+        reply
     }
 
     fn handle_message(&mut self, key: usize, message: Message, room: &mut Room<'_>, now: Now) {
         let ticket = message.ticket;
         let missing = match self.check_message(&message, room.shared) {
             Ok(missing) => missing,
-            Err((reason, reply)) => {
-                self.guest.metrics().rejected(reason);
+            Err(refusal) => {
+                let reply = self.refuse(refusal);
                 self.release(room.shared);
                 return self.server.complete(ticket, reply);
             }

@@ -232,7 +232,8 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         max_message_bytes: listener.max_message_bytes,
         max_recipients: listener.max_recipients,
         bare_newline: listener.bare_newline,
-        etrn: true,
+        // RFC 6409 §7.
+        etrn: listener.mode != Mode::Submission,
         binary_mime: true,
         dsn: true,
         deliver_by: true,

@@ -101,6 +101,20 @@ fn addresses_need_full_domains() {
     world.finish();
 }
 
+/// RFC 6409 §7: what it has to do with, and what not.
+#[test]
+fn extensions_are_those_of_submission() {
+    let world = World::plan().listener("mode = \"submission\"").start();
+    let mut injector = world.connect().greet();
+    let announced = injector.ask("EHLO app.example");
+    for extension in ["PIPELINING", "ENHANCEDSTATUSCODES", "8BITMIME"] {
+        assert!(announced.contains(&format!("250-{extension}\n")), "{announced}");
+    }
+    assert!(!announced.contains("ETRN"), "{announced}");
+    injector.expect("ETRN d.test", "502 5.5.1 ");
+    world.finish();
+}
+
 #[test]
 fn relayed_mail_is_never_touched() {
     let world = World::plan().start();
