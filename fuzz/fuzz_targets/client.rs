@@ -52,8 +52,7 @@ fn drain(client: &mut Client, seen: &mut Seen, mail: &(ReversePath, Vec<Recipien
             return;
         }
         let (reverse_path, recipients, body) = mail;
-        let transaction =
-            Transaction {
+        let transaction = Transaction {
             id: seen.submitted,
             reverse_path,
             recipients: &mut recipients.iter(),
@@ -72,7 +71,8 @@ fuzz_target!(|data: &[u8]| {
     let [choice, piece, said @ ..] = data else { return };
     let now = Instant::now();
     let mut client = Client::new(Arc::new(config(*choice)), now);
-    let recipients = ["a@b.test", "c@b.test"].map(|text| Recipient::new(Mailbox::parse(text).expect("constants"))).to_vec();
+    let recipients =
+        ["a@b.test", "c@b.test"].map(|text| Recipient::new(Mailbox::parse(text).expect("constants"))).to_vec();
     let mail = (ReversePath(None), recipients, Body::new(&b"Subject: s\r\n\r\n.dot\r\n"[..]));
     let mut seen = Seen::default();
     for input in said.chunks(usize::from(*piece).max(1)) {

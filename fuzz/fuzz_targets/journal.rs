@@ -42,9 +42,9 @@ fn written() -> MemoryDisk {
         let recipients = ["a@b.test", "c@d.test"].map(|text| Mailbox::parse(text).expect("constants"));
         let envelope = Envelope {
             reverse_path: ReversePath(None),
-            recipients: recipients.into_iter().map(|mailbox| Recipient::new(mailbox)).collect(),
+            recipients: recipients.into_iter().map(Recipient::new).collect(),
             accepted_us: 1,
-            smtputf8: false,
+            parameters: Default::default(),
             tenant: None,
             campaign: None,
         };

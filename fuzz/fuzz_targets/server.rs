@@ -42,7 +42,8 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
         match event {
             Some(Event::Mail { .. } | Event::Recipient(_) | Event::XClient(_) | Event::Etrn(_)) => server.answer(OK),
             Some(Event::Message(message)) => {
-                let recipients = message.recipients.iter().map(|recipient| recipient.mailbox.as_str().to_owned()).collect();
+                let recipients =
+                    message.recipients.iter().map(|recipient| recipient.mailbox.as_str().to_owned()).collect();
                 heard.messages.push((recipients, message.body.to_bytes()));
                 server.complete(message.ticket, OK);
             }
