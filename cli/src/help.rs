@@ -6,7 +6,7 @@ use clap::Command;
 /// What belongs together, in the order in which a newcomer meets it.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Try it", &["demo"]),
-    ("Run it", &["serve", "check", "send"]),
+    ("Run it", &["serve", "check", "user", "send"]),
     ("Look at it, act on it", &["queue", "explain"]),
     ("Measure it", &["load", "sink"]),
 ];

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use smtp::server::{Config, Event, Server};
+use smtp::sasl::scram::Keys;
+use smtp::sasl::server::{Finding, Inquiry};
+use smtp::sasl::{Mechanism, Nonces};
+use smtp::server::{Auth, Config, Event, Server};
 use smtp::{EnhancedCode, Reply};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +22,10 @@ struct Heard {
 
 fn converse(octets: &[u8], piece: usize) -> Heard {
     let now = Instant::now();
-    let config = Config { max_message_bytes: 4096, max_recipients: 5, etrn: true, xclient: true, ..Config::default() };
+    let nonces = Arc::new(Nonces::new([0; 32]));
+    let auth = Auth { mechanisms: Mechanism::ALL.to_vec(), without_tls: true, max_failures: 3, nonces };
+    let limits = Config { max_message_bytes: 4096, max_recipients: 5, ..Config::default() };
+    let config = Config { etrn: true, xclient: true, auth: Some(auth), ..limits };
     let mut server = Server::new(Arc::new(config), now);
     let mut heard = Heard::default();
     for input in octets.chunks(piece) {
@@ -41,6 +47,7 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
         heard.replies.extend_from_slice(&server.poll_transmit().split());
         match event {
             Some(Event::Mail { .. } | Event::Recipient(_) | Event::XClient(_) | Event::Etrn(_)) => server.answer(OK),
+            Some(Event::Auth { inquiry, .. }) => server.answer_auth(finding(&inquiry)),
             Some(Event::Message(message)) => {
                 let recipients =
                     message.recipients.iter().map(|recipient| recipient.mailbox.as_str().to_owned()).collect();
@@ -51,6 +58,18 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
             Some(_) => {}
             None => return over,
         }
+    }
+}
+
+/// An owner of many minds, who is always of the same one about the same user.
+fn finding(inquiry: &Inquiry) -> Finding {
+    match (inquiry, inquiry.user().len() % 3) {
+        (_, 0) => Finding::Unavailable,
+        (Inquiry::Keys { .. }, _) => {
+            Finding::Keys(Keys { salt: vec![1; 16], iterations: 4096, stored_key: [2; 32], server_key: [3; 32] })
+        }
+        (_, 1) => Finding::Accepted,
+        _ => Finding::Refused,
     }
 }
 

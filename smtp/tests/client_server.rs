@@ -180,7 +180,10 @@ impl Connection<'_> {
                 }
                 server::Event::Closed(_) => self.server_closed = true,
                 server::Event::Hello { .. } | server::Event::Aborted => {}
-                server::Event::StartTls | server::Event::XClient(_) | server::Event::Etrn(_) => panic!("they are off"),
+                server::Event::StartTls
+                | server::Event::XClient(_)
+                | server::Event::Etrn(_)
+                | server::Event::Auth { .. } => panic!("they are off"),
             }
         }
         moved

@@ -4,10 +4,11 @@ use crate::exit::{Exit, Failure};
 use crate::terminal;
 use crate::units::{show_bytes, show_count, show_duration};
 use engine::config::{
-    Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule, SocketName,
-    TlsMode, Via, defaults,
+    AuthPolicy, Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule,
+    SocketName, TlsMode, Via, defaults,
 };
 use engine::tls::Certificate;
+use engine::users::Users;
 use serde_json::{Value, json};
 use smtp::client::{Pipelining, Protocol};
 use std::path::PathBuf;
@@ -64,7 +65,13 @@ fn with_files(file: &str, config: Config) -> Result<Config, ConfigErrors> {
             Some("PEM files that this user can read: a chain, the listener's own certificate first, and its key");
         Some(Mistake { place: None, message, label: String::new(), help: help.map(String::from) })
     };
-    let mistakes: Vec<Mistake> = config.listeners.iter().filter_map(mistake).collect();
+    let mut mistakes: Vec<Mistake> = config.listeners.iter().filter_map(mistake).collect();
+    if config.listeners.iter().any(Listener::has_auth)
+        && let Err(error) = Users::load(&config.auth.users)
+    {
+        let help = Some("a file that this user can read; `posthaste user add NAME` makes and changes it".to_owned());
+        mistakes.push(Mistake { place: None, message: error.to_string(), label: String::new(), help });
+    }
     if mistakes.is_empty() { Ok(config) } else { Err(ConfigErrors { file: file.to_owned(), mistakes }) }
 }
 
@@ -125,10 +132,15 @@ fn facts(config: &Config) -> Vec<(&'static str, Vec<String>)> {
 fn listener(listener: &Listener) -> String {
     let protocol = if listener.protocol == Protocol::Lmtp { "LMTP" } else { "SMTP" };
     let clients = match &listener.bind {
+        _ if listener.auth == AuthPolicy::Required => "for whoever authenticates".into(),
         SocketName::Unix(_) => "for whoever may open it".into(),
-        SocketName::Tcp(_) if listener.allow.is_empty() => "for nobody: `allow` is empty".into(),
+        SocketName::Tcp(_) if listener.allow.is_empty() && !listener.has_auth() => {
+            "for nobody: `allow` is empty".into()
+        }
         SocketName::Tcp(_) => {
-            format!("for {}", listener.allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            let networks = listener.allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let others = if listener.has_auth() { ", and whoever else authenticates" } else { "" };
+            format!("for {networks}{others}")
         }
     };
     let tls = match listener.tls_mode() {

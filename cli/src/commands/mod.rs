@@ -8,3 +8,4 @@ pub mod queue;
 pub mod send;
 pub mod serve;
 pub mod sink;
+pub mod user;

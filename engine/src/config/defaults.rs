@@ -2,6 +2,7 @@
 
 use super::{Limits, RetryPolicy, TlsPolicy};
 use smtp::client::Pipelining;
+use smtp::sasl::Mechanism;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ pub const MAX_RECIPIENTS: usize = 1000;
 pub const MAX_CONNECTIONS: usize = 1000;
 /// `[[listener]] max_hold`.
 pub const MAX_HOLD: Duration = Duration::from_secs(30 * 86_400);
+/// `[auth] users`, beside the configuration file.
+pub const USERS_FILE: &str = "users.toml";
+/// `[auth] mechanisms`. CRAM-MD5 is not among them: the server would have to keep passwords.
+pub const MECHANISMS: [Mechanism; 3] = [Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
 /// `[admin] bind`.
 pub const ADMIN_BIND: SocketAddr = loopback(8025);
 /// `[dns] timeout`.

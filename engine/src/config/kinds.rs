@@ -1,11 +1,12 @@
 //! What values look like: durations, sizes, rates, addresses, names, choices.
 
 use super::raw::{Kind, found};
-use super::{Mode, NextHop, Pattern, Rate, SocketName, TlsMode, TlsPolicy, Via};
+use super::{AuthPolicy, Mode, NextHop, Pattern, Rate, SocketName, TlsMode, TlsPolicy, Via};
 use dns::resolver::IpFamily;
 use ipnet::IpNet;
 use smtp::Mailbox;
 use smtp::client::{Pipelining, Protocol};
+use smtp::sasl::Mechanism;
 use smtp::server::BareNewline;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -278,19 +279,21 @@ pub(super) const LISTENER_TLS: Kind<Option<TlsMode>> = Kind {
     },
 };
 
-pub(super) const LISTENER_AUTH: Kind<()> = Kind {
-    what: "\"none\"",
-    allowed: "\"none\"; who may relay is decided by `allow`",
-    read: |value| only_none(value, &["optional", "required"]),
+pub(super) const LISTENER_AUTH: Kind<AuthPolicy> = Kind {
+    what: "who has to authenticate",
+    allowed: "\"none\", \"optional\", \"required\"",
+    read: |value| {
+        let policies =
+            [("none", AuthPolicy::None), ("optional", AuthPolicy::Optional), ("required", AuthPolicy::Required)];
+        choice(value, &policies)
+    },
 };
 
-fn only_none(value: &DeValue<'_>, later: &[&str]) -> Result<(), String> {
-    match text(value)? {
-        "none" => Ok(()),
-        word if later.contains(&word) => Err("not available in this version".into()),
-        _ => Err("no such value".into()),
-    }
-}
+pub(super) const MECHANISM: Kind<Mechanism> = Kind {
+    what: "a mechanism",
+    allowed: "\"SCRAM-SHA-256\", \"CRAM-MD5\", \"PLAIN\", \"LOGIN\"",
+    read: |value| choice(value, &Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism))),
+};
 
 fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, String> {
     let written = text(value)?;
@@ -591,6 +594,9 @@ mod tests {
         check(&LISTENER_TLS, "\"starttls\"", Ok(Some(TlsMode::StartTls)));
         check(&LISTENER_TLS, "\"tls\"", Err("no such value"));
         check(&LISTENER_AUTH, "\"maybe\"", Err("no such value"));
+        check(&LISTENER_AUTH, "\"required\"", Ok(AuthPolicy::Required));
+        check(&MECHANISM, "\"SCRAM-SHA-256\"", Ok(Mechanism::ScramSha256));
+        check(&MECHANISM, "\"SCRAM-SHA256\"", Err("did you mean \"SCRAM-SHA-256\"?"));
         check(&EVENTS, "false", Ok(None));
         check(&EVENTS, "\"\"", Ok(None));
         check(&EVENTS, "true", Err("this is true or false"));

@@ -1,7 +1,8 @@
 //! `[[listener]]`: ingest sockets, and what goes together on one.
 
+use super::auth::policy;
 use super::raw::{At, Document, Kind, Table};
-use super::{Listener, ListenerTls, Mode, QueueLimits, SocketName, defaults, kinds, relay};
+use super::{AuthPolicy, Listener, ListenerTls, Mode, QueueLimits, SocketName, defaults, kinds, relay};
 use smtp::server::BareNewline;
 
 /// Sockets that are taken, with the lines that say so.
@@ -33,6 +34,8 @@ fn default_listener(bind: SocketName) -> Listener {
         bare_newline: BareNewline::Reject,
         max_hold: defaults::MAX_HOLD,
         tls: None,
+        auth: AuthPolicy::None,
+        auth_without_tls: false,
     }
 }
 
@@ -50,7 +53,10 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
 
     let defaults = default_listener(bind);
     let tls = tls(document, &mut table);
-    table.read("auth", &kinds::LISTENER_AUTH);
+    let (auth, auth_without_tls) = policy(document, &mut table, &defaults.bind, tls.is_some());
+    if auth == AuthPolicy::Required {
+        refuse_allow(document, &mut table);
+    }
     let [allow, proxy_protocol, xclient] =
         ["allow", "proxy_protocol", "xclient"].map(|key| networks(document, &mut table, key, &defaults.bind));
     let protocol = table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol);
@@ -78,10 +84,20 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
         max_hold: table.read_or("max_hold", &kinds::HOLD, defaults.max_hold),
         tls,
+        auth,
+        auth_without_tls,
         bind: defaults.bind,
     };
     table.finish();
     listener
+}
+
+/// Nobody relays by address where everybody has to authenticate, so the key would say what is not so.
+fn refuse_allow(document: &Document<'_>, table: &mut Table<'_>) {
+    if let Some(allow) = table.list("allow", &kinds::NETWORK) {
+        let help = "leave it out; or auth = \"optional\": then clients from these networks need none";
+        document.note(allow.span, "`allow` has no meaning here", "everybody has to authenticate", Some(help.into()));
+    }
 }
 
 /// Networks whose clients are trusted with something: none may be everyone's, as whoever may say who he is may say that

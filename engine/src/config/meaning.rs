@@ -1,6 +1,7 @@
 //! From what is written to what is meant, section by section. Nothing stops at a mistake: it is noted, a default stands
 //! in for the value, and reading goes on, so that an operator sees all of them at once.
 
+use super::auth::auth;
 use super::limits::{global, sites};
 use super::listener::{Binds, listeners};
 use super::raw::{At, Document, Kind, Table};
@@ -21,6 +22,7 @@ pub(super) fn config<'a>(document: &'a Document<'a>, root: &'a DeTable<'a>, core
     let data_dir = root.read_or("data_dir", &kinds::PATH, defaults::DATA_DIR.into());
     let queue = queue(&mut root);
     let (listeners, binds) = listeners(document, &mut root, &queue);
+    let auth = auth(document, &mut root);
     let admin = admin(document, &mut root, &binds);
     let dns = dns(&mut root);
     let delivery = delivery(document, &mut root, cores);
@@ -43,6 +45,7 @@ pub(super) fn config<'a>(document: &'a Document<'a>, root: &'a DeTable<'a>, core
         data_dir,
         postmaster,
         listeners,
+        auth,
         admin,
         dns,
         delivery,

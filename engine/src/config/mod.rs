@@ -5,6 +5,7 @@
 //! mistakes. Values that go together are checked together (an `allow` that makes an open relay, a rule that an earlier
 //! one hides); what only the running machine can tell (a port in use, a missing file) is for whoever opens it.
 
+mod auth;
 pub mod defaults;
 mod error;
 mod kinds;
@@ -40,6 +41,8 @@ pub struct Config {
     pub postmaster: Mailbox,
     /// Ingest sockets.
     pub listeners: Vec<Listener>,
+    /// `[auth]`.
+    pub auth: Auth,
     /// HTTP; `None` when switched off.
     pub admin: Option<SocketAddr>,
     /// `[dns]`.
@@ -106,6 +109,10 @@ pub struct Listener {
     pub max_hold: Duration,
     /// TLS; `None`: not offered.
     pub tls: Option<ListenerTls>,
+    /// Who has to authenticate.
+    pub auth: AuthPolicy,
+    /// AUTH also in clear text.
+    pub auth_without_tls: bool,
 }
 
 impl Listener {
@@ -123,6 +130,27 @@ pub enum Mode {
     Relay,
     /// Mail is new (RFC 6409): what its header lacks is added, and addresses need full domains.
     Submission,
+}
+
+/// `[auth]`: what holds for every listener that has AUTH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The users file; `posthaste user` writes it.
+    pub users: PathBuf,
+    /// What is offered, strongest first.
+    pub mechanisms: Vec<smtp::sasl::Mechanism>,
+}
+
+/// Who has to authenticate before mail is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthPolicy {
+    /// Nobody can: addresses decide alone.
+    #[default]
+    None,
+    /// Clients whose address is not allowed to relay.
+    Optional,
+    /// Everybody.
+    Required,
 }
 
 /// TLS of one listener.

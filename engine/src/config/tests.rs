@@ -111,10 +111,6 @@ fn all_mistakes_are_shown_at_once_in_order() {
 #[test]
 fn listeners() {
     check(
-        "[[listener]]\nauth = \"required\"",
-        "3:8 \"required\": `auth` in [[listener]] must be \"none\"; not available in this version",
-    );
-    check(
         "[[listener]]\nmax_message_size = \"4GiB\"",
         "3:20 \"4GiB\": `max_message_size` in [[listener]] must be a size; 2GiB is the most",
     );
@@ -189,6 +185,42 @@ fn proxies_and_submission() {
         "[[listener]]\nproxy_protocol = [\"0.0.0.0/0\"]",
         "3:19 \"0.0.0.0/0\": this `proxy_protocol` makes an open relay; 0.0.0.0/0 is open to strangers",
     );
+}
+
+#[test]
+fn listeners_with_auth() {
+    check(
+        "[[listener]]\nauth = \"yes\"",
+        "3:8 \"yes\": `auth` in [[listener]] must be who has to authenticate; no such value",
+    );
+    check(
+        "[[listener]]\nbind = \"192.0.2.1:587\"\nauth = \"required\"",
+        "4:8 \"required\": nobody could log in; AUTH is not offered in clear text here",
+    );
+    check(
+        "[[listener]]\nauth = \"optional\"\nauth_without_tls = false",
+        "3:8 \"optional\": nobody could log in; AUTH is not offered in clear text here",
+    );
+    check("[[listener]]\nauth_without_tls = true", "3:20 true: nothing uses this switch; `auth` is \"none\"");
+    check(
+        "[[listener]]\nauth = \"required\"\nallow = [\"10.0.0.0/8\"]",
+        "4:9 [\"10.0.0.0/8\"]: `allow` has no meaning here; everybody has to authenticate",
+    );
+    // Who need not authenticate may still not be everybody.
+    check(
+        "[[listener]]\nauth = \"optional\"\nallow = [\"0.0.0.0/0\"]",
+        "4:10 \"0.0.0.0/0\": this `allow` makes an open relay; 0.0.0.0/0 is open to strangers",
+    );
+    check("[auth]\nmechanisms = []", "3:14 []: nobody could log in; no mechanism is left");
+    let config = parse(
+        "[auth]\nmechanisms = [\"LOGIN\", \"CRAM-MD5\"]\n[[listener]]\nauth = \"optional\"\n[[listener]]\nbind = \"192.0.2.1:587\"\nauth = \"required\"\ntls = \"starttls\"\ntls_certificate = \"c\"\n[[listener]]\nbind = \"192.0.2.1:25\"\nauth = \"required\"\nauth_without_tls = true",
+    );
+    let show = |n: usize| (config.listeners[n].auth, config.listeners[n].auth_without_tls);
+    assert_eq!(show(0), (AuthPolicy::Optional, true), "loopback");
+    assert_eq!(show(1), (AuthPolicy::Required, false));
+    assert_eq!(show(2), (AuthPolicy::Required, true));
+    assert_eq!(config.auth.users, std::path::Path::new("/etc/posthaste/users.toml"));
+    assert_eq!(config.auth.mechanisms.iter().map(|m| m.name()).collect::<Vec<_>>(), ["CRAM-MD5", "LOGIN"]);
 }
 
 #[test]
@@ -382,6 +414,7 @@ fn the_shipped_file_has_every_key() {
     for header in [
         "",
         "[[listener]]",
+        "[auth]",
         "[admin]",
         "[dns]",
         "[delivery]",

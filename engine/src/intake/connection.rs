@@ -3,6 +3,7 @@
 use super::client::{Address, Client};
 use super::door::Guest;
 use super::labels::Labels;
+use super::login::Login;
 use super::permit::Permit;
 use super::submission::{self, Missing};
 use super::trace::{Source, With};
@@ -51,6 +52,7 @@ pub(super) struct Connection {
     pub extended: bool,
     /// Until when the PROXY header has to come, which says who the client is. Nothing is said before.
     pub header_until: Option<Instant>,
+    pub login: Login,
     /// Until when a TLS handshake may take.
     handshake_until: Option<Instant>,
     /// Tells apart the connections that have had the same key.
@@ -81,6 +83,7 @@ impl Connection {
             client: Client::at(address),
             extended: false,
             header_until: None,
+            login: Login::default(),
             generation,
             guest,
             permit: None,
@@ -167,7 +170,7 @@ impl Connection {
 
     /// When to call `handle_timeout`.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.header_until.or(self.handshake_until).or_else(|| self.server.poll_timeout())
+        self.header_until.or(self.handshake_until).or(self.login.refuse_at).or_else(|| self.server.poll_timeout())
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
@@ -176,6 +179,8 @@ impl Connection {
         } else if self.handshake_until.is_some_and(|until| until <= now.mono) {
             self.handshake_until = None;
             self.lose(&io::ErrorKind::TimedOut.into());
+        } else if self.login.refuse_at.is_some_and(|at| at <= now.mono) {
+            self.tell_refusal();
         } else {
             self.server.handle_timeout(now.mono);
         }
@@ -213,6 +218,7 @@ impl Connection {
                 Event::Recipient(recipient) => self.handle_recipient(&recipient.mailbox),
                 Event::Message(message) => self.handle_message(key, *message, room, now),
                 Event::Aborted => self.release(room.shared),
+                Event::Auth { mechanism, inquiry } => self.look_up(key, mechanism, inquiry, room),
                 Event::XClient(said) => self.handle_xclient(&said),
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
@@ -242,6 +248,7 @@ impl Connection {
         if hold.is_some_and(|hold| hold.release(now.wall()) > now.wall() + longest) {
             return Err(("hold_too_long", HOLD_TOO_LONG));
         }
+        self.check_owner(reverse_path)?;
         if self.guest.is_submission() { submission::check_sender(reverse_path) } else { Ok(()) }
     }
 
@@ -310,6 +317,7 @@ impl Connection {
                 extended: self.extended,
                 smtputf8: message.parameters.smtputf8,
                 tls: self.server.tls(),
+                authenticated: self.server.user().is_some(),
             },
         };
         let Labels { tenant, campaign } = Labels::of(&message.body);

@@ -3,10 +3,11 @@
 use super::Refusal;
 use super::client::Address;
 use super::transport::Transport;
-use crate::config::{Listener, Mode, SocketName, TlsMode};
+use crate::config::{AuthPolicy, Listener, Mode, SocketName, TlsMode};
 use crate::metrics::ListenerMetrics;
 use crate::now::Now;
 use crate::shell::stream::Stream;
+use crate::users::{Directory, Users};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use smtp::server::FutureRelease;
@@ -47,7 +48,15 @@ pub(super) struct Gate {
     /// The same for clients that may use XCLIENT.
     trusting: Arc<smtp::server::Config>,
     tls: Option<Arc<rustls::ServerConfig>>,
+    directory: Option<Arc<Directory>>,
     guests: AtomicUsize,
+}
+
+/// Why a client may relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    ByAddress,
+    AfterAuth,
 }
 
 /// Holds a connection's place in its listener's count.
@@ -69,9 +78,17 @@ impl Guest {
         self.0.tls.clone()
     }
 
-    /// See [`Gate::allows`].
-    pub(super) fn allows(&self, address: Address) -> Result<(), Refusal> {
-        self.0.allows(address)
+    /// See [`Gate::trust`].
+    pub(super) fn trust(&self, address: Address) -> Result<Trust, Refusal> {
+        self.0.trust(address)
+    }
+    /// See [`Gate::receive`].
+    pub(super) fn receive(&self, address: Address, now: Now) -> smtp::Server {
+        self.0.receive(address, now)
+    }
+    /// Who may log in; nobody where there is no AUTH.
+    pub(super) fn users(&self) -> Arc<Users> {
+        self.0.directory.as_ref().map(|directory| directory.users()).unwrap_or_default()
     }
 
     /// See [`Gate::server_config`].
@@ -85,12 +102,33 @@ impl Guest {
 }
 
 impl Gate {
-    /// Whether this client may relay.
-    fn allows(&self, address: Address) -> Result<(), Refusal> {
-        match address {
-            Address::Local => Ok(()),
-            Address::Ip(ip) if is_in(&self.listener.allow, ip) => Ok(()),
-            Address::Ip(_) | Address::Unknown => Err(("not_allowed", NOT_ALLOWED)),
+    /// Whether this client may relay, by its address or by what it proves.
+    fn trust(&self, address: Address) -> Result<Trust, Refusal> {
+        let by_address = match address {
+            Address::Local => true,
+            Address::Ip(ip) => is_in(&self.listener.allow, ip),
+            Address::Unknown => false,
+        };
+        match (self.listener.auth, by_address) {
+            (AuthPolicy::Required, _) | (AuthPolicy::Optional, false) => Ok(Trust::AfterAuth),
+            (_, true) => Ok(Trust::ByAddress),
+            (AuthPolicy::None, false) => Err(("not_allowed", NOT_ALLOWED)),
+        }
+    }
+
+    /// The conversation with a client there: as far as it may have one.
+    fn receive(&self, address: Address, now: Now) -> smtp::Server {
+        let config = self.server_config(address);
+        match self.trust(address) {
+            Ok(trust) => {
+                let mut server = smtp::Server::new(config, now.mono);
+                server.require_auth(trust == Trust::AfterAuth);
+                server
+            }
+            Err((reason, reply)) => {
+                self.metrics.rejected(reason);
+                smtp::Server::refuse(config, reply, now.mono)
+            }
         }
     }
 
@@ -113,6 +151,7 @@ impl Door {
         hostname: &str,
         metrics: &ListenerMetrics,
         tls: Option<Arc<rustls::ServerConfig>>,
+        auth: Option<(Arc<Directory>, smtp::server::Auth)>,
         loops: usize,
         now: Now,
     ) -> io::Result<(SocketName, Vec<Door>)> {
@@ -130,7 +169,9 @@ impl Door {
                 bound = SocketName::Tcp(address);
             }
         }
-        let server = server_config(listener, hostname, now);
+        let (directory, auth) = auth.filter(|_| listener.has_auth()).unzip();
+        let auth = auth.map(|auth| smtp::server::Auth { without_tls: listener.auth_without_tls, ..auth });
+        let server = smtp::server::Config { auth, ..server_config(listener, hostname, now) };
         let gate = Arc::new(Gate {
             name: bound.clone(),
             metrics: metrics.clone(),
@@ -138,6 +179,7 @@ impl Door {
             trusting: Arc::new(smtp::server::Config { xclient: true, ..server.clone() }),
             server: Arc::new(server),
             tls,
+            directory,
             guests: AtomicUsize::new(0),
         });
         let doors = sockets.into_iter().map(|socket| Door { socket, gate: gate.clone() }).collect();
@@ -186,14 +228,10 @@ impl Door {
         Ok(transport)
     }
 
-    /// Whether a client there may speak to us at all, and there is a place for it. A proxy may, until it has said for whom
-    /// it speaks.
-    pub(super) fn admit(&self, address: Address, draining: bool) -> Result<(), Refusal> {
+    /// Whether there is a place for one more.
+    pub(super) fn admit(&self, draining: bool) -> Result<(), Refusal> {
         if draining {
             return Err(("shutting_down", SHUTTING_DOWN));
-        }
-        if !self.expects_header(address) {
-            self.gate.allows(address)?;
         }
         match self.gate.guests.load(Ordering::Relaxed) {
             guests if guests >= self.gate.listener.max_connections => Err(("too_many_connections", TOO_MANY)),
@@ -222,6 +260,11 @@ impl Door {
 
     pub(super) fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
         self.gate.server_config(address)
+    }
+
+    /// See [`Gate::receive`].
+    pub(super) fn receive(&self, address: Address, now: Now) -> smtp::Server {
+        self.gate.receive(address, now)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::client::Address;
 use super::connection::Connection;
+use super::door::Trust;
 use super::proxy::{self, Header, NoHeader};
 use crate::now::Now;
 use crate::shell::stream::Stream;
@@ -56,21 +57,17 @@ impl Connection {
         self.header_until = None;
         self.expect_handshake(now);
         self.client.address = address;
-        let config = self.guest.server_config(address);
-        self.server = match self.guest.allows(address) {
-            Ok(()) => Server::new(config, now.mono),
-            Err((reason, reply)) => {
-                self.guest.metrics().rejected(reason);
-                Server::refuse(config, reply, now.mono)
-            }
-        };
+        self.server = self.guest.receive(address, now);
     }
 
     pub(super) fn handle_xclient(&mut self, said: &Introduction) {
         self.client.take(said);
         self.extended = said.extended.unwrap_or(false);
-        let reply = match self.guest.allows(self.client.address) {
-            Ok(()) => INTRODUCED,
+        let reply = match self.guest.trust(self.client.address) {
+            Ok(trust) => {
+                self.server.require_auth(trust == Trust::AfterAuth);
+                INTRODUCED
+            }
             Err((reason, reply)) => {
                 self.guest.metrics().rejected(reason);
                 reply

@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod introduction;
 mod labels;
+mod login;
 mod permit;
 mod proxy;
 mod submission;
@@ -27,6 +28,7 @@ use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
 use queue::{NewMessage, Queue};
 use slab::Slab;
+use smtp::sasl::server::{Finding, Inquiry};
 use smtp::server::{Node, Ticket};
 use smtp::{EnhancedCode, Reply};
 use std::io;
@@ -77,6 +79,8 @@ pub(crate) struct Intake {
     origins: Vec<Origin>,
     /// Queues that are to be started (ETRN), and who asked.
     starts: Vec<(Asker, Node)>,
+    /// What has to be looked up of users, and who asked.
+    inquiries: Vec<(Asker, Inquiry)>,
     draining: bool,
 }
 
@@ -95,6 +99,7 @@ impl Intake {
             received: Vec::new(),
             origins: Vec::new(),
             starts: Vec::new(),
+            inquiries: Vec::new(),
             draining: false,
         }
     }
@@ -138,8 +143,10 @@ impl Intake {
         token: &impl Fn(usize) -> Token,
     ) {
         let door = &self.doors[n];
-        let (server, expects_header) = match door.admit(address, self.draining) {
-            Ok(()) => (smtp::Server::new(door.server_config(address), now.mono), door.expects_header(address)),
+        let (server, expects_header) = match door.admit(self.draining) {
+            // It has still to be said who the client is; then there will be another machine.
+            Ok(()) if door.expects_header(address) => (smtp::Server::new(door.server_config(address), now.mono), true),
+            Ok(()) => (door.receive(address, now), false),
             Err((reason, reply)) => {
                 door.metrics().rejected(reason);
                 (smtp::Server::refuse(door.server_config(address), reply, now.mono), false)
@@ -202,6 +209,7 @@ impl Intake {
             received: &mut self.received,
             origins: &mut self.origins,
             starts: &mut self.starts,
+            inquiries: &mut self.inquiries,
         };
         connection.serve(key, &mut room, now);
         connection.mark_dirty(key, &mut self.dirty);
@@ -238,6 +246,20 @@ impl Intake {
     /// Takes this tick's ETRNs. Each gets its reply by `handle_answer`.
     pub(crate) fn take_starts(&mut self) -> Vec<(Asker, Node)> {
         std::mem::take(&mut self.starts)
+    }
+
+    /// Takes what has to be looked up of users. Each gets its answer by `handle_finding`.
+    pub(crate) fn take_inquiries(&mut self) -> Vec<(Asker, Inquiry)> {
+        std::mem::take(&mut self.inquiries)
+    }
+
+    /// What was found; the connection may have ended meanwhile.
+    pub(crate) fn handle_finding(&mut self, asker: Asker, finding: Finding, now: Now) {
+        let connection = self.connections.get_mut(asker.connection);
+        if let Some(connection) = connection.filter(|connection| connection.generation == asker.generation) {
+            connection.handle_finding(finding, now);
+            self.serve(asker.connection, now);
+        }
     }
 
     /// The answer to what a connection asked; it may have hung up meanwhile.
@@ -315,6 +337,7 @@ struct Room<'a> {
     received: &'a mut Vec<NewMessage>,
     origins: &'a mut Vec<Origin>,
     starts: &'a mut Vec<(Asker, Node)>,
+    inquiries: &'a mut Vec<(Asker, Inquiry)>,
 }
 
 /// Why a message or connection was turned away: the metric's `reason`, and the reply that says so.

@@ -36,6 +36,8 @@ pub(super) struct With<'a> {
     /// The message needs SMTPUTF8.
     pub smtputf8: bool,
     pub tls: Option<&'a TlsInfo>,
+    /// AUTH has succeeded.
+    pub authenticated: bool,
 }
 
 impl fmt::Display for With<'_> {
@@ -49,7 +51,8 @@ impl fmt::Display for With<'_> {
             (Protocol::Smtp, false) if !self.extended => return f.write_str("SMTP"),
             (Protocol::Smtp, false) => "ESMTP",
         };
-        write!(f, "{name}{}", if self.tls.is_some() { "S" } else { "" })
+        let tls = if self.tls.is_some() { "S" } else { "" };
+        write!(f, "{name}{tls}{}", if self.authenticated { "A" } else { "" })
     }
 }
 
@@ -106,7 +109,8 @@ mod tests {
     use crate::intake::client::Address;
     use std::time::Instant;
 
-    const ESMTP: With<'_> = With { protocol: Protocol::Smtp, extended: true, smtputf8: false, tls: None };
+    const ESMTP: With<'_> =
+        With { protocol: Protocol::Smtp, extended: true, smtputf8: false, tls: None, authenticated: false };
 
     fn check(name: &str, peer: Option<&str>, with: With<'_>, expected: &str) {
         let mut trace = Trace::new("mta1.example.net".into());
@@ -140,6 +144,10 @@ mod tests {
             (With { extended: false, tls, ..ESMTP }, "with SMTP id "),
             (With { tls, ..ESMTP }, "with ESMTPS id "),
             (With { tls, ..ESMTP }, "\r\n\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n"),
+            (With { authenticated: true, ..ESMTP }, "with ESMTPA id "),
+            (With { tls, authenticated: true, ..ESMTP }, "with ESMTPSA id "),
+            (With { smtputf8: true, tls, authenticated: true, ..ESMTP }, "with UTF8SMTPSA id "),
+            (With { protocol: lmtp, tls, authenticated: true, ..ESMTP }, "with LMTPSA id "),
             (With { smtputf8: true, ..ESMTP }, "with UTF8SMTP id "),
             (With { smtputf8: true, tls, ..ESMTP }, "with UTF8SMTPS id "),
             (With { protocol: lmtp, ..ESMTP }, "with LMTP id "),

@@ -39,6 +39,12 @@ impl ListenerMetrics {
         )
         .increment(1);
     }
+    /// Somebody tried to log in: a mechanism's name, and `accepted`, `refused` or `unavailable`.
+    pub fn auth_attempt(&self, mechanism: &'static str, result: &'static str) {
+        let listener = self.label.clone();
+        counter!(names::AUTH_ATTEMPTS, "listener" => listener, "mechanism" => mechanism, "result" => result)
+            .increment(1);
+    }
     /// When the certificate expires, in seconds since 1970.
     pub fn certificate_expires(&self, not_after: i64) {
         gauge!(names::CERTIFICATE_EXPIRY, "listener" => self.label.clone()).set(not_after as f64);

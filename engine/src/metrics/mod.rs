@@ -7,7 +7,8 @@
 //!
 //! Beyond INTERFACE's names: `posthaste_deliveries_in_doubt_total{site}`, `posthaste_recipients_removed_total`,
 //! `posthaste_recipients_discarded_total`, `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`,
-//! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`.
+//! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
+//! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
 mod labels;
 mod listener;

@@ -23,6 +23,7 @@ pub(super) const COMMITS: &str = "posthaste_queue_commits_total";
 pub(super) const COMMIT_BATCH: &str = "posthaste_queue_commit_batch_size";
 pub(super) const SYNCS: &str = "posthaste_queue_syncs_total";
 pub(super) const JOURNAL_BYTES: &str = "posthaste_queue_journal_bytes";
+pub(super) const AUTH_ATTEMPTS: &str = "posthaste_auth_attempts_total";
 pub(super) const CERTIFICATE_EXPIRY: &str = "posthaste_tls_certificate_expiry_timestamp_seconds";
 pub(super) const EVENTS_LOST: &str = "posthaste_events_lost_total";
 
@@ -42,6 +43,7 @@ pub(super) fn describe() {
         (DNS_LOOKUPS, "Questions sent to name servers"),
         (COMMITS, "Groups written to the journal and synced"),
         (SYNCS, "Syncs of any queue file"),
+        (AUTH_ATTEMPTS, "Logins by result"),
         (EVENTS_LOST, "Lines that the event log could not write"),
     ] {
         describe_counter!(name, what);

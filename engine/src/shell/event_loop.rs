@@ -7,6 +7,7 @@ use super::etrn::Starter;
 use super::inbox::{Address, Inbox, inbox};
 use super::mind::Mind;
 use super::stream::Readiness;
+use super::verifier::Verifier;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
 use crate::intake::{Asker, Intake, Origin};
@@ -14,6 +15,7 @@ use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
 use queue::{Committed, Group, MessageId, NewMessage, Queue, QueueError};
+use smtp::sasl::server::Finding;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +52,8 @@ pub(crate) enum Letter {
     Durable(Vec<Origin>, Instant, Result<Vec<MessageId>, Arc<QueueError>>),
     /// For the intake room: the answer to what a connection asked.
     Answer(Asker, smtp::Reply),
+    /// For the intake room: what was found of a user.
+    Found(Asker, Finding),
     /// For the delivery room.
     Open(Box<Open>),
     /// For the delivery room.
@@ -77,6 +81,8 @@ pub(crate) struct Neighbours {
     pub loops: Vec<Address<Letter>>,
     pub queue: Queue,
     pub starter: Starter,
+    /// Where a listener has AUTH.
+    pub verifier: Option<Verifier>,
     pub metrics: Arc<EngineMetrics>,
     /// What the mind has still to hear of: groups submitted and not yet answered, and loops other than its own that run.
     pub awaited: Arc<AtomicUsize>,
@@ -208,6 +214,7 @@ impl EventLoop {
                     self.intake.handle_durable(&origins, result.as_deref().map_err(|_| ()), now);
                 }
                 Letter::Answer(asker, reply) => self.intake.handle_answer(asker, reply, now),
+                Letter::Found(asker, finding) => self.intake.handle_finding(asker, finding, now),
                 Letter::Open(open) => self.delivery.open(open, now, &self.registry, delivery_token),
                 Letter::Deliver(deliver) => self.delivery.deliver(&deliver, now),
                 Letter::Close(connection) => self.delivery.close(connection, now),
@@ -320,6 +327,15 @@ impl EventLoop {
         for (asker, node) in self.intake.take_starts() {
             let home = self.address.clone();
             self.neighbours.starter.order(node, move |reply| home.send(Letter::Answer(asker, reply)));
+        }
+        for (asker, inquiry) in self.intake.take_inquiries() {
+            let home = self.address.clone();
+            let done = move |finding| home.send(Letter::Found(asker, finding));
+            match &self.neighbours.verifier {
+                Some(verifier) => verifier.order(inquiry, done),
+                // No listener has AUTH, so no machine asks.
+                None => done(Finding::Unavailable),
+            }
         }
         let (accepts, origins) = self.intake.take_received();
         if !accepts.is_empty() {

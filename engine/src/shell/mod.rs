@@ -13,6 +13,7 @@ mod mind;
 mod roster;
 pub(crate) mod stream;
 pub(crate) mod timers;
+mod verifier;
 mod watch;
 
 pub use control::{Handle, OperateError, Operated, Wish};
@@ -24,20 +25,25 @@ use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
 use crate::metrics::EngineMetrics;
 use crate::tls::Keyring;
+use crate::users::Directory;
 use etrn::Starter;
 pub(crate) use event_loop::read_clock;
 use event_loop::{EventLoop, Neighbours, Site};
 use mind::{Mind, Senses};
 use queue::service::Recovery;
 use queue::{Queue, QueueError};
+use smtp::sasl::Nonces;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use verifier::Verifier;
 use watch::{Watch, WatchedCertificate};
 
+/// Failed logins of one connection; with the last of them it ends.
+const MAX_AUTH_FAILURES: u32 = 3;
 /// DNS answers kept, per kind.
 const DNS_CACHE_ENTRIES: usize = 100_000;
 /// DNS questions under way at once.
@@ -68,6 +74,9 @@ pub enum StartError {
         /// Which file, and what is wrong with it.
         source: crate::tls::CertificateError,
     },
+    /// The users file.
+    #[error("{0}; `posthaste user add NAME` makes it")]
+    Users(#[from] crate::users::UsersError),
     /// The event log.
     #[error("cannot write the event log {path}: {source}")]
     EventLog {
@@ -104,8 +113,9 @@ impl Engine {
         let sites = (0..config.delivery.workers).map(|_| Site::new()).collect::<io::Result<Vec<_>>>()?;
         let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
         let keyrings = load_keyrings(&config)?;
-        let (addresses, mut doors) = bind(&config, &metrics, &keyrings)?;
-        let (watch, watch_thread) = Watch::start(watched(&config, &metrics, keyrings))?;
+        let directory = load_directory(&config)?;
+        let (addresses, mut doors) = bind(&config, &metrics, &keyrings, directory.as_ref())?;
+        let (watch, watch_thread) = Watch::start(watched(&config, &metrics, keyrings), directory.clone())?;
         let settings = Arc::new(Settings {
             ourselves: Ourselves {
                 name: config.hostname.clone(),
@@ -131,11 +141,17 @@ impl Engine {
         let handle = Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), watch, failed);
         let (starter, thread) = Starter::start(handle.clone())?;
         let mut threads = vec![thread];
+        let verifier = directory.as_ref().map(Verifier::start).transpose()?;
+        let verifier = verifier.map(|(verifier, more)| {
+            threads.extend(more);
+            verifier
+        });
         let neighbours = Neighbours {
             mind: loops[0].clone(),
             loops: loops.clone(),
             queue: queue.clone(),
             starter,
+            verifier,
             metrics,
             awaited: Arc::new(AtomicUsize::new(loops.len() - 1)),
         };
@@ -217,6 +233,12 @@ fn load_keyrings(config: &Config) -> Result<Keyrings, StartError> {
     config.listeners.iter().map(load).collect()
 }
 
+/// Only read where somebody can log in.
+fn load_directory(config: &Config) -> Result<Option<Arc<Directory>>, StartError> {
+    let is_needed = config.listeners.iter().any(Listener::has_auth);
+    Ok(is_needed.then(|| Directory::load(&config.auth.users)).transpose()?)
+}
+
 fn watched(config: &Config, metrics: &EngineMetrics, keyrings: Keyrings) -> Vec<WatchedCertificate> {
     let watched = |(n, keyring): (usize, Option<Arc<Keyring>>)| {
         let listener = config.listeners[n].bind.clone();
@@ -225,22 +247,41 @@ fn watched(config: &Config, metrics: &EngineMetrics, keyrings: Keyrings) -> Vec<
     keyrings.into_iter().enumerate().filter_map(watched).collect()
 }
 
+/// What AUTH is like wherever it is offered.
+fn offer(config: &Config) -> smtp::server::Auth {
+    smtp::server::Auth {
+        mechanisms: config.auth.mechanisms.clone(),
+        without_tls: false,
+        max_failures: MAX_AUTH_FAILURES,
+        nonces: Arc::new(Nonces::new(crate::tls::random())),
+    }
+}
+
 /// Binds every listener; the doors come back by loop.
 fn bind(
     config: &Config,
     metrics: &EngineMetrics,
     keyrings: &Keyrings,
+    directory: Option<&Arc<Directory>>,
 ) -> Result<(Vec<SocketName>, Vec<Vec<Door>>), StartError> {
     let loops = config.delivery.workers;
     let mut by_loop: Vec<Vec<Door>> = (0..loops).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
+    let auth = directory.map(|directory| (directory.clone(), offer(config)));
     for (n, listener) in config.listeners.iter().enumerate() {
         let name = || listener.bind.to_string();
         let tls = keyrings[n].as_ref().map(Keyring::server_config).transpose();
         let tls = tls.map_err(|source| StartError::Certificate { name: name(), source })?;
-        let (bound, doors) =
-            Door::bind(&Arc::new(listener.clone()), &config.hostname, metrics.listener(n), tls, loops, read_clock())
-                .map_err(|source| StartError::Listen { name: name(), source })?;
+        let (bound, doors) = Door::bind(
+            &Arc::new(listener.clone()),
+            &config.hostname,
+            metrics.listener(n),
+            tls,
+            auth.clone(),
+            loops,
+            read_clock(),
+        )
+        .map_err(|source| StartError::Listen { name: name(), source })?;
         addresses.push(bound);
         doors.into_iter().zip(&mut by_loop).for_each(|(door, room)| room.push(door));
     }

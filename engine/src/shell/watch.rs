@@ -1,4 +1,4 @@
-//! A thread that looks after files which may change while the engine runs: certificates of listeners.
+//! A thread that looks after files which may change while the engine runs: certificates of listeners, the users file.
 //!
 //! Files are looked at once a second, and read when they look different or when an operator asks (SIGHUP). What cannot be
 //! used is logged once, and what was read before stays in force.
@@ -7,8 +7,10 @@ use super::read_clock;
 use crate::config::{Config, ListenerTls, SocketName};
 use crate::metrics::ListenerMetrics;
 use crate::tls::{Keyring, Renewal};
+use crate::users::{self, Directory};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,9 +43,12 @@ pub(super) struct WatchedCertificate {
 }
 
 impl Watch {
-    pub(super) fn start(certificates: Vec<WatchedCertificate>) -> io::Result<(Watch, JoinHandle<()>)> {
+    pub(super) fn start(
+        certificates: Vec<WatchedCertificate>,
+        directory: Option<Arc<Directory>>,
+    ) -> io::Result<(Watch, JoinHandle<()>)> {
         let (orders, taken) = unbounded();
-        let run = move || Watcher { certificates }.run(&taken);
+        let run = move || Watcher { certificates, directory }.run(&taken);
         let thread = std::thread::Builder::new().name("watch".into()).spawn(run)?;
         Ok((Watch(orders), thread))
     }
@@ -60,6 +65,7 @@ impl Watch {
 
 struct Watcher {
     certificates: Vec<WatchedCertificate>,
+    directory: Option<Arc<Directory>>,
 }
 
 impl Watcher {
@@ -75,6 +81,7 @@ impl Watcher {
     }
 
     fn reload(&mut self, config: &Config) {
+        self.refresh_users(Some(&config.auth.users));
         for certificate in &mut self.certificates {
             let listener = config.listeners.iter().find(|listener| listener.bind == certificate.listener);
             match listener.and_then(|listener| listener.tls.as_ref()) {
@@ -85,9 +92,23 @@ impl Watcher {
     }
 
     fn refresh(&mut self) {
+        self.refresh_users(None);
         for certificate in &mut self.certificates {
             let renewal = certificate.keyring.refresh();
             certificate.tell(renewal);
+        }
+    }
+}
+
+impl Watcher {
+    fn refresh_users(&self, path: Option<&Path>) {
+        let Some(directory) = &self.directory else { return };
+        match directory.refresh(path) {
+            users::Renewal::Unchanged => {}
+            users::Renewal::Renewed(count) => tracing::info!(count, "users read anew"),
+            users::Renewal::Failed(error) => {
+                tracing::error!(%error, "the new users file cannot be used; the old one stays")
+            }
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use super::certificate::{Certificate, CertificateError};
 use crate::config::ListenerTls;
+use crate::look::Look;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, crypto::ring};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// One listener's, shared by its handshakes (which read) and the watch (which replaces).
@@ -20,11 +19,8 @@ pub(crate) struct Keyring {
 #[derive(Debug)]
 struct Source {
     files: ListenerTls,
-    seen: [Option<Look>; 2],
+    seen: Look,
 }
-
-/// What changes when a file is written or replaced: mtime in seconds and nanoseconds, inode, octets.
-type Look = (i64, i64, u64, u64);
 
 /// What came of a look at the files.
 #[derive(Debug)]
@@ -56,9 +52,10 @@ impl Keyring {
     pub(crate) fn refresh(&self) -> Renewal {
         let mut source = self.source();
         let seen = look(&source.files);
-        if std::mem::replace(&mut source.seen, seen) == seen {
+        if source.seen == seen {
             return Renewal::Unchanged;
         }
+        source.seen = seen;
         self.read(&source)
     }
 
@@ -97,10 +94,6 @@ impl ResolvesServerCert for Keyring {
     }
 }
 
-fn look(files: &ListenerTls) -> [Option<Look>; 2] {
-    let one = |path: &Path| {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.mtime(), meta.mtime_nsec(), meta.ino(), meta.len()))
-    };
-    [one(&files.certificate), one(&files.key)]
+fn look(files: &ListenerTls) -> Look {
+    Look::at(&[&files.certificate, &files.key])
 }

@@ -8,3 +8,14 @@ mod session;
 pub use certificate::{Certificate, CertificateError};
 pub(crate) use keyring::{Keyring, Renewal};
 pub(crate) use session::Session;
+
+/// Octets that nobody can guess.
+///
+/// # Panics
+/// If the system has none to give: then nothing here is safe.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut octets).expect("the system gives random octets");
+    octets
+}

@@ -6,10 +6,12 @@
 
 pub mod client;
 pub mod cram;
+mod nonce;
 mod prepare;
 pub mod scram;
 pub mod server;
 
+pub use nonce::Nonces;
 pub use prepare::{MAX_SECRET_BYTES, prepare};
 
 use base64::Engine as _;

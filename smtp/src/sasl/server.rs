@@ -50,6 +50,19 @@ pub enum Inquiry {
     },
 }
 
+/// What the owner says to an [`Inquiry`].
+#[derive(Debug)]
+pub enum Finding {
+    /// To [`Inquiry::Keys`].
+    Keys(Keys),
+    /// To the others: the user may in.
+    Accepted,
+    /// The user may not, whyever.
+    Refused,
+    /// Nobody could say for now.
+    Unavailable,
+}
+
 impl Inquiry {
     /// Who wants in.
     pub fn user(&self) -> &str {

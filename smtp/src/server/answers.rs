@@ -65,6 +65,24 @@ pub(super) const UNKNOWN_PARAMETER: Reply =
 /// The connection ends with it: how many octets follow can't be known, and none may be taken for a command.
 pub(super) const BAD_CHUNK: Reply = reply(521, 5, 5, 4, "Syntax: BDAT octets [LAST]; closing the connection");
 
+pub(super) const AUTH_OK: Reply = reply(235, 2, 7, 0, "Authentication succeeded");
+pub(super) const AUTH_UNAVAILABLE: Reply = reply(454, 4, 7, 0, "Cannot look at this now; try again later");
+pub(super) const AUTH_FAILED: Reply = reply(535, 5, 7, 8, "User name or password is wrong");
+pub(super) const TOO_MANY_AUTH_FAILURES: Reply =
+    reply(421, 4, 7, 0, "User name or password is wrong, too many times; closing the connection");
+pub(super) const AUTH_FIRST: Reply = reply(530, 5, 7, 0, "Authentication required, send AUTH first");
+pub(super) const TLS_FIRST: Reply = reply(530, 5, 7, 0, "Authentication required, send STARTTLS and then AUTH first");
+pub(super) const ENCRYPT_FIRST: Reply = reply(538, 5, 7, 11, "No authentication in clear text, send STARTTLS first");
+pub(super) const AUTHENTICATED: Reply = reply(503, 5, 5, 1, "Authenticated already");
+pub(super) const AUTH_SYNTAX: Reply = reply(501, 5, 5, 4, "Syntax: AUTH mechanism [initial-response]");
+pub(super) const NO_SUCH_MECHANISM: Reply =
+    reply(504, 5, 5, 4, "Mechanism not recognized: it was not announced in the reply to EHLO");
+pub(super) const NOT_BASE64: Reply = reply(501, 5, 5, 2, "Authentication ended: this is not base64");
+pub(super) const BAD_EXCHANGE: Reply =
+    reply(501, 5, 5, 2, "Authentication ended: this is nothing that the mechanism has");
+pub(super) const AUTH_CANCELLED: Reply = reply(501, 5, 7, 0, "Authentication cancelled");
+pub(super) const AUTH_LINE_TOO_LONG: Reply = reply(500, 5, 5, 6, "Authentication ended: the line is too long");
+
 pub(super) const HELLO_FIRST: Reply = reply(503, 5, 5, 1, "Send EHLO first");
 pub(super) const LHLO_FIRST: Reply = reply(503, 5, 5, 1, "Send LHLO first");
 pub(super) const MAIL_FIRST: Reply = reply(503, 5, 5, 1, "Send MAIL first");

@@ -36,6 +36,8 @@ pub(super) enum Command<'a> {
     /// The node.
     Etrn(&'a str),
     Turn,
+    /// `mechanism [initial-response]`.
+    Auth(&'a str),
     Quit,
     /// Known to be a command, and not taken.
     NotImplemented,
@@ -120,7 +122,7 @@ fn without<'a>(argument: &str, command: Command<'a>) -> Result<Command<'a>, Repl
 }
 
 fn rare<'a>(verb: &str, argument: &'a str) -> Result<Command<'a>, Reply> {
-    const OTHERS: [&str; 5] = ["AUTH", "ATRN", "SEND", "SOML", "SAML"];
+    const OTHERS: [&str; 4] = ["ATRN", "SEND", "SOML", "SAML"];
     const HTTP: [&str; 8] = ["GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"];
     let is = |name: &&str| verb.eq_ignore_ascii_case(name);
     if is(&"NOOP") {
@@ -135,6 +137,8 @@ fn rare<'a>(verb: &str, argument: &'a str) -> Result<Command<'a>, Reply> {
         Ok(Command::Etrn(argument))
     } else if is(&"XCLIENT") {
         Ok(Command::XClient(argument))
+    } else if is(&"AUTH") {
+        Ok(Command::Auth(argument))
     } else if is(&"TURN") {
         Ok(Command::Turn)
     } else if OTHERS.iter().any(is) {

@@ -1,6 +1,6 @@
 //! What a listener allows and announces.
 
-use super::{FutureRelease, xclient};
+use super::{Auth, FutureRelease, xclient};
 use crate::Reply;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub limits: bool,
     /// Announce XCLIENT: the client is trusted to speak for others. It goes by where the connection comes from.
     pub xclient: bool,
+    /// Announce AUTH (RFC 4954), where it may be used.
+    pub auth: Option<Auth>,
     /// Announce ENHANCEDSTATUSCODES; without it replies carry none.
     pub enhanced_status_codes: bool,
     /// What to do with a CR or LF outside CRLF in content.
@@ -91,6 +93,7 @@ impl Default for Config {
             future_release: None,
             limits: false,
             xclient: false,
+            auth: None,
             enhanced_status_codes: true,
             bare_newline: BareNewline::Reject,
             discard_content: false,
@@ -132,6 +135,10 @@ impl Config {
                 text.push('\n');
                 text.push_str(keyword);
             }
+        }
+        if let Some(auth) = self.auth.as_ref().filter(|auth| auth.is_offered(tls_is_up)) {
+            text.push('\n');
+            text.push_str(&auth.announcement());
         }
         if let Some(future) = &self.future_release {
             text.push('\n');

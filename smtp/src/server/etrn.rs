@@ -53,9 +53,8 @@ impl Server {
         if !self.config.etrn || self.config.protocol == Protocol::Lmtp {
             return Err(answers::NOT_IMPLEMENTED);
         }
-        if self.hello.is_none() {
-            return Err(answers::HELLO_FIRST);
-        }
+        self.must_have_said_hello()?;
+        self.must_know_who()?;
         if self.transaction.is_some() {
             return Err(answers::IN_TRANSACTION);
         }

@@ -18,6 +18,7 @@ pub(super) fn help(config: &Config) -> Reply {
         ("VRFY", true),
         ("HELP", true),
         ("STARTTLS", config.starttls),
+        ("AUTH", config.auth.is_some()),
         ("ETRN", config.etrn && !lmtp),
         ("XCLIENT", config.xclient),
         ("QUIT", true),

@@ -21,7 +21,7 @@ pub(super) struct Input {
 pub(super) enum Line {
     /// With the LF at its end.
     Whole(Bytes),
-    /// It had more than [`MAX_LINE_BYTES`].
+    /// It had more octets than it may have.
     TooLong,
 }
 
@@ -46,15 +46,15 @@ impl Input {
         Some(result)
     }
 
-    /// The next line, shared with the buffer it came in when it lies in one.
-    pub(super) fn next_line(&mut self) -> Option<Line> {
+    /// The next line of at most so many octets, shared with the buffer it came in when it lies in one.
+    pub(super) fn next_line(&mut self, most: usize) -> Option<Line> {
         while let Some(front) = self.buffers.front_mut() {
             let end = memchr::memchr(b'\n', front).map(|lf| lf + 1);
             let piece = front.split_to(end.unwrap_or(front.len()));
             if front.is_empty() {
                 self.buffers.pop_front();
             }
-            if self.partial.len() + piece.len() > MAX_LINE_BYTES {
+            if self.partial.len() + piece.len() > most {
                 self.overlong = true;
             }
             match (end.is_some(), self.overlong) {
@@ -88,7 +88,7 @@ mod tests {
         for every in [1, 2, 3, 1000, 1 << 20] {
             let mut input = Input::default();
             text.as_bytes().chunks(every).for_each(|piece| input.push(Bytes::copy_from_slice(piece)));
-            let lines: Vec<Line> = std::iter::from_fn(|| input.next_line()).collect();
+            let lines: Vec<Line> = std::iter::from_fn(|| input.next_line(MAX_LINE_BYTES)).collect();
             let whole = |line: &str| Line::Whole(Bytes::copy_from_slice(line.as_bytes()));
             assert_eq!(
                 lines,
@@ -103,11 +103,11 @@ mod tests {
         let mut input = Input::default();
         for _ in 0..1000 {
             input.push(Bytes::from_static(&[b'x'; 1000]));
-            assert_eq!(input.next_line(), None);
+            assert_eq!(input.next_line(MAX_LINE_BYTES), None);
             assert!(input.partial.len() <= MAX_LINE_BYTES && input.buffers.is_empty());
         }
         input.push(Bytes::from_static(b"\r\nNOOP\r\n"));
-        assert_eq!(input.next_line(), Some(Line::TooLong));
-        assert_eq!(input.next_line(), Some(Line::Whole(Bytes::from_static(b"NOOP\r\n"))));
+        assert_eq!(input.next_line(MAX_LINE_BYTES), Some(Line::TooLong));
+        assert_eq!(input.next_line(MAX_LINE_BYTES), Some(Line::Whole(Bytes::from_static(b"NOOP\r\n"))));
     }
 }

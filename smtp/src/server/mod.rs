@@ -5,7 +5,7 @@
 //!   then loop { poll_event } until None, answering each question before polling again,
 //!   then write poll_transmit, then arm poll_timeout.
 //! ```
-//! A *question* (`Event::Mail`, `Recipient`, `XClient`, `Etrn`) stops parsing until `answer` is called. A `Message` does not: its
+//! A *question* (`Event::Mail`, `Recipient`, `XClient`, `Etrn`, `Auth`) stops parsing until it is answered. A `Message` does not: its
 //! reply is given by `complete` when the message is durable, while later pipelined commands are already being parsed;
 //! replies always leave in command order (RFC 2920 §3.2).
 //!
@@ -17,6 +17,7 @@
 //! extension parameters after HELO.
 
 mod answers;
+mod auth;
 mod command;
 mod config;
 mod content;
@@ -32,12 +33,16 @@ mod tests;
 mod transaction;
 mod xclient;
 
+pub use auth::Auth;
 pub use config::{BareNewline, Config, Protocol};
 pub use etrn::Node;
 pub use hold::{FutureRelease, Hold};
 pub use xclient::{Introduction, Told};
 
+use crate::sasl::Mechanism;
+use crate::sasl::server::Inquiry;
 use crate::{Body, MailParameters, Recipient, Reply, ReversePath, reply::EnhancedCode};
+use auth::Authentication;
 use bytes::{Bytes, BytesMut};
 use input::Input;
 use outbox::{Final, Outbox};
@@ -84,6 +89,13 @@ pub enum Event {
     XClient(Box<Introduction>),
     /// Question: ETRN, with the replies of RFC 1985 §5.3 as answers.
     Etrn(Node),
+    /// Question: what only the owner knows in an AUTH exchange. Answered by `answer_auth`; a plain `answer` ends it.
+    Auth {
+        /// How.
+        mechanism: Mechanism,
+        /// What.
+        inquiry: Inquiry,
+    },
     /// A whole message. The owner calls `complete` with this ticket, sooner or later, in any order.
     Message(Box<Message>),
     /// An open transaction (after an accepted MAIL) ended without a message: RSET, a new EHLO, a refused or broken body,
@@ -149,6 +161,7 @@ pub struct Server {
     phase: Phase,
     hello: Option<Box<str>>,
     tls: Option<TlsInfo>,
+    authentication: Authentication,
     /// Invariant: present in the phases that take content.
     transaction: Option<Transaction>,
     question: Option<Question>,
@@ -186,6 +199,7 @@ impl Server {
             phase: Phase::Commands,
             hello: None,
             tls: None,
+            authentication: Authentication::default(),
             transaction: None,
             question: None,
             outbox,
@@ -232,6 +246,7 @@ impl Server {
     pub fn handle_tls(&mut self, info: TlsInfo) {
         self.tls = Some(info);
         self.hello = None;
+        self.authentication.forget();
         self.phase = Phase::Commands;
         self.abort();
     }
@@ -273,6 +288,7 @@ impl Server {
             }
             Some(Question::XClient(hello)) => return self.introduced(hello, reply),
             Some(Question::Etrn) => {}
+            Some(Question::Auth) => self.authentication.give_up(),
             None => return,
         }
         self.say(reply);

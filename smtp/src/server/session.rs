@@ -1,9 +1,10 @@
 //! Commands put into effect: order, limits, replies.
 
+use super::auth::MAX_AUTH_LINE_BYTES;
 use super::command::{Command, Hello, Parameters};
 use super::content::{DataScan, Fault, is_far_too_large};
 use super::help::help;
-use super::input::Line;
+use super::input::{Line, MAX_LINE_BYTES};
 use super::transaction::{BodyType, MailCommand, read_recipient};
 use super::xclient::Told;
 use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
@@ -18,6 +19,8 @@ pub(super) enum Phase {
     Data(DataScan),
     /// So many octets of BDAT. Where the command was refused, its octets are swallowed before it says so.
     Chunk { left: u64, last: bool, refusal: Option<Reply> },
+    /// Lines of an AUTH exchange.
+    Auth,
     /// The TLS handshake, which is not for this machine. It is announced when all replies before it have been given.
     Tls { announced: bool },
 }
@@ -30,6 +33,7 @@ pub(super) enum Question {
     /// HELO, if XCLIENT said it.
     XClient(Option<Told<Box<str>>>),
     Etrn,
+    Auth,
 }
 
 impl Server {
@@ -38,6 +42,8 @@ impl Server {
         match &self.phase {
             Phase::Commands if self.is_paused() => false,
             Phase::Commands => self.step_command(),
+            Phase::Auth if self.is_paused() => false,
+            Phase::Auth => self.step_auth(),
             Phase::Data(_) => self.step_data(),
             Phase::Chunk { .. } => self.step_chunk(),
             Phase::Tls { announced: false } if self.outbox.pending() == 0 => {
@@ -86,7 +92,8 @@ impl Server {
     }
 
     fn step_command(&mut self) -> bool {
-        let Some(line) = self.input.next_line() else { return false };
+        let most = if self.config.auth.is_some() { MAX_AUTH_LINE_BYTES } else { MAX_LINE_BYTES };
+        let Some(line) = self.input.next_line(most) else { return false };
         let executed = match line {
             Line::TooLong => Err(answers::LINE_TOO_LONG),
             Line::Whole(line) => Command::parse(&line).and_then(|command| self.execute(command)),
@@ -116,6 +123,7 @@ impl Server {
             Command::Expand => return Err(answers::NO_LISTS),
             Command::XClient(attributes) => self.xclient(attributes)?,
             Command::Etrn(node) => self.etrn(node)?,
+            Command::Auth(argument) => self.auth(argument)?,
             Command::Turn => return Err(answers::NO_TURN),
             Command::StartTls => self.start_tls()?,
             Command::Quit => self.end(CloseReason::Quit, Some(answers::BYE)),
@@ -145,15 +153,11 @@ impl Server {
     }
 
     fn mail(&mut self, path: &str, parameters: Parameters<'_>) -> Result<(), Reply> {
-        if self.hello.is_none() {
-            return Err(match self.config.protocol {
-                Protocol::Smtp => answers::HELLO_FIRST,
-                Protocol::Lmtp => answers::LHLO_FIRST,
-            });
-        }
+        self.must_have_said_hello()?;
         if self.transaction.is_some() {
             return Err(answers::NESTED_MAIL);
         }
+        self.must_know_who()?;
         let mailbox = if path.is_empty() { None } else { Some(Mailbox::parse(path).map_err(|_| answers::BAD_SENDER)?) };
         let command = MailCommand::read(parameters, &self.config, self.tls.is_some())?;
         if !command.parameters.smtputf8 && !path.is_ascii() {

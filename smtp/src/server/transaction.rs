@@ -3,7 +3,7 @@
 use super::command::{Parameters, number};
 use super::content::Content;
 use super::{Config, Hold, Message, Protocol, Ticket, answers};
-use crate::parameters::{DeliverBy, Notify, Return, is_envid, is_orcpt};
+use crate::parameters::{DeliverBy, Notify, Return, is_envid, is_orcpt, is_xtext};
 use crate::{MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use smallvec::SmallVec;
 
@@ -75,6 +75,9 @@ impl MailCommand {
             parameters.ret = Some(Return::parse(value?)?);
         } else if is("ENVID") && config.dsn {
             parameters.envid = Some(value.filter(|value| is_envid(value))?.into());
+        } else if is("AUTH") && config.auth.is_some() {
+            // Who first submitted it. It has to be taken from anyone, and to be believed from none (RFC 4954 §5).
+            value.filter(|value| *value == "<>" || is_xtext(value))?;
         } else if is("REQUIRETLS") && config.require_tls && tls_is_up {
             parameters.require_tls = value.is_none().then_some(true)?;
         } else if is("MT-PRIORITY") && config.mt_priority {

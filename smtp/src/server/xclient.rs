@@ -163,6 +163,8 @@ impl Server {
     pub(super) fn introduced(&mut self, hello: Option<Told<Box<str>>>, judgement: Reply) {
         if judgement.is_success() {
             self.hello = hello.and_then(Told::known);
+            // What the one before has proven is not this one's.
+            self.authentication.forget();
             let greeting = self.config.greeting();
             self.say(greeting);
         } else {

@@ -268,6 +268,7 @@ impl World {
             | server::Event::StartTls
             | server::Event::XClient(_)
             | server::Event::Etrn(_)
+            | server::Event::Auth { .. }
             | server::Event::Closed(_) => {}
         }
     }

@@ -111,6 +111,7 @@ pub fn config() -> Config {
         data_dir: "/nowhere".into(),
         postmaster: Mailbox::parse("postmaster@mta.test").unwrap(),
         listeners: Vec::new(),
+        auth: Auth { users: "/nowhere".into(), mechanisms: Vec::new() },
         admin: None,
         dns: Dns { nameservers: Vec::new(), timeout: Duration::from_secs(5) },
         delivery: Delivery {

@@ -10,6 +10,7 @@
 //! ```
 //! Each script is played with its flights cut in several ways, which must make no difference.
 
+mod auth;
 mod commands;
 mod content;
 mod corpus;
@@ -19,6 +20,8 @@ mod parameters;
 mod xclient;
 
 use super::*;
+use crate::sasl::scram::Keys;
+use crate::sasl::server::Finding;
 use std::time::Duration;
 
 fn config() -> Config {
@@ -110,6 +113,12 @@ impl Play {
                 }
                 format!("etrn {node}")
             }
+            Event::Auth { mechanism, inquiry } => {
+                let text = format!("auth {} {}", mechanism.name(), inquiry.user());
+                let asks_for_keys = matches!(inquiry, Inquiry::Keys { .. });
+                self.server.answer_auth(finding(&inquiry));
+                if asks_for_keys { text.replace("auth", "keys") } else { text }
+            }
             Event::Aborted => "aborted".into(),
             Event::StartTls => "tls".into(),
             Event::Closed(reason) => format!("closed {reason:?}"),
@@ -167,6 +176,23 @@ fn recipient_text(recipient: &Recipient) -> String {
         text += &format!(" orcpt={orcpt}");
     }
     text
+}
+
+/// Ann's password is `secret`.
+fn finding(inquiry: &Inquiry) -> Finding {
+    let is_right = match inquiry {
+        Inquiry::Keys { .. } => return Finding::Keys(Keys::derive("secret", vec![1; 16], 4096)),
+        Inquiry::Password { password, .. } => password == "secret",
+        Inquiry::Digest { challenge, digest, .. } => {
+            crate::sasl::cram::is_right("secret", challenge.as_bytes(), digest)
+        }
+        Inquiry::Proof { is_right, .. } => *is_right,
+    };
+    match inquiry.user() {
+        "later" => Finding::Unavailable,
+        "ann" if is_right => Finding::Accepted,
+        _ => Finding::Refused,
+    }
 }
 
 fn unescape(text: &str) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! Mail coming in, well or badly.
 
+mod auth;
 mod backlog_limits;
 mod bare_newlines;
 mod certificates;

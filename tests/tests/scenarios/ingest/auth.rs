@@ -1,0 +1,158 @@
+//! AUTH over real sockets: who gets in by which mechanism, as whom they may send, and what becomes of those who guess.
+
+use crate::certificates::{FILES, Made};
+use crate::injector::{Injector, queued_as};
+use crate::world::{Plan, World};
+use engine::shell::StartError;
+use engine::users::{User, Users};
+use smtp::sasl::client::{Credentials, Exchange};
+use smtp::sasl::{Mechanism, decode, encode};
+use std::path::Path;
+
+const BODY: &[u8] = b"Subject: x\r\n\r\nx\r\n";
+const AUTH: &str =
+    "[auth]\nusers = \"DIR/users.toml\"\nmechanisms = [\"SCRAM-SHA-256\", \"CRAM-MD5\", \"PLAIN\", \"LOGIN\"]\n";
+
+/// The users file: each with the password `secret`, and the addresses that they may send as.
+fn write(dir: &Path, users: &[(&str, &str)]) {
+    let mut all = Users::default();
+    for (name, sender) in users {
+        all.put(User::new(name, "secret", vec![sender.parse().expect("a pattern")], true).expect("a user"));
+    }
+    all.save(&dir.join("users.toml")).expect("a writable directory");
+}
+
+/// One user, ann, who may send from `ann.test`.
+fn plan(keys: &str) -> Plan {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), &[("ann", "*@ann.test")]);
+    let text = std::fs::read_to_string(dir.path().join("users.toml")).expect("just written");
+    World::plan().file("users.toml", &text).config(AUTH).listener(keys)
+}
+
+/// What a client says with this mechanism; returns the last reply.
+fn log_in(injector: &mut Injector, mechanism: Mechanism, user: &str, password: &str) -> String {
+    let credentials = Credentials { user: user.into(), password: password.into() };
+    let mut exchange = Exchange::new(mechanism, &credentials, "a-nonce").expect("credentials");
+    let mut line = format!("AUTH {}", mechanism.name());
+    if let Some(initial) = exchange.initial_response() {
+        line = format!("{line} {}", encode(initial));
+    }
+    loop {
+        let reply = injector.ask(&line);
+        let Some(challenge) = reply.strip_prefix("334 ") else { return reply };
+        line = encode(exchange.handle_challenge(&decode(challenge).expect("base64")).expect("a challenge"));
+    }
+}
+
+#[test]
+fn every_mechanism_lets_in_over_tls_and_none_before() {
+    let made = Made::new();
+    let keys = format!("tls = \"starttls\"\nauth = \"required\"\nauth_without_tls = false\n{FILES}");
+    let world = plan(&keys).file("chain.pem", &made.chain).file("key.pem", &made.key).start();
+    for (n, mechanism) in Mechanism::ALL.into_iter().enumerate() {
+        let mut injector = world.connect().greet();
+        injector.expect("AUTH PLAIN AGFubgBzZWNyZXQ=", "538 5.7.11 ");
+        injector.expect("MAIL FROM:<x@ann.test>", "530 5.7.0 ");
+        injector.expect("STARTTLS", "220 ");
+        let mut injector = injector.encrypt(made.client()).expect("a handshake");
+        let announced = injector.ask("EHLO app.example");
+        assert!(announced.contains("AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN"), "{announced}");
+        injector.expect("MAIL FROM:<x@ann.test>", "530 5.7.0 ");
+        let said = log_in(&mut injector, mechanism, "ann", "secret");
+        assert!(said.starts_with("235 2.7.0 "), "{mechanism:?}: {said}");
+        injector.expect("AUTH PLAIN AGFubgBzZWNyZXQ=", "503 5.5.1 ");
+        let recipient = format!("u{n}@d.test");
+        queued_as(&injector.send("x@ann.test", &[&recipient], BODY));
+        let received = world.expect_delivered(&recipient);
+        assert!(String::from_utf8_lossy(&received.body).contains(" with ESMTPSA id "), "{mechanism:?}");
+    }
+    world.expect_empty();
+    world.finish();
+}
+
+#[test]
+fn a_user_sends_as_who_the_file_says_and_as_nobody() {
+    let world = plan("auth = \"required\"").start();
+    let mut injector = world.connect().greet();
+    assert!(log_in(&mut injector, Mechanism::ScramSha256, "ann", "secret").starts_with("235 "));
+    injector.expect("MAIL FROM:<ann@other.test>", "553 5.7.1 ");
+    injector.expect("MAIL FROM:<ann@ann.test> AUTH=ann@ann.test", "250 ");
+    injector.expect("RSET", "250 ");
+    queued_as(&injector.send("", &["u@d.test"], BODY));
+    world.expect_delivered("u@d.test");
+    world.finish();
+}
+
+#[test]
+fn strangers_may_come_and_have_to_say_who_they_are() {
+    let world = plan("auth = \"optional\"\nallow = [\"10.0.0.0/8\"]\n")
+        .listener("auth = \"optional\"\nbind = \"127.0.0.2:0\"")
+        .start();
+    let mut stranger = world.connect().greet();
+    stranger.expect("MAIL FROM:<x@ann.test>", "530 5.7.0 ");
+    stranger.expect("ETRN d.test", "530 5.7.0 ");
+    assert!(log_in(&mut stranger, Mechanism::Plain, "ann", "secret").starts_with("235 "));
+    queued_as(&stranger.send("x@ann.test", &["u@d.test"], BODY));
+    // Whose address is allowed needs none, and is bound to no sender.
+    queued_as(&world.connect_to(1).greet().send("any@home.test", &["v@d.test"], BODY));
+    world.expect_all_delivered(&["u@d.test", "v@d.test"]);
+    world.finish();
+}
+
+#[test]
+fn whoever_guesses_is_slowed_and_shown_the_door() {
+    let world = plan("auth = \"required\"").start();
+    let begun = std::time::Instant::now();
+    let mut guesser = world.connect().greet();
+    for (user, password) in [("ann", "wrong"), ("nobody", "secret")] {
+        let said = log_in(&mut guesser, Mechanism::Plain, user, password);
+        assert!(said.starts_with("535 5.7.8 "), "{said}");
+    }
+    let said = log_in(&mut guesser, Mechanism::Login, "ann", "wrong too");
+    assert!(said.starts_with("421 4.7.0 "), "{said}");
+    assert_eq!(guesser.rest(), "");
+    assert!(begun.elapsed().as_secs() >= 6, "1 s, 2 s and 3 s of waiting");
+    world.finish();
+}
+
+/// A flood of logins keeps its own senders waiting, and nobody else.
+#[test]
+fn a_flood_of_logins_does_not_hold_up_mail() {
+    let world = plan("auth = \"required\"").listener("bind = \"127.0.0.2:0\"").start();
+    let mut flood: Vec<_> = (0..60).map(|_| world.connect().greet()).collect();
+    flood.iter_mut().for_each(|guesser| guesser.say("AUTH PLAIN AGFubgB3cm9uZw==\r\n"));
+    queued_as(&world.connect_to(1).greet().send("any@home.test", &["u@d.test"], BODY));
+    world.expect_delivered("u@d.test");
+    for guesser in &mut flood {
+        let said = guesser.hear();
+        assert!(said.starts_with("535 5.7.8 ") || said.starts_with("454 4.7.0 "), "{said}");
+    }
+    world.finish();
+}
+
+#[test]
+fn a_changed_users_file_is_read_and_a_broken_one_is_not_used() {
+    let mut world = plan("auth = \"required\"").start();
+    let path = world.dir().join("users.toml");
+    let gets_in = |world: &World, user: &str| {
+        log_in(&mut world.connect().greet(), Mechanism::ScramSha256, user, "secret").starts_with("235 ")
+    };
+    let mut ann = world.connect().greet();
+    assert!(log_in(&mut ann, Mechanism::ScramSha256, "ann", "secret").starts_with("235 "));
+    std::fs::write(&path, "[[user]]\nname = 5\n").expect("a writable directory");
+    world.reload("[auth]", "[auth]");
+    assert!(gets_in(&world, "ann"));
+    write(world.dir(), &[("bob", "*")]);
+    world.until("bob is known", |world| gets_in(world, "bob"));
+    assert!(!gets_in(&world, "ann"));
+    ann.expect("MAIL FROM:<x@ann.test>", "553 5.7.1 ");
+    world.finish();
+}
+
+#[test]
+fn an_engine_without_its_users_does_not_start() {
+    let (_world, error) = World::plan().config(AUTH).listener("auth = \"required\"").try_start();
+    let Some(error @ StartError::Users(_)) = error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("users.toml: No such file"), "{error}");
+}
