@@ -1,5 +1,6 @@
 //! The house rules that a compiler does not enforce: the arrows between crates, and what pure modules may not name.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -94,4 +95,28 @@ fn files_stay_small() {
         assert!(code <= 500, "{} has {code} lines before its tests: split it by noun", file.display());
     }
     assert!(read(root().join("cli/src/main.rs")).lines().count() < 80, "main.rs stays under 80 lines");
+}
+
+/// A table that names tests which are gone, or never were, shows nothing.
+#[test]
+fn each_test_that_the_table_of_rfcs_names_exists() {
+    let mut files = Vec::new();
+    for member in ["smtp", "queue", "dns", "engine", "admin", "cli", "bench", "tests"] {
+        rust_files(&root().join(member), &mut files);
+    }
+    let mut tests = HashSet::new();
+    for file in files {
+        let text = read(&file);
+        let functions = text.split("#[test]").skip(1).filter_map(|behind| behind.split_once("fn "));
+        tests.extend(functions.filter_map(|(_, name)| name.split('(').next()).map(str::to_owned));
+    }
+    let mut named = 0;
+    for row in read(root().join("docs/rfc.md")).lines().filter(|line| line.starts_with('|')) {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        for name in last.split('`').skip(1).step_by(2) {
+            named += 1;
+            assert!(tests.contains(name), "docs/rfc.md names the test `{name}`, which is not there");
+        }
+    }
+    assert!(named > 20, "the table was read");
 }

@@ -68,7 +68,7 @@ fn start(handle: &Handle, node: &Node) -> Result<u64, OperateError> {
     Ok(messages)
 }
 
-/// RFC 1985 §5.3.
+/// RFC 1985.
 fn reply(node: &Node, started: Option<u64>) -> Reply {
     let ok = EnhancedCode(2, 0, 0);
     match started {

@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Node {
     /// In lower case.
     pub domain: Box<str>,
-    /// `@domain`: also of all domains below it (RFC 1985 §5.3).
+    /// `@domain`: also of all domains below it (RFC 1985).
     pub and_below: bool,
 }
 

@@ -87,7 +87,7 @@ pub enum Event {
     /// Question: XCLIENT. A 2xx answer begins the session anew: the greeting is said in its place, and `hello_name` is what
     /// HELO said. Any other ends the conversation, as a greeting with that code would.
     XClient(Box<Introduction>),
-    /// Question: ETRN, with the replies of RFC 1985 §5.3 as answers.
+    /// Question: ETRN, with the replies of RFC 1985 as answers.
     Etrn(Node),
     /// Question: what only the owner knows in an AUTH exchange. Answered by `answer_auth`; a plain `answer` ends it.
     Auth {
