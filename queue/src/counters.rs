@@ -51,6 +51,10 @@ impl Counters {
         self.commits.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Relaxed)
+    }
+
     pub(crate) fn checkpoint(&self) {
         self.checkpoints.fetch_add(1, Relaxed);
     }

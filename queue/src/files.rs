@@ -3,10 +3,9 @@
 use crate::QueueError;
 use crate::disk::{self, Disk};
 use crate::group::PAGE;
-use crate::journal::{self, Spare};
 use crate::scan::{Found, Scanner, damaged, io_error};
 use crate::segment::{self, JOURNAL};
-use std::collections::VecDeque;
+use crate::spare::Spares;
 
 /// Version of everything in the directory.
 pub const FORMAT: u32 = 2;
@@ -15,8 +14,7 @@ pub(crate) const FORMAT_FILE: &str = "format";
 /// The segments of a journal, without a hole, and its spares.
 pub(crate) struct Files {
     pub(crate) segments: Vec<Found>,
-    pub(crate) spares: VecDeque<Spare>,
-    pub(crate) next_spare: u64,
+    pub(crate) spares: Spares,
 }
 
 pub(crate) fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
@@ -59,8 +57,8 @@ pub(crate) fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, Q
     if let Some(headless) = segments.iter().find(|found| found.header.is_none()) {
         return Err(damaged(headless.number, 0, "no segment header"));
     }
-    let (spares, next_spare) = find_spares(disk, &names, segment_bytes)?;
-    Ok(Files { segments, spares, next_spare })
+    let spares = Spares::find(disk, &names, segment_bytes).map_err(|(path, e)| io_error("looking at", &path, e))?;
+    Ok(Files { segments, spares })
 }
 
 /// A last segment whose first write never happened.
@@ -78,23 +76,4 @@ fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueEr
     disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
     segments.pop();
     Ok(())
-}
-
-fn find_spares(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<(VecDeque<Spare>, u64), QueueError> {
-    let mut spares = VecDeque::new();
-    let mut next = 0;
-    for name in names.iter().filter(|name| name.starts_with("spare-")) {
-        let path = format!("{JOURNAL}/{name}");
-        let number: Option<u64> = name["spare-".len()..].parse().ok();
-        next = next.max(number.unwrap_or(0));
-        let usable = number.is_some() && spares.len() < journal::KEEP_SPARES;
-        let file = disk.open(&path).map_err(|e| io_error("opening", &path, e))?;
-        if usable && file.len().is_ok_and(|len| len == segment_bytes) {
-            spares.push_back(Spare { path, file });
-        } else {
-            drop(file);
-            disk.remove(&path).map_err(|e| io_error("removing", &path, e))?;
-        }
-    }
-    Ok((spares, next))
 }

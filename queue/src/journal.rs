@@ -9,20 +9,17 @@ use crate::disk::{Disk, File};
 use crate::group::{GroupWriter, PAGE, Place};
 use crate::scan::io_error;
 use crate::segment::{self, Header, JOURNAL};
-use std::collections::VecDeque;
+use crate::spare::{self, Spares};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-/// Spares that are kept; more are deleted.
-pub(crate) const KEEP_SPARES: usize = 4;
-/// When a whole segment does not fit the disk any more, a small one may.
-const SMALL_SEGMENT: u64 = 4 << 20;
-const ZERO_CHUNK: usize = 1 << 20;
-
-/// A file whose blocks are all written, waiting to become a segment.
-pub(crate) struct Spare {
-    pub path: String,
-    pub file: Arc<dyn File>,
+/// What a group is for, when room gets short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Mail, new or copied forward: leaves a spare for the other.
+    Mail,
+    /// Outcomes and checkpoints: what empties the queue.
+    Outcomes,
 }
 
 /// The segment that is written to.
@@ -46,8 +43,7 @@ pub(crate) struct Journal {
     active: Active,
     /// Of the last group.
     sequence: u64,
-    pub spares: VecDeque<Spare>,
-    next_spare: u64,
+    pub spares: Spares,
     buffer: Vec<u8>,
     broken: Option<String>,
 }
@@ -57,17 +53,15 @@ pub(crate) struct Start {
     pub active: Active,
     /// Of the last group.
     pub sequence: u64,
-    pub spares: VecDeque<Spare>,
-    /// The greatest number of a spare so far.
-    pub next_spare: u64,
+    pub spares: Spares,
     pub random: u64,
 }
 
 impl Journal {
     pub(crate) fn new(start: Start, disk: Arc<dyn Disk>, counters: Arc<Counters>, segment_bytes: u64) -> Journal {
-        let Start { active, sequence, spares, next_spare, random } = start;
+        let Start { active, sequence, spares, random } = start;
         let buffer = Vec::new();
-        Journal { disk, counters, segment_bytes, random, active, sequence, spares, next_spare, buffer, broken: None }
+        Journal { disk, counters, segment_bytes, random, active, sequence, spares, buffer, broken: None }
     }
 
     pub(crate) fn active(&self) -> &Active {
@@ -82,11 +76,6 @@ impl Journal {
     /// Octets of a standard segment, in whole pages.
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.segment_bytes
-    }
-
-    pub(crate) fn next_spare_path(&mut self) -> String {
-        self.next_spare += 1;
-        format!("{JOURNAL}/spare-{}", self.next_spare)
     }
 
     fn working(&self) -> Result<(), QueueError> {
@@ -107,8 +96,11 @@ impl Journal {
 
     /// Makes sure that a group of at most so many octets, header included, fits at the current place. When it fails with anything
     /// but [`QueueError::Failed`], nothing has changed.
-    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), QueueError> {
+    pub(crate) fn reserve(&mut self, bytes: u64, purpose: Purpose) -> Result<(), QueueError> {
         self.working()?;
+        if purpose == Purpose::Mail && self.spares.len() == 0 {
+            self.allocate_spare()?;
+        }
         let bytes = bytes.next_multiple_of(PAGE);
         let fits = self.active.position + bytes <= self.active.size;
         if self.active.header_pending.is_some() {
@@ -121,25 +113,20 @@ impl Journal {
             return Ok(());
         }
         // Overwriting written blocks halves the cost of a sync, so do not wait for the end of one that has none.
-        let better = !self.active.written && !self.spares.is_empty();
-        if fits && !better { Ok(()) } else { self.roll(bytes) }
+        let better = !self.active.written && self.spares.len() > 1 && self.spares.has_written();
+        if fits && !better { Ok(()) } else { self.roll(bytes, purpose) }
     }
 
-    fn roll(&mut self, bytes: u64) -> Result<(), QueueError> {
+    /// Another spare, of which nothing is written yet.
+    pub(crate) fn allocate_spare(&mut self) -> Result<(), QueueError> {
+        let allocated = self.spares.allocate(&*self.disk, self.segment_bytes);
+        allocated.map_err(|e| io_error("making room in", JOURNAL, e))
+    }
+
+    fn roll(&mut self, bytes: u64, purpose: Purpose) -> Result<(), QueueError> {
         let number = self.active.number + 1;
         let path = segment::path(number);
-        let needed = PAGE + bytes;
-        let spare = if needed <= self.segment_bytes { self.spares.pop_front() } else { None };
-        let written = spare.is_some();
-        let (file, size) = match spare {
-            Some(spare) => {
-                let renamed = self.disk.rename(&spare.path, &path);
-                self.fatal("renaming to", renamed)?;
-                (spare.file, self.segment_bytes)
-            }
-            None => allocate_segment(&*self.disk, &path, needed, self.segment_bytes)
-                .map_err(|e| io_error("making room for", &path, e))?,
-        };
+        let (file, size, written) = self.next_file(&path, PAGE + bytes, purpose)?;
         let synced = self.disk.sync_dir(JOURNAL);
         self.counters.sync();
         self.fatal("syncing the directory of", synced)?;
@@ -154,6 +141,29 @@ impl Journal {
             header_pending: Some(self.active.position),
         };
         Ok(())
+    }
+
+    /// A file under its name as a segment, its size, and whether all of it was written before.
+    fn next_file(
+        &mut self,
+        path: &str,
+        needed: u64,
+        purpose: Purpose,
+    ) -> Result<(Arc<dyn File>, u64, bool), QueueError> {
+        let beyond_reserve = if self.spares.len() > 1 { self.spares.take(needed) } else { None };
+        let spare = match beyond_reserve {
+            Some(spare) => spare,
+            None => match spare::allocate(&*self.disk, path, needed, self.segment_bytes) {
+                Ok((file, size)) => return Ok((file, size, false)),
+                Err(error) => {
+                    let reserve = if purpose == Purpose::Outcomes { self.spares.take(needed) } else { None };
+                    reserve.ok_or_else(|| io_error("making room for", path, error))?
+                }
+            },
+        };
+        let renamed = self.disk.rename(&spare.path, path);
+        self.fatal("renaming to", renamed)?;
+        Ok((spare.file.clone(), spare.size, spare.is_written()))
     }
 
     /// A writer for the next group. Give it back with [`Journal::commit`].
@@ -207,56 +217,9 @@ impl Journal {
 pub(crate) fn first_segment(disk: &dyn Disk, segment_bytes: u64, generation: u64) -> Result<Active, QueueError> {
     let path = segment::path(1);
     let (file, size) =
-        allocate_segment(disk, &path, 2 * PAGE, segment_bytes).map_err(|e| io_error("making room for", &path, e))?;
+        spare::allocate(disk, &path, 2 * PAGE, segment_bytes).map_err(|e| io_error("making room for", &path, e))?;
     disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
     Ok(Active { number: 1, generation, file, size, position: PAGE, written: false, header_pending: Some(0) })
-}
-
-/// A standard segment; a small one when there is no room for that.
-fn allocate_segment(disk: &dyn Disk, path: &str, needed: u64, segment_bytes: u64) -> io::Result<(Arc<dyn File>, u64)> {
-    let file = disk.create(path)?;
-    let standard = needed.max(segment_bytes);
-    let small = needed.max(SMALL_SEGMENT.min(segment_bytes));
-    let allocated = match file.allocate(standard) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull && small < standard => {
-            file.allocate(small).map(|()| small)
-        }
-        other => other.map(|()| standard),
-    };
-    match allocated {
-        Ok(size) => Ok((file, size)),
-        Err(error) => {
-            drop(file);
-            // Best effort: recovery removes a segment without a header as well.
-            let _ = disk.remove(path);
-            Err(error)
-        }
-    }
-}
-
-/// Writes every block of a new spare. Interrupted, it leaves a `.new` file that the next start removes.
-pub(crate) fn prepare_spare(disk: &dyn Disk, path: String, bytes: u64) -> io::Result<Spare> {
-    let temporary = format!("{path}.new");
-    let file = disk.create(&temporary)?;
-    let filled = fill(&*file, bytes).and_then(|()| disk.rename(&temporary, &path));
-    match filled {
-        Ok(()) => Ok(Spare { path, file }),
-        Err(error) => {
-            let _ = disk.remove(&temporary);
-            Err(error)
-        }
-    }
-}
-
-fn fill(file: &dyn File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; ZERO_CHUNK.min(bytes as usize)];
-    let mut at = 0;
-    while at < bytes {
-        let len = (bytes - at).min(zeros.len() as u64);
-        file.write_at(at, &mut [IoSlice::new(&zeros[..len as usize])])?;
-        at += len;
-    }
-    file.sync()
 }
 
 /// One step of splitmix64: the next generation from the last.

@@ -4,6 +4,7 @@
 //! engine uses: a committer, a checkpointer and a reader thread around one store. `docs/queue.md` draws every byte.
 
 pub mod checkpoint;
+mod checkpointer;
 mod codec;
 mod committer;
 mod counters;
@@ -27,6 +28,7 @@ mod scan;
 mod segment;
 pub mod service;
 mod settle;
+mod spare;
 mod state;
 pub mod store;
 

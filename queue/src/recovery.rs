@@ -6,7 +6,7 @@ use crate::disk::{self, Disk};
 use crate::files::{Files, check_format, end_of, find_files};
 use crate::group::{self, PAGE};
 use crate::index::{Index, IndexHome};
-use crate::journal::{self, Active, Journal, Spare};
+use crate::journal::{self, Active, Journal, Purpose};
 use crate::record::Record;
 use crate::scan::{Found, damaged, io_error, scan};
 use crate::segment::{self, JOURNAL, Segment};
@@ -291,13 +291,16 @@ impl Opening<'_> {
             replayed_groups: replayed.groups,
             lost: Vec::new(),
         };
-        let spares = files.spares.iter().map(|s| Spare { path: s.path.clone(), file: s.file.clone() }).collect();
-        let journal = Journal::new(
-            journal::Start { active, sequence: replayed.sequence, spares, next_spare: files.next_spare, random },
+        let mut journal = Journal::new(
+            journal::Start { active, sequence: replayed.sequence, spares: files.spares.clone(), random },
             disk.clone(),
             counters.clone(),
             limits.segment_bytes,
         );
+        // On a full disk there may be no room for a reserve: then no mail is accepted until there is.
+        if let Err(error) = journal.reserve(0, Purpose::Mail) {
+            tracing::warn!("{error}; mail is refused until there is room");
+        }
         let store = Store {
             disk: disk.clone(),
             index,

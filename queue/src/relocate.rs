@@ -3,6 +3,7 @@
 use crate::codec::Reader;
 use crate::disk::read_exactly;
 use crate::group::{GROUP_HEADER, GroupWriter};
+use crate::journal::Purpose;
 use crate::record::{Before, RECORD_HEADER, Record};
 use crate::store::{Store, lock};
 use crate::{Entry, EntryKey, Location, MessageId, QueueError};
@@ -120,7 +121,7 @@ impl Store {
         if moves.is_empty() {
             return Ok(0);
         }
-        journal.reserve(bound)?;
+        journal.reserve(bound, Purpose::Mail)?;
         let mut writer = journal.begin();
         let mut changes: Vec<(EntryKey, Entry, Before)> = Vec::new();
         let mut places = Vec::new();

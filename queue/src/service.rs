@@ -354,6 +354,7 @@ fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
     if let Err(error) = store.verify_index() {
         tracing::error!("{error}");
     }
+    let mut groups = 0;
     while let Some(occasion) = pace.next(interval) {
         if occasion == Occasion::Wanted || store.is_checkpoint_useful() {
             let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
@@ -367,7 +368,9 @@ fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
                 }
             }
         }
-        if let Err(error) = store.prepare_spare() {
+        // Idle: nothing was written since the last time, which a checkpoint does too.
+        let before = std::mem::replace(&mut groups, store.stats().commits);
+        if let Err(error) = store.prepare_spare(before == groups) {
             tracing::debug!("preparing a segment: {error}");
         }
     }

@@ -3,16 +3,15 @@
 //! Every method may be called from any thread; [`Store::commit`] and [`Store::checkpoint`] exclude each other only where they
 //! write the journal. Lock order: journal, then state. No lock is held while the index is read or written.
 
-use crate::checkpoint::Checkpoint;
 use crate::counters::{Counters, Stats};
 use crate::disk::{Disk, File};
 use crate::entry::Terms;
 use crate::group::{GROUP_HEADER, GroupWriter, expiry_begins};
 use crate::index::{Index, IndexError};
-use crate::journal::{self, Journal};
-use crate::segment::{self, Segment};
+use crate::journal::{Journal, Purpose};
+use crate::segment::Segment;
 use crate::settle::Outcome;
-use crate::state::{Frozen, State};
+use crate::state::State;
 use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, Options, QueueError, RecipientSet};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -235,7 +234,10 @@ impl Store {
         let accepts = groups.clone().flat_map(|group| &group.accepts);
         let bound: u64 = accepts.map(|message| GroupWriter::bound(&message.content, &message.domains)).sum::<u64>()
             + outcome.touched.keys().map(GroupWriter::bound_of_change).sum::<u64>();
-        journal.reserve(GROUP_HEADER as u64 + bound)?;
+        // What brings an outcome may bring a notice with it; that belongs together.
+        let is_mail = |group: &Group| group.settles.is_empty() && !group.accepts.is_empty();
+        let purpose = if groups.clone().any(is_mail) { Purpose::Mail } else { Purpose::Outcomes };
+        journal.reserve(GROUP_HEADER as u64 + bound, purpose)?;
 
         let mut writer = journal.begin();
         let committed: Vec<Vec<Committed>> =
@@ -295,8 +297,7 @@ impl Store {
     }
 
     pub(crate) fn note_journal_bytes(&self, state: &State, journal: &Journal) {
-        let spares = journal.spares.len() as u64 * journal.segment_bytes();
-        self.counters.set_journal_bytes(state.segments.values().map(|s| s.size).sum::<u64>() + spares);
+        self.counters.set_journal_bytes(state.segments.values().map(|s| s.size).sum::<u64>() + journal.spares.bytes());
     }
 
     /// Remembers that the index is not to be trusted at the next start, and why nothing more can be settled.
@@ -306,134 +307,6 @@ impl Store {
             tracing::error!("and that could not be noted: {error}");
         }
         QueueError::Index(error.clone())
-    }
-
-    /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
-    /// When it fails, the queue goes on; the next call tries again.
-    pub fn checkpoint(&self) -> Result<bool, QueueError> {
-        let Some(frozen) = self.freeze() else { return Ok(false) };
-        self.write_index(&frozen).map_err(QueueError::Index)?;
-        let mut journal = lock(&self.journal);
-        let bytes = 256 + 32 * frozen.checkpoint.live.len() as u64;
-        journal.reserve(GROUP_HEADER as u64 + bytes)?;
-        let mut writer = journal.begin();
-        writer.checkpoint(&frozen.checkpoint);
-        let sequence = journal.commit(writer)?;
-        let mut state = lock(&self.state);
-        self.note_segment(&mut state, &journal);
-        state.frozen = None;
-        state.checkpoint = frozen.checkpoint.number;
-        // Groups may have come in while the index was written: then the next checkpoint has something to do.
-        let covered = frozen.checkpoint.sequence;
-        state.checkpoint_sequence = if sequence == covered + 1 { sequence } else { covered };
-        self.counters.checkpoint();
-        self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
-        Ok(true)
-    }
-
-    /// After a crash with many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
-    /// called before the first checkpoint. What is missing comes back with the next start, which rebuilds the index.
-    pub fn verify_index(&self) -> Result<(), QueueError> {
-        let Some(expected) = lock(&self.unverified).take() else { return Ok(()) };
-        let counted = match self.index.count() {
-            Ok(counted) if counted == expected => return Ok(()),
-            Ok(counted) => IndexError(format!("it holds {counted} entries instead of {expected}")),
-            Err(error) => error,
-        };
-        Err(self.index_failed(&counted))
-    }
-
-    fn freeze(&self) -> Option<Frozen> {
-        let journal = lock(&self.journal);
-        let mut state = lock(&self.state);
-        if state.frozen.is_none() {
-            if journal.sequence() <= state.checkpoint_sequence {
-                return None;
-            }
-            let checkpoint = Checkpoint {
-                number: state.checkpoint + 1,
-                sequence: journal.sequence(),
-                segment: journal.active().number,
-                offset: journal.active().position,
-                last_id: MessageId(self.last_id.load(Relaxed)),
-                totals: state.totals,
-                live: state.live(),
-            };
-            let table = Arc::new(std::mem::take(&mut state.active));
-            state.frozen = Some(Frozen { table, checkpoint });
-        }
-        state.frozen.clone()
-    }
-
-    fn write_index(&self, frozen: &Frozen) -> Result<(), IndexError> {
-        if !frozen.table.is_empty() {
-            self.index.apply(&mut frozen.table.changes())?;
-            self.index.sync()?;
-            self.counters.sync();
-        }
-        self.index.set_checkpoint(&frozen.checkpoint)?;
-        self.index.sync()?;
-        self.counters.sync();
-        Ok(())
-    }
-
-    /// From the oldest on, while nothing in them is needed: not by the index, not for replay.
-    fn free_segments(&self, journal: &mut Journal, state: &mut State, checkpoint: &Checkpoint) {
-        let mut freed = false;
-        while let Some((&number, segment)) = state.segments.first_key_value() {
-            let needed = number >= checkpoint.segment || checkpoint.live.contains_key(&number);
-            if needed || segment.live.entries > 0 {
-                break;
-            }
-            let recycle = segment.written
-                && segment.size == journal.segment_bytes()
-                && journal.spares.len() < journal::KEEP_SPARES;
-            lock(&self.files).remove(&number);
-            if let Err(error) = self.free_segment(journal, number, recycle) {
-                tracing::warn!("freeing {}: {error}", segment::file_name(number));
-                break;
-            }
-            state.segments.remove(&number);
-            freed = true;
-        }
-        if freed {
-            self.note_journal_bytes(state, journal);
-        }
-    }
-
-    fn free_segment(&self, journal: &mut Journal, number: u64, recycle: bool) -> std::io::Result<()> {
-        let path = segment::path(number);
-        if !recycle {
-            return self.disk.remove(&path);
-        }
-        let spare = journal.next_spare_path();
-        let file = self.disk.open(&path)?;
-        self.disk.rename(&path, &spare)?;
-        journal.spares.push_back(journal::Spare { path: spare, file });
-        Ok(())
-    }
-
-    /// Prepares a segment ahead when the journal will want one. Takes a while: it writes all of it.
-    pub fn prepare_spare(&self) -> std::io::Result<bool> {
-        let (path, bytes) = {
-            let mut journal = lock(&self.journal);
-            let active = journal.active();
-            let used = active.header_pending.is_none() || active.number > 1;
-            if !used || !journal.spares.is_empty() {
-                return Ok(false);
-            }
-            (journal.next_spare_path(), journal.segment_bytes())
-        };
-        // Not the last of the disk: the journal itself, and others, need room too.
-        if self.disk.free_bytes()? < bytes.saturating_mul(4) {
-            return Ok(false);
-        }
-        let spare = journal::prepare_spare(&*self.disk, path, bytes)?;
-        self.counters.sync();
-        let mut journal = lock(&self.journal);
-        journal.spares.push_back(spare);
-        self.note_journal_bytes(&lock(&self.state), &journal);
-        Ok(true)
     }
 }
 

@@ -32,7 +32,7 @@ impl World {
         match random.u8(..20) {
             0 | 1 => store.checkpoint().map(|_| ()),
             2 => store.relocate().map(|_| ()),
-            3 => match store.prepare_spare() {
+            3 => match store.prepare_spare(random.bool()) {
                 Err(_) if !self.disk.is_cut() => panic!("there is room"),
                 _ => Ok(()),
             },

@@ -3,7 +3,9 @@
 use posthaste_queue as queue;
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
-use queue::{Content, Envelope, Group, Limits, MailParameters, NewMessage, QueueError, Recipient, Settle, Store};
+use queue::{
+    Content, EntryKey, Envelope, Group, Limits, MailParameters, NewMessage, QueueError, Recipient, Retry, Settle, Store,
+};
 use smtp::{Body, Mailbox, ReversePath};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -48,7 +50,7 @@ fn settle_all(store: &Store) -> Group {
 fn a_full_disk_refuses_messages_keeps_what_it_has_and_recovers_when_there_is_room() {
     let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
     let store = open(&disk, &index);
-    disk.set_capacity(Some(150 << 10));
+    disk.set_capacity(Some(220 << 10));
     let mut accepted = 0;
     let error = loop {
         match commit(&store, &group(&store, 1, 10_000)) {
@@ -64,10 +66,78 @@ fn a_full_disk_refuses_messages_keeps_what_it_has_and_recovers_when_there_is_roo
     let copy = disk.crash(&mut || 1);
     assert_eq!(open(&copy, &MemoryIndex::new()).stats().entries, accepted);
     disk.set_capacity(None);
-    commit(&store, &settle_all(&store)).expect("room again");
     commit(&store, &group(&store, 1, 10_000)).expect("room again");
     store.checkpoint().expect("written");
+    assert_eq!(store.stats().entries, accepted + 1);
+}
+
+#[test]
+fn on_a_full_disk_every_outcome_is_written_and_what_it_frees_is_used_for_mail_again() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let mut store = open(&disk, &index);
+    disk.set_capacity(Some(650 << 10));
+    let fill = |store: &Store| {
+        let mut accepted = 0;
+        while commit(store, &group(store, 1, 13_000)).is_ok() {
+            accepted += 1;
+        }
+        accepted
+    };
+    assert!(fill(&store) >= 24);
+    for round in 0..3 {
+        // A group each, and twice: as much room as they can take.
+        for (n, settle) in settle_all(&store).settles.into_iter().enumerate() {
+            let entries = store.stats().entries;
+            let (key, done) = (settle.key.clone(), settle.done.clone());
+            let later = Retry {
+                recipients: done,
+                due_ms: 50 + n as u64,
+                attempts: 1,
+                delay_told: false,
+                last_error: "later".into(),
+            };
+            let postponed = Settle { done: [].into_iter().collect(), retry: Some(later), ..settle.clone() };
+            match n % 4 {
+                0 => drop(store.checkpoint().expect("there is always room for it")),
+                // Nothing but the reserve may be left, and the power may go.
+                3 if round == 1 => {
+                    drop(store);
+                    store = open(&disk, &index);
+                }
+                _ => {}
+            }
+            commit(&store, &Group { accepts: vec![], settles: vec![postponed] }).expect("a retry is written");
+            assert_eq!(store.stats().entries, entries);
+            let key = EntryKey { due_ms: 50 + n as u64, ..key };
+            let delivered = Settle { key, retry: None, ..settle };
+            commit(&store, &Group { accepts: vec![], settles: vec![delivered] }).expect("an outcome is written");
+            assert_eq!(store.stats().entries, entries - 1);
+        }
+        let found = open(&disk.crash(&mut || 1), &MemoryIndex::new()).stats().entries;
+        assert_eq!((store.stats().entries, found), (0, 0));
+        store.checkpoint().expect("written");
+        assert!(fill(&store) >= 21, "round {round}");
+    }
+}
+
+#[test]
+fn mail_never_takes_the_reserve_and_a_notice_goes_with_its_outcome() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    disk.set_capacity(Some(130 << 10));
+    while commit(&store, &group(&store, 1, 10_000)).is_ok() {}
+    while commit(&store, &group(&store, 1, 100)).is_ok() {}
+    let mut both = settle_all(&store);
+    both.accepts = group(&store, 1, 10_000).accepts;
+    let mail = group(&store, 1, 100);
+    let refused = store.commit([&mail, &both].into_iter());
+    assert!(matches!(refused, Err(QueueError::Io { .. })), "mail is in the way");
+    commit(&store, &both).expect("the reserve is for this");
     assert_eq!(store.stats().entries, 1);
+    assert!(matches!(commit(&store, &mail), Err(QueueError::Io { .. })), "there is no reserve now");
+    store.checkpoint().expect("written");
+    commit(&store, &mail).expect("a segment was freed, and is the reserve");
+    assert_eq!(open(&disk.crash(&mut || 1), &MemoryIndex::new()).stats().entries, 2);
 }
 
 #[test]

@@ -9,9 +9,10 @@ mod model;
 use model::{Model, apply, difference, limits, message, observe, settle};
 use posthaste_queue as queue;
 use queue::checkpoint::Checkpoint;
-use queue::disk::{MemoryDisk, RealDisk};
+use queue::disk::{Disk, MemoryDisk, RealDisk};
 use queue::index::{Change, Index, IndexError, IndexHome, MemoryIndex, SledIndex};
 use queue::{Entry, EntryKey, Group, QueueError, Settle, Store};
+use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
@@ -28,7 +29,10 @@ enum Step {
     Finish,
     Checkpoint,
     Relocate,
+    /// As while messages come in.
     Spare,
+    /// As while none do.
+    Idle,
 }
 
 const SCRIPT: &[Step] = {
@@ -46,7 +50,7 @@ const SCRIPT: &[Step] = {
         Accept(9),
         Finish,
         Checkpoint,
-        Spare,
+        Idle,
         Accept(9),
         Accept(9),
         Settle(9),
@@ -59,7 +63,7 @@ const SCRIPT: &[Step] = {
         Accept(9),
         Settle(5),
         Checkpoint,
-        Spare,
+        Idle,
         Accept(9),
         Finish,
         Checkpoint,
@@ -163,8 +167,8 @@ impl Life {
             Step::Checkpoint => return store.checkpoint().map(|_| ()),
             Step::Relocate => return store.relocate().map(|_| ()),
             // Its failure is told by whatever comes next.
-            Step::Spare => {
-                let _ = store.prepare_spare();
+            Step::Spare | Step::Idle => {
+                let _ = store.prepare_spare(matches!(step, Step::Idle));
                 return Ok(());
             }
         };
@@ -202,15 +206,19 @@ impl Life {
 fn live(disk: &MemoryDisk, index: &CutIndex) -> (Life, bool) {
     let mut life = Life::new();
     let Ok((store, _)) = Store::open(Arc::new(disk.clone()), index, limits(3)) else { return (life, false) };
+    let mut kinds = BTreeSet::new();
     for step in SCRIPT {
         if life.step(&store, *step).is_err() {
             return (life, false);
         }
+        let names = disk.list("journal").expect("listed").into_iter().filter(|name| name.ends_with(".seg"));
+        kinds.extend(names.filter_map(|name| Some(disk.content(&format!("journal/{name}"))?[32])));
     }
     if !disk.is_cut() && index.fuse.load(Relaxed) == 0 {
         let stats = store.stats();
         assert!(stats.moved > 0 && stats.checkpoints > 4, "{stats:?}");
         assert_eq!(disk.content("journal/0000000001.seg"), None, "segments were freed");
+        assert_eq!(kinds, [0, 1].into(), "segments of blocks that were never written, and of such that were");
     }
     (life, !disk.is_cut())
 }

@@ -101,7 +101,7 @@ impl World {
         let round = |store: &Store| -> Result<u64, QueueError> {
             store.checkpoint()?;
             let moved = store.relocate()?;
-            store.prepare_spare().map_err(|source| QueueError::Io { action: "preparing", path: "".into(), source })?;
+            store.prepare_spare(true)?;
             Ok(moved)
         };
         match round(&engine.store) {

@@ -1,0 +1,150 @@
+//! What the checkpointer does to a store: writes the index, frees segments, keeps spares.
+
+use crate::checkpoint::Checkpoint;
+use crate::group::GROUP_HEADER;
+use crate::index::IndexError;
+use crate::journal::{Journal, Purpose};
+use crate::scan::io_error;
+use crate::segment::{self, JOURNAL, Segment};
+use crate::spare::{self, Spare};
+use crate::state::{Frozen, State};
+use crate::store::{Store, lock};
+use crate::{MessageId, QueueError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Store {
+    /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
+    /// When it fails, the queue goes on; the next call tries again.
+    pub fn checkpoint(&self) -> Result<bool, QueueError> {
+        let Some(frozen) = self.freeze() else { return Ok(false) };
+        self.write_index(&frozen).map_err(QueueError::Index)?;
+        let mut journal = lock(&self.journal);
+        let bytes = 256 + 32 * frozen.checkpoint.live.len() as u64;
+        journal.reserve(GROUP_HEADER as u64 + bytes, Purpose::Outcomes)?;
+        let mut writer = journal.begin();
+        writer.checkpoint(&frozen.checkpoint);
+        let sequence = journal.commit(writer)?;
+        let mut state = lock(&self.state);
+        self.note_segment(&mut state, &journal);
+        state.frozen = None;
+        state.checkpoint = frozen.checkpoint.number;
+        // Groups may have come in while the index was written: then the next checkpoint has something to do.
+        let covered = frozen.checkpoint.sequence;
+        state.checkpoint_sequence = if sequence == covered + 1 { sequence } else { covered };
+        self.counters.checkpoint();
+        self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
+        Ok(true)
+    }
+
+    /// After a crash with many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
+    /// called before the first checkpoint. What is missing comes back with the next start, which rebuilds the index.
+    pub fn verify_index(&self) -> Result<(), QueueError> {
+        let Some(expected) = lock(&self.unverified).take() else { return Ok(()) };
+        let counted = match self.index.count() {
+            Ok(counted) if counted == expected => return Ok(()),
+            Ok(counted) => IndexError(format!("it holds {counted} entries instead of {expected}")),
+            Err(error) => error,
+        };
+        Err(self.index_failed(&counted))
+    }
+
+    fn freeze(&self) -> Option<Frozen> {
+        let journal = lock(&self.journal);
+        let mut state = lock(&self.state);
+        if state.frozen.is_none() {
+            if journal.sequence() <= state.checkpoint_sequence {
+                return None;
+            }
+            let checkpoint = Checkpoint {
+                number: state.checkpoint + 1,
+                sequence: journal.sequence(),
+                segment: journal.active().number,
+                offset: journal.active().position,
+                last_id: MessageId(self.last_id.load(Relaxed)),
+                totals: state.totals,
+                live: state.live(),
+            };
+            let table = Arc::new(std::mem::take(&mut state.active));
+            state.frozen = Some(Frozen { table, checkpoint });
+        }
+        state.frozen.clone()
+    }
+
+    fn write_index(&self, frozen: &Frozen) -> Result<(), IndexError> {
+        if !frozen.table.is_empty() {
+            self.index.apply(&mut frozen.table.changes())?;
+            self.index.sync()?;
+            self.counters.sync();
+        }
+        self.index.set_checkpoint(&frozen.checkpoint)?;
+        self.index.sync()?;
+        self.counters.sync();
+        Ok(())
+    }
+
+    /// From the oldest on, while nothing in them is needed: not by the index, not for replay.
+    fn free_segments(&self, journal: &mut Journal, state: &mut State, checkpoint: &Checkpoint) {
+        let mut freed = false;
+        while let Some((&number, segment)) = state.segments.first_key_value() {
+            let needed = number >= checkpoint.segment || checkpoint.live.contains_key(&number);
+            if needed || segment.live.entries > 0 {
+                break;
+            }
+            let segment = *segment;
+            lock(&self.files).remove(&number);
+            if let Err(error) = self.free_segment(journal, number, &segment) {
+                tracing::warn!("freeing {}: {error}", segment::file_name(number));
+                break;
+            }
+            state.segments.remove(&number);
+            freed = true;
+        }
+        if freed {
+            self.note_journal_bytes(state, journal);
+        }
+    }
+
+    fn free_segment(&self, journal: &mut Journal, number: u64, segment: &Segment) -> std::io::Result<()> {
+        let path = segment::path(number);
+        let spares = journal.spares.len();
+        let fits = segment.size == journal.segment_bytes() || (spares == 0 && segment.size < journal.segment_bytes());
+        if spares >= spare::KEEP || !fits {
+            return self.disk.remove(&path);
+        }
+        let written = if segment.written { segment.size } else { segment.end };
+        let new = journal.spares.next_path(written == segment.size);
+        let file = self.disk.open(&path)?;
+        self.disk.rename(&path, &new)?;
+        journal.spares.push(Spare { path: new, file, size: segment.size, written });
+        Ok(())
+    }
+
+    /// Allocates a segment ahead, beside the reserve, and fills one with zeros where that is quick. `is_idle`: where it
+    /// takes a while too, until the next group comes. Says whether there was something to do.
+    pub fn prepare_spare(&self, is_idle: bool) -> Result<bool, QueueError> {
+        let (unwritten, path) = {
+            let mut journal = lock(&self.journal);
+            let active = journal.active();
+            let is_used = active.header_pending.is_none() || active.number > 1;
+            // Not the last of the disk: others need room too.
+            let enough = journal.segment_bytes().saturating_mul(4);
+            let free = || self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e));
+            if !is_used || free()? < enough {
+                return Ok(false);
+            }
+            if journal.spares.len() < 2 {
+                journal.allocate_spare()?;
+                self.note_journal_bytes(&lock(&self.state), &journal);
+            }
+            (journal.spares.take_unwritten(is_idle), journal.spares.next_path(true))
+        };
+        let Some(mut spare) = unwritten else { return Ok(false) };
+        let (groups, is_quick) = (self.counters.commits(), spare.is_nearly_written());
+        let filled =
+            spare.fill(&*self.disk, path, &self.counters, &mut || is_quick || self.counters.commits() == groups);
+        lock(&self.journal).spares.push(spare);
+        filled.map_err(|e| io_error("filling a segment of", JOURNAL, e))?;
+        Ok(true)
+    }
+}
