@@ -32,7 +32,7 @@ impl EngineControl {
 
 impl admin::Control for EngineControl {
     fn ready(&self) -> Result<(), String> {
-        self.0.not_ready().map_or(Ok(()), |reason| Err(reason.into()))
+        self.0.not_ready().map_or(Ok(()), |reason| Err(reason.to_string()))
     }
 
     fn summary(&self) -> Result<Summary, Refusal> {

@@ -4,6 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::group::GROUP_HEADER;
 use crate::index::IndexError;
 use crate::journal::{Journal, Purpose};
+use crate::pace::{Occasion, Pace};
 use crate::scan::io_error;
 use crate::segment::{self, JOURNAL, Segment};
 use crate::spare::{self, Spare};
@@ -12,6 +13,7 @@ use crate::store::{Store, lock};
 use crate::{MessageId, QueueError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 impl Store {
     /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
@@ -146,5 +148,59 @@ impl Store {
         lock(&self.journal).spares.push(spare);
         filled.map_err(|e| io_error("filling a segment of", JOURNAL, e))?;
         Ok(true)
+    }
+}
+
+/// The checkpointer's thread.
+pub(crate) fn run(store: &Store, pace: &Pace, interval: Duration) {
+    if let Err(error) = store.verify_index() {
+        tracing::error!("{error}");
+    }
+    let (mut groups, mut is_failing) = (0, false);
+    while let Some(occasion) = pace.next(interval) {
+        if occasion == Occasion::Wanted || store.is_checkpoint_useful() {
+            let failure = round(store, &mut is_failing);
+            let failed = failure.is_some();
+            pace.finished(failure);
+            if failed {
+                pace.pause(interval);
+            } else if store.is_checkpoint_due() {
+                // What came in while a slow one was written has waited long enough.
+                pace.want();
+            }
+        }
+        // Idle: nothing was written since the last time, which a checkpoint does too.
+        let before = std::mem::replace(&mut groups, store.stats().commits);
+        if let Err(error) = store.prepare_spare(before == groups) {
+            tracing::debug!("preparing a segment: {error}");
+        }
+    }
+}
+
+/// One checkpoint and what follows from it; why it failed, of which the log only hears the first time.
+fn round(store: &Store, is_failing: &mut bool) -> Option<Arc<str>> {
+    let written = store.checkpoint();
+    let was_failing = std::mem::replace(is_failing, written.is_err());
+    match written {
+        Ok(written) => {
+            if was_failing {
+                tracing::info!("checkpoints are written again");
+            }
+            if !store.is_memtable_full() {
+                store.stall.end();
+            }
+            match if written { store.relocate() } else { Ok(0) } {
+                Ok(0) => {}
+                Ok(moved) => tracing::debug!("copied {moved} messages forward"),
+                Err(error) => tracing::warn!("copying messages forward: {error}"),
+            }
+            None
+        }
+        Err(error) => {
+            if !was_failing {
+                tracing::error!("checkpoint: {error}; it is tried again and again");
+            }
+            Some(format!("no checkpoint can be written ({error})").into())
+        }
     }
 }

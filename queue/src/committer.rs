@@ -1,6 +1,7 @@
 //! The committer: what is waiting becomes one group of the journal, then everybody is answered.
 
-use crate::service::Pace;
+use crate::Options;
+use crate::pace::{Pace, Waited};
 use crate::store::{Store, lock};
 use crate::{Committed, Group, QueueError};
 use std::collections::VecDeque;
@@ -194,19 +195,68 @@ fn gather(inbox: &Inbox, density: &Density, limit: Duration) {
     }
 }
 
+/// How long it waits for what.
+pub(crate) struct Patience {
+    pub gather: Duration,
+    pub settle: Duration,
+    pub checkpoint: Duration,
+}
+
+impl Patience {
+    pub(crate) fn of(options: &Options) -> Patience {
+        Patience { gather: options.gather, settle: options.settle_delay, checkpoint: options.checkpoint_patience }
+    }
+}
+
+/// What the memtable has room for.
+#[derive(PartialEq)]
+enum Room {
+    Everything,
+    Outcomes,
+    Nothing,
+}
+
+/// Waits while the memtable is full; not again while it is known that the index does not keep up.
+fn wait_for_room(store: &Store, inbox: &Inbox, pace: &Pace, patience: Duration) -> Room {
+    while store.is_memtable_full() && !inbox.is_closed() {
+        if store.stall.is_on() {
+            return if store.is_memtable_overfull() { Room::Nothing } else { Room::Outcomes };
+        }
+        let reason = match pace.wait(patience) {
+            Waited::Written => continue,
+            Waited::Stopped => break,
+            Waited::Failed(reason) => reason,
+            Waited::Late => format!("a checkpoint takes longer than {} s", patience.as_secs()).into(),
+        };
+        if store.is_memtable_full() {
+            store.stall.begin(reason);
+        }
+    }
+    Room::Everything
+}
+
 /// The committer's thread.
-pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, gather_limit: Duration, settle_delay: Duration) {
+pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience) {
     let mut density = Density::default();
     let mut batch = VecDeque::new();
-    while inbox.wait(settle_delay) {
-        gather(inbox, &density, gather_limit);
-        while store.is_memtable_full() && !inbox.is_closed() && pace.wait() {}
+    while inbox.wait(patience.settle) {
+        gather(inbox, &density, patience.gather);
+        let room = wait_for_room(store, inbox, pace, patience.checkpoint);
         inbox.take(&mut batch);
         density.note(batch.iter().map(|submission| submission.group.accepts.len()).sum());
         refuse_impossible(&mut batch);
-        if commit(store, inbox, &mut batch) {
+        if room != Room::Everything {
+            let reason = store.stall.reason().unwrap_or_else(|| "the index was not written in time".into());
+            refuse_mail(&mut batch, QueueError::Stalled(reason));
+        }
+        if room == Room::Nothing {
+            inbox.put_back(std::mem::take(&mut batch));
+            std::thread::sleep(NO_ROOM_DELAY);
+        } else if commit(store, inbox, &mut batch) {
             if store.is_checkpoint_due() {
                 pace.want();
+            } else {
+                store.stall.end();
             }
         } else if inbox.is_closed() {
             // No room even now: it was not answered, and is as after a crash.
@@ -215,6 +265,15 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, gather_limit: Durat
             std::thread::sleep(NO_ROOM_DELAY);
         }
     }
+}
+
+/// Outcomes, and the notices that came with them, stay.
+fn refuse_mail(batch: &mut VecDeque<Submission>, error: QueueError) {
+    let is_mail = |submission: &Submission| submission.group.settles.is_empty();
+    let (refused, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(batch).into_iter().partition(is_mail);
+    *batch = rest;
+    let error = Arc::new(error);
+    refused.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
 }
 
 fn refuse_impossible(batch: &mut VecDeque<Submission>) {
@@ -242,12 +301,8 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
             true
         }
         Err(error @ QueueError::Io { .. }) if batch.iter().any(|s| s.group.settles.is_empty()) => {
-            // No room: messages are refused, and what else there was may still fit the current segment.
-            let error = Arc::new(error);
-            let (refused, rest): (VecDeque<_>, VecDeque<_>) =
-                batch.drain(..).partition(|submission| submission.group.settles.is_empty());
-            refused.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
-            *batch = rest;
+            // No room: messages are refused, and what else there was may still fit the current segment, or the reserve.
+            refuse_mail(batch, error);
             batch.is_empty() || commit(store, inbox, batch)
         }
         Err(QueueError::Io { .. }) => {

@@ -55,6 +55,9 @@ pub enum QueueError {
     /// accepted while memory lasts.
     #[error("{0}; restart to rebuild it from the journal")]
     Index(#[from] IndexError),
+    /// Too much waits for the index, which cannot be written. Nothing has changed; it may pass.
+    #[error("{0}")]
+    Stalled(std::sync::Arc<str>),
     /// More of something than a message may have.
     #[error("a message has at most {limit} {what}")]
     TooLarge {

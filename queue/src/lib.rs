@@ -19,6 +19,7 @@ pub mod index;
 mod journal;
 mod lock;
 mod memtable;
+mod pace;
 mod read;
 mod record;
 mod recovery;
@@ -29,6 +30,7 @@ mod segment;
 pub mod service;
 mod settle;
 mod spare;
+mod stall;
 mod state;
 pub mod store;
 

@@ -310,6 +310,7 @@ impl Opening<'_> {
             last_id: AtomicU64::new(replayed.last_id),
             state: Mutex::new(replayed.state),
             unverified: Mutex::new(None),
+            stall: Default::default(),
             files: Mutex::new(HashMap::new()),
         };
         store.publish();

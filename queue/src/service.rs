@@ -3,16 +3,18 @@
 //! The committer takes everything that is waiting, makes it durable with one write and one sync, and answers; while it does,
 //! the next group gathers by itself. Submitters never block; what bounds them are the permits that intake gives out.
 
-use crate::committer::{self, Inbox, Submission};
+use crate::checkpointer;
+use crate::committer::{self, Inbox, Patience, Submission};
 use crate::disk::{Disk, RealDisk};
 use crate::index::SledIndex;
 use crate::lock::Lock;
+use crate::pace::Pace;
 use crate::store::{Limits, Store};
 use crate::{Content, Domain, DomainSummary, Entry, EntryKey, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +34,8 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Between checkpoints: 1 s.
     pub checkpoint_interval: Duration,
+    /// A full memtable waits so long for a checkpoint before mail is refused: 5 s.
+    pub checkpoint_patience: Duration,
     /// sled's cache: 48 MiB.
     pub index_cache_bytes: u64,
     /// The longest that the committer waits for company once traffic is dense; a lone message is never delayed.
@@ -51,6 +55,7 @@ impl Options {
             memtable_entries: 50_000,
             memtable_bytes: 32 << 20,
             checkpoint_interval: Duration::from_secs(1),
+            checkpoint_patience: Duration::from_secs(5),
             index_cache_bytes: 48 << 20,
             gather: Duration::from_millis(2),
             settle_delay: Duration::from_millis(5),
@@ -85,76 +90,6 @@ struct Inner {
     reads: Sender<Request>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Lock>>,
-}
-
-/// What the checkpointer and a committer that waits for it tell each other.
-#[derive(Default)]
-pub(crate) struct Pace {
-    shared: Mutex<PaceState>,
-    wanted: Condvar,
-    finished: Condvar,
-}
-
-#[derive(Default)]
-struct PaceState {
-    wanted: bool,
-    stop: bool,
-    rounds: u64,
-}
-
-/// Why a checkpoint may be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Occasion {
-    /// Somebody asked, and may wait for it.
-    Wanted,
-    /// The interval is over.
-    Time,
-}
-
-impl Pace {
-    /// A checkpoint is due before its time.
-    pub(crate) fn want(&self) {
-        let mut state = crate::store::lock(&self.shared);
-        if !state.wanted {
-            state.wanted = true;
-            self.wanted.notify_one();
-        }
-    }
-
-    /// Asks for a checkpoint and waits for the end of one, or for the end of everything (false).
-    pub(crate) fn wait(&self) -> bool {
-        self.want();
-        let state = crate::store::lock(&self.shared);
-        let rounds = state.rounds;
-        let state = self.finished.wait_while(state, |state| state.rounds == rounds && !state.stop);
-        !state.unwrap_or_else(|poisoned| poisoned.into_inner()).stop
-    }
-
-    fn stop(&self) {
-        crate::store::lock(&self.shared).stop = true;
-        self.wanted.notify_all();
-        self.finished.notify_all();
-    }
-
-    /// Until the next checkpoint is wanted, or it is time for one; none at the end.
-    fn next(&self, interval: Duration) -> Option<Occasion> {
-        let state = crate::store::lock(&self.shared);
-        let waited = self.wanted.wait_timeout_while(state, interval, |state| !state.wanted && !state.stop);
-        let (mut state, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-        let wanted = std::mem::take(&mut state.wanted);
-        (!state.stop).then_some(if wanted { Occasion::Wanted } else { Occasion::Time })
-    }
-
-    /// After a failure: no new attempt before its time.
-    fn pause(&self, interval: Duration) {
-        let state = crate::store::lock(&self.shared);
-        let _ = self.wanted.wait_timeout_while(state, interval, |state| !state.stop);
-    }
-
-    fn finished(&self) {
-        crate::store::lock(&self.shared).rounds += 1;
-        self.finished.notify_all();
-    }
 }
 
 fn io(action: &'static str, path: PathBuf) -> impl FnOnce(std::io::Error) -> QueueError {
@@ -210,8 +145,8 @@ impl Queue {
     /// Groups of several callers share a sync. A group without `accepts` is not urgent: it rides on the next commit,
     /// or is written after `settle_delay`.
     ///
-    /// [`QueueError::Failed`] is final; [`QueueError::Io`] (no room) and [`QueueError::TooLarge`] concern this group only, of which
-    /// then nothing is kept. Groups with settles are not refused for want of room: they wait for it.
+    /// [`QueueError::Failed`] is final; [`QueueError::Io`] (no room), [`QueueError::Stalled`] and [`QueueError::TooLarge`] concern
+    /// this group only, of which then nothing is kept. Groups with settles are not refused for want of room: they wait for it.
     pub fn submit(&self, group: Group, done: Answer) {
         self.inner.inbox.push(Submission { group, done });
     }
@@ -284,6 +219,11 @@ impl Queue {
         self.inner.store.stats()
     }
 
+    /// Why mail is refused although the journal can be written, if it is: the index cannot, and too much waits for it.
+    pub fn stalled(&self) -> Option<Arc<str>> {
+        self.inner.store.stall.reason()
+    }
+
     /// Free octets on the queue's file system.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
         self.inner.disk.free_bytes()
@@ -308,12 +248,11 @@ impl Inner {
         let name = |name: &str| std::thread::Builder::new().name(format!("queue-{name}"));
 
         let (store, inbox, pace) = (self.store.clone(), self.inbox.clone(), self.pace.clone());
-        let (gather, settle_delay) = (options.gather, options.settle_delay);
-        let committer = move || committer::run(&store, &inbox, &pace, gather, settle_delay);
-        threads.push(name("commit").spawn(committer)?);
+        let patience = Patience::of(options);
+        threads.push(name("commit").spawn(move || committer::run(&store, &inbox, &pace, patience))?);
 
         let (store, pace, interval) = (self.store.clone(), self.pace.clone(), options.checkpoint_interval);
-        threads.push(name("checkpoint").spawn(move || keep_checkpoints(&store, &pace, interval))?);
+        threads.push(name("checkpoint").spawn(move || checkpointer::run(&store, &pace, interval))?);
 
         let store = self.store.clone();
         threads.push(name("read").spawn(move || requests.iter().map_while(|read| read).for_each(|read| read(&store)))?);
@@ -346,32 +285,5 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.inbox.close(false);
         self.join();
-    }
-}
-
-/// The checkpointer's thread.
-fn keep_checkpoints(store: &Store, pace: &Pace, interval: Duration) {
-    if let Err(error) = store.verify_index() {
-        tracing::error!("{error}");
-    }
-    let mut groups = 0;
-    while let Some(occasion) = pace.next(interval) {
-        if occasion == Occasion::Wanted || store.is_checkpoint_useful() {
-            let result = store.checkpoint().and_then(|written| if written { store.relocate() } else { Ok(0) });
-            pace.finished();
-            match result {
-                Ok(0) => {}
-                Ok(moved) => tracing::debug!("copied {moved} messages forward"),
-                Err(error) => {
-                    tracing::error!("checkpoint: {error}");
-                    pace.pause(interval);
-                }
-            }
-        }
-        // Idle: nothing was written since the last time, which a checkpoint does too.
-        let before = std::mem::replace(&mut groups, store.stats().commits);
-        if let Err(error) = store.prepare_spare(before == groups) {
-            tracing::debug!("preparing a segment: {error}");
-        }
     }
 }

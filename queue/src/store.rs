@@ -11,6 +11,7 @@ use crate::index::{Index, IndexError};
 use crate::journal::{Journal, Purpose};
 use crate::segment::Segment;
 use crate::settle::Outcome;
+use crate::stall::Stall;
 use crate::state::State;
 use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, Options, QueueError, RecipientSet};
 use std::collections::HashMap;
@@ -161,6 +162,7 @@ pub struct Store {
     pub(crate) last_id: AtomicU64,
     /// After a crash: how many entries the index must hold, until that was counted.
     pub(crate) unverified: Mutex<Option<u64>>,
+    pub(crate) stall: Stall,
     /// Segments open for reading.
     pub(crate) files: Mutex<HashMap<u64, Arc<dyn File>>>,
 }
@@ -186,10 +188,20 @@ impl Store {
         self.counters.read()
     }
 
-    /// Whether commits should wait for a checkpoint.
+    /// Whether mail should wait for a checkpoint.
     pub fn is_memtable_full(&self) -> bool {
+        self.is_memtable_beyond(1)
+    }
+
+    /// Whether outcomes should, too. They are what empties the queue, so they may take up as much again.
+    pub fn is_memtable_overfull(&self) -> bool {
+        self.is_memtable_beyond(2)
+    }
+
+    fn is_memtable_beyond(&self, times: usize) -> bool {
         let state = lock(&self.state);
-        state.memtable_len() >= self.limits.memtable_entries || state.memtable_bytes() >= self.limits.memtable_bytes
+        let Limits { memtable_entries, memtable_bytes, .. } = self.limits;
+        state.memtable_len() >= memtable_entries * times || state.memtable_bytes() >= memtable_bytes * times
     }
 
     /// Whether a checkpoint would write something to the index or free a segment. Where all that came has gone again

@@ -26,7 +26,7 @@ use client::Address;
 use connection::{Connection, Flow};
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
-use queue::{NewMessage, Queue};
+use queue::{MessageId, NewMessage, Queue, QueueError};
 use slab::Slab;
 use smtp::sasl::server::{Finding, Inquiry};
 use smtp::server::{Node, Ticket};
@@ -222,7 +222,7 @@ impl Intake {
     }
 
     /// The messages of these origins are durable, or (`failed`) are not and never will be.
-    pub(crate) fn handle_durable(&mut self, origins: &[Origin], ids: Result<&[queue::MessageId], ()>, now: Now) {
+    pub(crate) fn handle_durable(&mut self, origins: &[Origin], ids: Result<&[MessageId], &QueueError>, now: Now) {
         for (n, origin) in origins.iter().enumerate() {
             let Some(connection) = self.connections.get_mut(origin.connection) else { continue };
             if connection.generation != origin.generation {
@@ -230,7 +230,7 @@ impl Intake {
             }
             let reply = match ids {
                 Ok(ids) => Reply::new(250, EnhancedCode(2, 0, 0), format!("Ok: queued as {}", ids[n])),
-                Err(_) => Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot be written; try again later"),
+                Err(error) => permit::refused(error),
             };
             connection.complete(origin.ticket, reply, &self.shared);
             connection.mark_dirty(origin.connection, &mut self.dirty);

@@ -2,8 +2,9 @@
 
 use super::Refusal;
 use crate::config::QueueLimits;
-use queue::Queue;
+use queue::{Queue, QueueError};
 use smtp::{EnhancedCode, Reply};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Octets of bodies that may be arriving at once, over all connections, beyond what SIZE declares.
@@ -11,7 +12,17 @@ const ASSUMED_BYTES: u64 = 64 * 1024;
 
 const QUEUE_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue is full; try again later");
 const DISK_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "Too little disk space; try again later");
+const STALLED: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue's index cannot be written; try again later");
 const BROKEN: Reply = Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot be written; try again later");
+
+/// For a message that arrived whole and did not become durable.
+pub(super) fn refused(error: &QueueError) -> Reply {
+    match error {
+        QueueError::Stalled(_) => STALLED,
+        QueueError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => DISK_FULL,
+        _ => BROKEN,
+    }
+}
 
 /// The backlog limits and what counts against them.
 pub(crate) struct Permits {
@@ -65,6 +76,8 @@ impl Permits {
         let stats = self.queue.stats();
         if self.has_failed() {
             Err(("queue_failed", BROKEN))
+        } else if self.queue.stalled().is_some() {
+            Err(("queue_stalled", STALLED))
         } else if stats.recipients >= self.limits.max_recipients
             || stats.journal_bytes + arriving > self.limits.max_bytes
         {
@@ -79,5 +92,21 @@ impl Permits {
 
     pub(super) fn give_back(&self, permit: Permit) {
         self.arriving_bytes.fetch_sub(permit.0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_will_not() {
+        let full = std::io::Error::from(ErrorKind::StorageFull);
+        let full = QueueError::Io { action: "making room in", path: "journal".into(), source: full };
+        for (error, code) in
+            [(QueueError::Stalled("late".into()), 452), (full, 452), (QueueError::Failed("".into()), 451)]
+        {
+            assert_eq!(refused(&error).code, code, "{error}");
+        }
     }
 }

@@ -91,13 +91,13 @@ impl Handle {
     }
 
     /// Why mail is not being accepted, if so.
-    pub fn not_ready(&self) -> Option<&'static str> {
+    pub fn not_ready(&self) -> Option<Arc<str>> {
         if self.failed.load(Ordering::Relaxed) {
-            Some("the queue's journal cannot be written; see the log, then restart")
+            Some("the queue's journal cannot be written; see the log, then restart".into())
         } else if self.draining.load(Ordering::Relaxed) {
-            Some("shutting down")
+            Some("shutting down".into())
         } else {
-            None
+            self.queue.stalled()
         }
     }
 

@@ -155,7 +155,10 @@ impl Mind {
 
     /// Messages did not become durable, and their senders were told so.
     pub(crate) fn handle_refused(&mut self, error: &QueueError, now: Now) {
-        tracing::warn!(%error, "messages were refused");
+        // A stall lasts, and the queue has said it.
+        if !matches!(error, QueueError::Stalled(_)) {
+            tracing::warn!(%error, "messages were refused");
+        }
         if matches!(error, QueueError::Failed(_)) {
             self.fail(now);
         }
