@@ -89,6 +89,7 @@ def through(bench, system, scenario, load):
         "latency_ms": got["latency_ms"],
         "lost": got["lost"],
         "doubled": got["doubled"],
+        "instruments_cpu_ms_per_message": round((sent["cpu_seconds"] + got["cpu_seconds"]) * 1000 / sent["messages"], 4),
     } | extra
 
 
