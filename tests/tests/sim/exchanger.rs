@@ -42,6 +42,8 @@ pub struct ServerEnd {
     cut_after: usize,
     stall_after: usize,
     messages: usize,
+    /// EHLO was said: the client knows what is announced.
+    extended: bool,
 }
 
 impl Exchanger {
@@ -72,6 +74,9 @@ impl Exchanger {
 
     pub fn heal(&mut self) {
         self.faults = Faults::default();
+        // Who waits a second only, over a slow network, may never hear a whole conversation (RFC 5321 §4.5.3.2.7).
+        let patient = server::Config { idle_timeout: Duration::from_secs(300), ..server::Config::clone(&self.config) };
+        self.config = Arc::new(patient);
         self.is_down = false;
         self.is_healed = true;
     }
@@ -140,6 +145,7 @@ impl World {
             cut_after: breaks(faults.cut),
             stall_after: breaks(faults.stall),
             messages: 0,
+            extended: false,
         }));
         self.pump_server(link);
     }
@@ -263,8 +269,12 @@ impl World {
                 self.answer_server(link, reply);
             }
             server::Event::Message(message) => self.judge_message(link, *message),
-            server::Event::Hello { .. }
-            | server::Event::Aborted
+            server::Event::Hello { extended, .. } => {
+                if let Some(end) = &mut link.server {
+                    end.extended = extended;
+                }
+            }
+            server::Event::Aborted
             | server::Event::StartTls
             | server::Event::XClient(_)
             | server::Event::Etrn(_)
@@ -355,7 +365,8 @@ impl World {
     fn take_copy(&mut self, link: &Link, message: &Message) {
         let text = message.body.to_bytes();
         self.note("copy", &[link.connection.0, message.recipients.len() as u64, text.len() as u64]);
-        let knows_dsn = self.exchangers[link.host].config.dsn;
+        let extended = link.server.as_ref().is_some_and(|end| end.extended);
+        let knows_dsn = extended && self.exchangers[link.host].config.dsn;
         self.checker.copied(link.life(), link.connection, knows_dsn, &message.recipients, &text, self.clock.now);
     }
 }
