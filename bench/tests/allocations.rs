@@ -176,6 +176,7 @@ fn client_costs(pipelining: Pipelining, chunking: bool, recipients: usize) -> im
         pipelining,
         window: 16,
         chunking,
+        login: None,
         timeouts: client::Timeouts::default(),
     };
     let mailbox = |text| Mailbox::parse(text).expect("well formed");

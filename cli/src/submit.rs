@@ -74,6 +74,7 @@ impl Submission {
             pipelining: Pipelining::Transaction,
             window: 1,
             chunking: true,
+            login: None,
             timeouts: Timeouts { greeting: REPLY_TIMEOUT, command: REPLY_TIMEOUT, ..Timeouts::default() },
         };
         let client = Client::new(Arc::new(config), Instant::now());
@@ -214,6 +215,7 @@ fn lost(cause: &Cause) -> io::Error {
         Cause::Protocol(what) => io::Error::new(ErrorKind::InvalidData, *what),
         Cause::Replied(reply) => io::Error::other(format!("{} {}", reply.code, reply.text)),
         Cause::Tls(what) => io::Error::other(what.to_string()),
+        Cause::Auth(error) => io::Error::other(error.to_string()),
         Cause::Done | Cause::Eof => io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"),
     }
 }

@@ -15,6 +15,7 @@ mod look;
 pub mod metrics;
 pub mod notice;
 pub mod now;
+pub mod passwords;
 pub mod retry;
 pub mod shell;
 pub mod tls;

@@ -9,7 +9,7 @@
 //! | 5xx to RCPT | bounce | kept | recipient |
 //! | 4xx to MAIL, DATA or the content | retry | kept | message |
 //! | 5xx to MAIL, DATA or the content | bounce | kept | message |
-//! | any refusal before MAIL (greeting, EHLO, STARTTLS), also 5xx | next host, then retry | dropped | host |
+//! | any refusal before MAIL (greeting, EHLO, STARTTLS, AUTH), also 5xx | next host, then retry | dropped | host |
 //! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
 //! | the connection ended after the content (in doubt) | retry | dropped | host |
 //! | nothing was sent | again | | nobody |
@@ -216,9 +216,12 @@ pub fn tell(outcome: &Outcome) -> Cow<'_, Reply> {
 /// What to tell about a connection that ended in its set-up. Always transient: a host's refusal is never the recipient's.
 pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
     let enhanced = match (stage, cause) {
-        (_, Cause::Replied(reply)) => reply
-            .enhanced
-            .map_or(EnhancedCode(4, 3, 2), |EnhancedCode(_, subject, detail)| EnhancedCode(4, subject, detail)),
+        (_, Cause::Replied(Reply { enhanced: Some(EnhancedCode(_, subject, detail)), .. })) => {
+            EnhancedCode(4, *subject, *detail)
+        }
+        // RFC 4954 §6: a problem with the credentials.
+        (Stage::Auth, Cause::Replied(_)) | (_, Cause::Auth(_)) => EnhancedCode(4, 7, 8),
+        (_, Cause::Replied(_)) => EnhancedCode(4, 3, 2),
         (Stage::Tls | Stage::StartTls, _) | (_, Cause::Tls(_)) => EnhancedCode(4, 7, 5),
         (Stage::Connect, _) => EnhancedCode(4, 4, 1),
         _ => EnhancedCode(4, 4, 2),
@@ -238,6 +241,7 @@ fn describe(cause: &Cause) -> Cow<'static, str> {
         Cause::Timeout => "timed out".into(),
         Cause::Io(kind) => kind.to_string().into(),
         Cause::Tls(what) => format!("TLS failed ({what})").into(),
+        Cause::Auth(why) => format!("not logged in ({why})").into(),
         Cause::Protocol(what) => format!("not understood ({what})").into(),
     }
 }

@@ -19,6 +19,7 @@ fn config(choice: u8) -> Config {
         pipelining: [Pipelining::Off, Pipelining::Transaction, Pipelining::Stream][usize::from(choice >> 2) % 3],
         window: 4,
         chunking: choice & 0x80 == 0,
+        login: None,
         timeouts: Timeouts::default(),
     }
 }

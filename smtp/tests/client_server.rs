@@ -301,6 +301,7 @@ proptest! {
             pipelining,
             window,
             chunking: true,
+            login: None,
             timeouts: client::Timeouts::default(),
         };
         let server = server::Config {

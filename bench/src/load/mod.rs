@@ -255,6 +255,7 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
         pipelining: options.pipelining,
         window: options.window.max(1),
         chunking: options.chunking,
+        login: None,
         timeouts: Timeouts::default(),
     }
 }

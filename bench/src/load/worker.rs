@@ -378,6 +378,7 @@ fn describe(stage: Stage, cause: &Cause) -> String {
         Cause::Io(kind) => format!("at {stage:?}: {kind}"),
         Cause::Protocol(what) => format!("at {stage:?}: {what}"),
         Cause::Tls(what) => format!("at {stage:?}: {what}"),
+        Cause::Auth(error) => format!("at {stage:?}: {error}"),
         Cause::Done => format!("at {stage:?} it ended the conversation"),
     }
 }

@@ -7,6 +7,7 @@ use engine::config::{
     AuthPolicy, Config, ConfigErrors, Limits, Listener, Mistake, Pattern, Rate, RetryPolicy, RouteRule, SiteRule,
     SocketName, TlsMode, Via, defaults,
 };
+use engine::passwords::{self, PasswordError};
 use engine::tls::Certificate;
 use engine::users::Users;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ pub struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
     config: PathBuf,
-    /// Print one JSON object: `ok`, and `means` or `mistakes`
+    /// Print one JSON object: `ok`, and `means` and `warnings`, or `mistakes`
     #[arg(long)]
     json: bool,
 }
@@ -41,38 +42,56 @@ impl Check {
     pub fn run(self) -> Result<Exit, Failure> {
         let file = self.config.display().to_string();
         match Config::load(&self.config).and_then(|config| with_files(&file, config)) {
-            Ok(config) if self.json => {
-                let means = facts(&config).into_iter().map(|(name, lines)| (name.to_owned(), json!(lines)));
-                terminal::print_json(&json!({ "file": file, "ok": true, "means": means.collect::<Value>() }))?;
-            }
-            Ok(config) => terminal::print(&text(&file, &config))?,
-            Err(errors) if self.json => {
-                terminal::print_json(&mistakes(&errors))?;
-                return Ok(Exit::Config);
-            }
-            Err(errors) => return Err(Failure::new(Exit::Config, errors.render(terminal::has_colour()))),
+            Ok((config, warnings)) => self.explain(&file, &config, &warnings),
+            Err(errors) => self.refuse(errors),
+        }
+    }
+
+    fn explain(&self, file: &str, config: &Config, warnings: &[String]) -> Result<Exit, Failure> {
+        if self.json {
+            let means = facts(config).into_iter().map(|(name, lines)| (name.to_owned(), json!(lines)));
+            let means = means.collect::<Value>();
+            terminal::print_json(&json!({ "file": file, "ok": true, "means": means, "warnings": warnings }))?;
+        } else {
+            terminal::print(&text(file, config, warnings))?;
         }
         Ok(Exit::Done)
+    }
+
+    fn refuse(&self, errors: ConfigErrors) -> Result<Exit, Failure> {
+        if self.json {
+            terminal::print_json(&mistakes(&errors))?;
+            return Ok(Exit::Config);
+        }
+        Err(Failure::new(Exit::Config, errors.render(terminal::has_colour())))
     }
 }
 
 /// What only the files that it names can tell.
-fn with_files(file: &str, config: Config) -> Result<Config, ConfigErrors> {
-    let mistake = |listener: &Listener| {
+fn with_files(file: &str, config: Config) -> Result<(Config, Vec<String>), ConfigErrors> {
+    let certificate = |listener: &Listener| {
         let error = Certificate::load(listener.tls.as_ref()?).err()?;
         let message = format!("the listener {} cannot speak TLS: {error}", listener.bind);
         let help =
             Some("PEM files that this user can read: a chain, the listener's own certificate first, and its key");
         Some(Mistake { place: None, message, label: String::new(), help: help.map(String::from) })
     };
-    let mut mistakes: Vec<Mistake> = config.listeners.iter().filter_map(mistake).collect();
+    let password = |error: &PasswordError| Mistake {
+        place: None,
+        message: error.to_string(),
+        label: String::new(),
+        help: Some("a file that `serve` can read; its first line is the password".into()),
+    };
+    let (errors, warnings) = passwords::check(&config);
+    let certificates = config.listeners.iter().filter_map(certificate);
+    let mut mistakes: Vec<Mistake> = certificates.chain(errors.iter().map(password)).collect();
     if config.listeners.iter().any(Listener::has_auth)
         && let Err(error) = Users::load(&config.auth.users)
     {
         let help = Some("a file that this user can read; `posthaste user add NAME` makes and changes it".to_owned());
         mistakes.push(Mistake { place: None, message: error.to_string(), label: String::new(), help });
     }
-    if mistakes.is_empty() { Ok(config) } else { Err(ConfigErrors { file: file.to_owned(), mistakes }) }
+    if mistakes.is_empty() { Ok((config, warnings)) } else { Err(ConfigErrors { file: file.to_owned(), mistakes }) }
 }
 
 fn mistakes(errors: &ConfigErrors) -> Value {
@@ -91,8 +110,9 @@ fn mistakes(errors: &ConfigErrors) -> Value {
     json!({ "file": errors.file, "ok": false, "mistakes": mistakes })
 }
 
-fn text(file: &str, config: &Config) -> String {
+fn text(file: &str, config: &Config, warnings: &[String]) -> String {
     let mut out = format!("{file}: no mistakes\n\n");
+    warnings.iter().for_each(|warning| out += &format!("warning: {warning}\n\n"));
     for (name, lines) in facts(config) {
         for (index, line) in lines.iter().enumerate() {
             out += &format!("{:<9} {line}\n", if index == 0 { name } else { "" });
@@ -231,7 +251,9 @@ fn route(rule: &RouteRule) -> String {
     let tls = policy.and_then(|policy| policy.tls).map_or(String::new(), |tls| format!(", TLS {}", tls.as_str()));
     let name = policy.and_then(|policy| policy.tls_server_name.as_ref());
     let name = name.map_or(String::new(), |name| format!(", certificate for {name}"));
-    format!("{} {to}{tls}{name} ({})", patterns(&rule.domains), rule.origin)
+    let login = policy.and_then(|policy| policy.login.as_ref());
+    let login = login.map_or(String::new(), |login| format!(", as {}", login.user));
+    format!("{} {to}{tls}{name}{login} ({})", patterns(&rule.domains), rule.origin)
 }
 
 fn log(config: &Config) -> String {
@@ -258,8 +280,8 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["a.b".to_owned()]).unwrap();
         std::fs::write(dir.path().join("c.pem"), made.cert.pem()).unwrap();
         std::fs::write(dir.path().join("k.pem"), made.signing_key.serialize_pem()).unwrap();
-        let config = check().unwrap();
-        assert!(text(&file, &config).contains("127.0.0.1:2525 SMTP with STARTTLS for "));
+        let (config, warnings) = check().unwrap();
+        assert!(text(&file, &config, &warnings).contains("127.0.0.1:2525 SMTP with STARTTLS for "));
         std::fs::write(dir.path().join("k.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
         assert!(check().unwrap_err().to_string().contains("is not the key of the first certificate"));
     }
@@ -274,11 +296,12 @@ mod tests {
                     { match = { domain = ["x.test"] }, suspend = true }]
             route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" },
                      { domain = ["a.test"], via = ["smtps://r:465", "smtp://s:25"], tls = "verified", tls_server_name = "R" },
-                     { domain = ["*.void.test"], via = "discard" }]
+                     { domain = ["*.void.test"], via = "discard" },
+                     { domain = ["b.test"], via = "smtp://s:587", user = "alice", password_file = "/etc/p" }]
         "#;
-        let text = text("p.toml", &Config::parse(toml, "p.toml").unwrap());
+        let text = text("p.toml", &Config::parse(toml, "p.toml").unwrap(), &["look here".into()]);
         for words in [
-            "p.toml: no mistakes\n\n",
+            "p.toml: no mistakes\n\nwarning: look here\n\n",
             "hostname  mta1.example.net (notices from postmaster@mta1.example.net)\n",
             "listener  unix:/run/p.sock LMTP for whoever may open it; messages up to 25 MiB, 1,000 recipients each, 1,000",
             "admin     http://127.0.0.1:8025\n",
@@ -290,6 +313,7 @@ mod tests {
             "route     internal.example via smtp://[::1]:2526 (p.toml:7)\n",
             "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:8)\n",
             "\n          *.void.test is thrown away as if delivered (p.toml:9)\n",
+            "\n          b.test via smtp://s:587, as alice (p.toml:10)\n",
             "\n          every other domain via its mail exchangers\n",
         ] {
             assert!(text.contains(words), "{words}\n{text}");

@@ -32,6 +32,7 @@ impl Serve {
     pub fn run(self) -> Result<Exit, Failure> {
         let config = Config::load(&self.config).map(Arc::new).map_err(|e| bad_configuration(&e))?;
         logging::start(config.log.json);
+        warn_of_passwords(&config);
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         // The recorder comes before the engine, whose counters belong to it; without an admin server nobody reads it.
         let prometheus = config.admin.is_some().then(admin::install_recorder).transpose().map_err(unavailable)?;
@@ -80,11 +81,20 @@ impl Serve {
     fn reload(&self, engine: &Engine) {
         match Config::load(&self.config) {
             Ok(config) => {
-                engine.handle().reload(Arc::new(config));
-                tracing::info!("configuration reloaded");
+                warn_of_passwords(&config);
+                match engine.handle().reload(Arc::new(config)) {
+                    Ok(()) => tracing::info!("configuration reloaded"),
+                    Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+                }
             }
             Err(errors) => tracing::error!("the configuration stays as it was:\n{errors}"),
         }
+    }
+}
+
+fn warn_of_passwords(config: &Config) {
+    for warning in engine::passwords::check(config).1 {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -154,7 +154,7 @@ impl Facts {
         self.tls(&limits, config.route(domain));
     }
 
-    /// A route's word on TLS goes before that of the limits.
+    /// A route's word on TLS goes before that of the limits; logins only routes have.
     fn tls(&mut self, limits: &Limits, route: Option<&RouteRule>) {
         let policy = route.and_then(|rule| Some((rule.policy.as_ref()?, &rule.origin)));
         let (tls, origin) = match policy {
@@ -162,10 +162,14 @@ impl Facts {
             _ => (limits.tls, &limits.origin),
         };
         self.add("tls", format!("{}: {}", tls.as_str(), wording(tls)), origin);
-        if let Some((policy, origin)) = policy
-            && let Some(name) = &policy.tls_server_name
-        {
+        let Some((policy, origin)) = policy else { return };
+        if let Some(name) = &policy.tls_server_name {
             self.add("tls_server_name", name, origin);
+        }
+        if let Some(login) = &policy.login {
+            let clear = if login.in_clear { "; also in clear text" } else { "" };
+            let password_file = login.password_file.display();
+            self.add("login", format!("as {}, with the password in {password_file}{clear}", login.user), origin);
         }
     }
 

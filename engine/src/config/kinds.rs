@@ -202,6 +202,17 @@ pub(super) const NEXT_HOP: Kind<NextHop> = Kind {
     },
 };
 
+pub(super) const USER: Kind<Arc<str>> = Kind {
+    what: "a user's name",
+    allowed: "what the server knows the user as, up to 255 characters, like \"alice\" or \"alice@example.net\"",
+    read: |value| match text(value)? {
+        "" => Err("it is empty".into()),
+        name if name.len() > 255 => Err("it is longer than 255 octets".into()),
+        name if name.chars().any(char::is_control) => Err("there are control characters in it".into()),
+        name => Ok(name.into()),
+    },
+};
+
 /// A name, or an address: certificates may name either.
 pub(super) const TLS_SERVER_NAME: Kind<Arc<str>> = Kind {
     what: "a name that a certificate can have",

@@ -9,6 +9,7 @@ use super::route::{Surroundings, routes};
 use super::{Config, Delivery, Dns, Log, QueueLimits, RetryPolicy, SocketName, defaults, kinds};
 use dns::resolver::IpFamily;
 use smtp::Mailbox;
+use smtp::client::Timeouts;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,10 +130,24 @@ fn delivery(document: &Document<'_>, root: &mut Table<'_>, cores: usize) -> Deli
         source_addresses: values(sources),
         tls_ca_file: table.read("tls_ca_file", &kinds::PATH).map(|at| at.value),
         connect_timeout: table.read_or("connect_timeout", &kinds::DURATION, defaults::CONNECT_TIMEOUT),
+        timeouts: timeouts(&mut table),
         max_hops: table.read_or("max_hops", &kinds::COUNT, defaults::MAX_HOPS),
     };
     table.finish();
     delivery
+}
+
+/// RFC 5321 §4.5.3.2; how long a peer is waited for after QUIT is of no consequence.
+fn timeouts(table: &mut Table<'_>) -> Timeouts {
+    let rfc = Timeouts::default();
+    Timeouts {
+        greeting: table.read_or("greeting_timeout", &kinds::DURATION, rfc.greeting),
+        command: table.read_or("command_timeout", &kinds::DURATION, rfc.command),
+        data: table.read_or("data_timeout", &kinds::DURATION, rfc.data),
+        write: table.read_or("write_timeout", &kinds::DURATION, rfc.write),
+        final_reply: table.read_or("final_reply_timeout", &kinds::DURATION, rfc.final_reply),
+        quit: rfc.quit,
+    }
 }
 
 fn retry(document: &Document<'_>, root: &mut Table<'_>) -> RetryPolicy {

@@ -20,10 +20,10 @@ mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};
 pub use kinds::{duration as parse_duration, rate as parse_rate, size as parse_size};
-pub use route::{NextHop, RoutePolicy, RouteRule, Via};
+pub use route::{Login, NextHop, RoutePolicy, RouteRule, Via};
 
 use smtp::Mailbox;
-use smtp::client::Pipelining;
+use smtp::client::{Pipelining, Timeouts};
 use smtp::server::BareNewline;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -197,6 +197,8 @@ pub struct Delivery {
     pub tls_ca_file: Option<PathBuf>,
     /// For the TCP connect.
     pub connect_timeout: Duration,
+    /// For what comes after it, stage by stage: `greeting_timeout` and so on.
+    pub timeouts: Timeouts,
     /// `Received:` fields from which on a message is taken to loop (5.4.6).
     pub max_hops: u32,
 }

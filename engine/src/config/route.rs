@@ -58,6 +58,19 @@ pub struct RoutePolicy {
     pub tls: Option<TlsPolicy>,
     /// What the certificate has to name, and SNI says; the host's name by default.
     pub tls_server_name: Option<Arc<str>>,
+    /// AUTH before any mail.
+    pub login: Option<Login>,
+}
+
+/// Who to log in as. The password is not part of the configuration: see [`crate::passwords`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Login {
+    /// The user's name.
+    pub user: Arc<str>,
+    /// Where the password is.
+    pub password_file: PathBuf,
+    /// The password may cross a connection that is not encrypted.
+    pub in_clear: bool,
 }
 
 impl NextHop {
@@ -206,6 +219,33 @@ fn policy(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> 
             document.note(name.span.clone(), "`tls_server_name` has no meaning here", label, None);
         }
     }
-    let policy = RoutePolicy { tls: tls.map(|at| at.value), tls_server_name: name.map(|at| at.value) };
+    let policy = RoutePolicy {
+        tls: tls.map(|at| at.value),
+        tls_server_name: name.map(|at| at.value),
+        login: login(document, table, via),
+    };
     (policy != RoutePolicy::default()).then(|| Arc::new(policy))
+}
+
+/// User and password go together, and with hosts that the route names: strangers are told no password.
+fn login(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> Option<Login> {
+    let user = table.read("user", &kinds::USER);
+    let password_file = table.read("password_file", &kinds::PATH);
+    let in_clear = table.read("auth_in_clear", &kinds::FLAG);
+    let written = [table.has("user"), table.has("password_file"), table.has("auth_in_clear")];
+    let spans = [
+        user.as_ref().map(|at| &at.span),
+        password_file.as_ref().map(|at| &at.span),
+        in_clear.as_ref().map(|at| &at.span),
+    ];
+    let span = spans.into_iter().flatten().next().cloned()?;
+    if !matches!(via, None | Some(Via::Hops(_))) {
+        document.note(span.clone(), "a login has no meaning here", "it is for hosts that `via` names", None);
+    } else if !written[0] || !written[1] {
+        let missing = if written[0] { "`password_file` is missing" } else { "`user` is missing" };
+        let help = "user = \"NAME\" and password_file = \"/path\": a file whose first line is the password".to_string();
+        document.note(span, "this [[route]] has half a login", missing, Some(help));
+    }
+    let in_clear = in_clear.is_some_and(|at| at.value);
+    Some(Login { user: user?.value, password_file: password_file?.value, in_clear })
 }

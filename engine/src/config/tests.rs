@@ -313,7 +313,8 @@ fn a_route_names_hosts_by_preference_and_how_to_speak_there() {
     );
     let rule = config.route("a.b").unwrap();
     assert_eq!(rule.via.to_string(), "smtps://one.example:465, then smtp://two.example:587");
-    let policy = RoutePolicy { tls: Some(TlsPolicy::Verified), tls_server_name: Some("mail.example".into()) };
+    let policy =
+        RoutePolicy { tls: Some(TlsPolicy::Verified), tls_server_name: Some("mail.example".into()), login: None };
     assert_eq!(rule.policy.as_deref(), Some(&policy));
     assert_eq!(config.route("c.d").map(|rule| (&rule.via, &rule.policy)), Some((&Via::Discard, &None)));
     check_route("via = []", "4:7 []: this [[route]] leads nowhere; the list is empty");
@@ -336,6 +337,32 @@ fn a_route_names_hosts_by_preference_and_how_to_speak_there() {
     check_route(
         "via = \"mx\"\ntls_server_name = \"x.example\"",
         "5:19 \"x.example\": `tls_server_name` has no meaning here; it is for hosts that `via` names: each mail exchanger has its own name",
+    );
+}
+
+#[test]
+fn a_login_is_whole_and_for_hosts_that_are_named() {
+    let config = parse(
+        "[[route]]\ndomain = [\"*\"]\nvia = \"smtps://h.example:465\"\nuser = \"alice\"\npassword_file = \"/etc/p\"",
+    );
+    let login = config.route("a.b").unwrap().policy.as_ref().unwrap().login.clone().unwrap();
+    assert_eq!((&*login.user, login.password_file.to_str(), login.in_clear), ("alice", Some("/etc/p"), false));
+    let via = "via = \"smtps://h.example:465\"\n";
+    check_route(
+        &format!("{via}user = \"alice\""),
+        "5:8 \"alice\": this [[route]] has half a login; `password_file` is missing",
+    );
+    check_route(
+        &format!("{via}password_file = \"/etc/p\""),
+        "5:17 \"/etc/p\": this [[route]] has half a login; `user` is missing",
+    );
+    check_route(
+        "via = \"mx\"\nuser = \"alice\"\npassword_file = \"/etc/p\"",
+        "5:8 \"alice\": a login has no meaning here; it is for hosts that `via` names",
+    );
+    check_route(
+        &format!("{via}user = \"alice\"\npassword = \"secret\"\npassword_file = \"/etc/p\""),
+        "6:1 password: unknown key `password` in [[route]]; did you mean `password_file`?",
     );
 }
 

@@ -1,7 +1,7 @@
 //! One outbound connection: socket, TLS, client machine.
 
 use super::Settings;
-use crate::config::TlsPolicy;
+use crate::config::{SocketName, TlsPolicy};
 use crate::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
 use crate::now::Now;
 use crate::shell::stream::{Readiness, Stream};
@@ -10,7 +10,8 @@ use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
 use smtp::Client;
-use smtp::client::{Cause, Config, Event, Outcome, Report, Stage, StartTls, Timeouts, Transaction};
+use smtp::client::{Cause, Config, Event, Login, Outcome, Report, Stage, StartTls, Transaction};
+use smtp::sasl::client::Credentials;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -128,6 +129,18 @@ impl Connection {
 
     fn begin(&mut self, settings: &Settings, now: Now) {
         self.stream.set_nodelay();
+        let login = match self.open.policy.as_ref().and_then(|policy| policy.login.as_ref()) {
+            None => None,
+            Some(login) => match settings.passwords.get(&login.password_file) {
+                Some(password) => Some(Login {
+                    credentials: Credentials { user: (*login.user).into(), password: (*password).into() },
+                    nonce: settings.tls.nonce().into(),
+                    in_clear: login.in_clear || self.stays_here(),
+                }),
+                // A route is known to dispatch only after its password was read.
+                None => return self.fail(Cause::Protocol("the password of the route is not known"), now),
+            },
+        };
         let starttls = match self.open.tls {
             _ if self.open.implicit_tls => StartTls::Off,
             TlsPolicy::Off => StartTls::Off,
@@ -142,11 +155,20 @@ impl Connection {
             pipelining: self.open.manner.pipelining,
             window: self.open.window,
             chunking: self.open.manner.chunking,
-            timeouts: Timeouts::default(),
+            login,
+            timeouts: settings.timeouts.clone(),
         };
         self.phase = Phase::Connected(Box::new(Client::new(Arc::new(config), now.mono)));
         if self.open.implicit_tls {
             self.start_tls(settings, now);
+        }
+    }
+
+    /// Nothing of the connection leaves the machine.
+    fn stays_here(&self) -> bool {
+        match &self.open.peer {
+            SocketName::Unix(_) => true,
+            SocketName::Tcp(peer) => peer.ip().is_loopback(),
         }
     }
 

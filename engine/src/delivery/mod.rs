@@ -10,12 +10,13 @@ pub(crate) use tls::{TlsConfigs, TlsError};
 
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
 use crate::now::Now;
+use crate::passwords::Passwords;
 use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
 use connection::Connection;
 use mio::{Registry, Token};
 use slab::Slab;
-use smtp::client::{Cause, Stage};
+use smtp::client::{Cause, Stage, Timeouts};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,9 @@ const READ_BUFFER: usize = 32 * 1024;
 pub(crate) struct Settings {
     pub ourselves: Ourselves,
     pub connect_timeout: Duration,
+    pub timeouts: Timeouts,
     pub tls: TlsConfigs,
+    pub passwords: Passwords,
 }
 
 /// The delivery room of one event loop.

@@ -12,10 +12,14 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::path::Path;
 use std::sync::Arc;
 
+/// As many as SCRAM's own examples have.
+const NONCE_BYTES: usize = 24;
+
 /// Shared by all connections, and with them the sessions that can be resumed.
 pub(crate) struct TlsConfigs {
     unverified: Arc<ClientConfig>,
     verified: Arc<ClientConfig>,
+    provider: Arc<CryptoProvider>,
 }
 
 /// The configured roots cannot be used.
@@ -42,7 +46,16 @@ impl TlsConfigs {
         let any = Arc::new(AnyCertificate(provider.clone()));
         let unverified = builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
         let verified = builder()?.with_root_certificates(roots(ca_file)?).with_no_client_auth();
-        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified) })
+        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified), provider })
+    }
+
+    /// What nobody can guess, for SCRAM: base64.
+    pub(crate) fn nonce(&self) -> String {
+        let mut octets = [0; NONCE_BYTES];
+        // The kernel's generator does not fail once it has worked, and it has: for the keys of this configuration.
+        let filled = self.provider.secure_random.fill(&mut octets);
+        debug_assert!(filled.is_ok());
+        smtp::sasl::encode(octets)
     }
 
     /// A new session towards `host`.

@@ -58,10 +58,10 @@ pub(super) enum Phase {
 }
 
 impl Connection {
-    /// Whether HELO is an alternative. It announces no STARTTLS, and LMTP has none.
-    pub(super) fn may_say_helo(&self, protocol: Protocol) -> bool {
+    /// Whether HELO is an alternative. It announces neither STARTTLS nor AUTH, and LMTP has none.
+    pub(super) fn may_say_helo(&self, protocol: Protocol, login: bool) -> bool {
         let clear_text = matches!(self.tls_policy, TlsPolicy::Off | TlsPolicy::Opportunistic);
-        protocol == Protocol::Smtp && clear_text
+        protocol == Protocol::Smtp && clear_text && !login
     }
     /// What the host set for itself (RFC 9422).
     pub(super) fn limits(&self) -> Limits {

@@ -52,8 +52,9 @@ impl Dispatch {
             }
             Phase::Connecting if verdict::is_closed_at_hello(stage, cause) => {
                 let protocol = host.protocol();
+                let login = site.key.policy.as_ref().is_some_and(|policy| policy.login.is_some());
                 // If HELO fares no better, EHLO was not the reason.
-                connection.may_say_helo(protocol)
+                connection.may_say_helo(protocol, login)
                     && host.learnt.change_hello(connection.manner, now)
                     && connection.manner.extended
             }

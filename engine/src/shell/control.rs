@@ -5,8 +5,10 @@ use super::inbox::Address;
 use super::mind::Mind;
 use super::watch::Watch;
 use crate::config::Config;
+use crate::delivery::Settings;
 use crate::dispatch::{Input, Operation};
 use crate::now::Now;
+use crate::passwords::{self, PasswordError};
 use queue::{Domain, Entry, EntryKey, MessageId, Queue, QueueError};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub struct Handle {
     watch: Watch,
     failed: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
+    settings: Arc<Settings>,
 }
 
 /// What an operator wants done with entries.
@@ -71,8 +74,9 @@ impl Handle {
         loops: Vec<Address<Letter>>,
         watch: Watch,
         failed: Arc<AtomicBool>,
+        settings: Arc<Settings>,
     ) -> Handle {
-        Handle { config, queue, resolver, loops, watch, failed, draining: Arc::default() }
+        Handle { config, queue, resolver, loops, watch, failed, draining: Arc::default(), settings }
     }
 
     /// The configuration that the engine started with; [`crate::dispatch::Dispatch::config`] is the newest.
@@ -102,10 +106,15 @@ impl Handle {
     }
 
     /// Limits, routes and retry policy of another configuration take effect, and certificates are read anew; listeners
-    /// and directories do not change.
-    pub fn reload(&self, config: Arc<Config>) {
+    /// and directories do not change. Passwords are read again, before dispatch hears of the routes that they are for.
+    ///
+    /// # Errors
+    /// A password cannot be read: everything stays as it was.
+    pub fn reload(&self, config: Arc<Config>) -> Result<(), PasswordError> {
+        self.settings.passwords.replace(passwords::read(&config)?);
         self.watch.reload(config.clone());
         self.loops[0].send(Letter::Ask(Box::new(move |mind, now| mind.reload(config, now))));
+        Ok(())
     }
 
     /// Applies a wish to every entry, of one domain if so said, that `wanted` picks. Walks the queue, and blocks for as

@@ -24,6 +24,7 @@ use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
 use crate::metrics::EngineMetrics;
+use crate::passwords::{self, PasswordError, Passwords};
 use crate::tls::Keyring;
 use crate::users::Directory;
 use etrn::Starter;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The users file.
     #[error("{0}; `posthaste user add NAME` makes it")]
     Users(#[from] crate::users::UsersError),
+    /// A login.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The event log.
     #[error("cannot write the event log {path}: {source}")]
     EventLog {
@@ -123,8 +127,11 @@ impl Engine {
                 addresses: config.delivery.source_addresses.clone(),
             },
             connect_timeout: config.delivery.connect_timeout,
+            timeouts: config.delivery.timeouts.clone(),
+            passwords: Passwords::default(),
             tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
         });
+        settings.passwords.replace(passwords::read(&config)?);
         let failed = Arc::new(AtomicBool::new(false));
         let resolver = start_resolver(&config, metrics.clone())?;
         let senses = Senses {
@@ -138,7 +145,8 @@ impl Engine {
         };
         let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
-        let handle = Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), watch, failed);
+        let handle =
+            Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), watch, failed, settings.clone());
         let (starter, thread) = Starter::start(handle.clone())?;
         let mut threads = vec![thread];
         let verifier = directory.as_ref().map(Verifier::start).transpose()?;

@@ -72,10 +72,11 @@ fn failure(stage: Stage, cause: &Cause) -> Option<&'static str> {
         (_, Cause::Done) | (Stage::Idle | Stage::Quit, _) => None,
         (Stage::Connect, Cause::Timeout) => Some("connect_timeout"),
         (Stage::Connect, _) => Some("connect"),
+        (Stage::Auth, _) => Some("auth"),
         (_, Cause::Tls(_)) | (Stage::Tls | Stage::StartTls, _) => Some("tls"),
         (_, Cause::Replied(_)) => Some("refused"),
         (_, Cause::Timeout) => Some("timeout"),
-        (_, Cause::Protocol(_)) => Some("protocol"),
+        (_, Cause::Protocol(_) | Cause::Auth(_)) => Some("protocol"),
         (_, Cause::Eof | Cause::Io(_)) => Some("lost"),
     }
 }

@@ -1,6 +1,6 @@
 //! How one connection speaks: the level of pipelining, the TLS policy, and the waiting times. All defaults stand here.
 
-use super::Protocol;
+use super::{Login, Protocol};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub enum StartTls {
 }
 
 /// Waiting times per stage; defaults from RFC 5321 §4.5.3.2.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the 220 greeting: 5 minutes.
     pub greeting: Duration,
-    /// For EHLO, HELO, STARTTLS, the TLS handshake, RSET, MAIL and RCPT: 5 minutes.
+    /// For EHLO, HELO, STARTTLS, the TLS handshake, AUTH, RSET, MAIL and RCPT: 5 minutes.
     pub command: Duration,
     /// For 354 after DATA: 2 minutes.
     pub data: Duration,
@@ -79,6 +79,8 @@ pub struct Config {
     pub window: usize,
     /// Use BDAT when CHUNKING is announced.
     pub chunking: bool,
+    /// Who to log in as before any mail is sent.
+    pub login: Option<Login>,
     /// Waiting times.
     pub timeouts: Timeouts,
 }

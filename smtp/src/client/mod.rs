@@ -11,9 +11,10 @@
 //!
 //! Content that a peer cannot take is converted for it where that can be done (`crate::mime`).
 //!
-//! Not here: sockets, TLS itself, AUTH. A peer that
+//! Not here: sockets, TLS itself, random numbers. A peer that
 //! drains content one octet at a time is bounded only by `Timeouts::write` for each step.
 
+mod auth;
 mod command;
 mod config;
 mod exchange;
@@ -25,6 +26,7 @@ mod setup;
 mod tests;
 mod transmit;
 
+pub use self::auth::{AuthError, Login};
 pub use self::config::{Config, LARGE_BODY_BYTES, Pipelining, StartTls, Timeouts};
 pub use self::features::{Features, Limits};
 pub use self::report::{Cause, Event, Outcome, Report, Stage, Unsupported};
@@ -351,6 +353,7 @@ impl Client {
                 self.transmit.push(match command {
                     Command::Hello(verb) => Bytes::from([verb, &self.config.hello_name, "\r\n"].concat()),
                     Command::StartTls => Bytes::from_static(b"STARTTLS\r\n"),
+                    Command::Line(line) => Bytes::from(line + "\r\n"),
                 });
                 self.phase = Phase::Setup(setup);
             }

@@ -1,6 +1,6 @@
 //! What the machine tells its owner: stages, outcomes, causes, reports, events. Facts only; fate is decided elsewhere.
 
-use super::Features;
+use super::{AuthError, Features};
 use crate::Reply;
 use crate::mime::Refusal;
 use std::sync::Arc;
@@ -99,6 +99,8 @@ pub enum Cause {
     Io(std::io::ErrorKind),
     /// TLS failed: what rustls said.
     Tls(Arc<str>),
+    /// There is no logging in with what the server offers or says.
+    Auth(AuthError),
     /// What came is no SMTP: said in a sentence.
     Protocol(&'static str),
 }

@@ -1,6 +1,7 @@
 //! Set-up: from the greeting to the moment when mail can be sent. Each phase owns what may be known in it, so nothing
 //! that was heard in clear text can survive STARTTLS (RFC 3207 §4.2): there is nowhere to keep it.
 
+use super::auth::{self, Dialogue};
 use super::{Cause, Config, Features, Protocol, Stage, StartTls};
 use crate::reply::ReplyRef;
 
@@ -15,6 +16,8 @@ pub(super) enum Setup {
     StartTls(Features),
     /// The shell is at the handshake. Nothing is known.
     Handshake,
+    /// What the server says in an AUTH exchange.
+    Auth(Box<Dialogue>),
 }
 
 /// What the conversation runs over.
@@ -38,11 +41,13 @@ pub(super) enum Step {
 }
 
 /// What set-up has to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     /// EHLO, HELO or LHLO; the name follows.
     Hello(&'static str),
     StartTls,
+    /// AUTH, or a response in its exchange.
+    Line(String),
 }
 
 impl Setup {
@@ -52,6 +57,7 @@ impl Setup {
             Setup::Hello { .. } => Stage::Hello,
             Setup::StartTls(_) => Stage::StartTls,
             Setup::Handshake => Stage::Tls,
+            Setup::Auth(_) => Stage::Auth,
         }
     }
 
@@ -71,7 +77,7 @@ impl Setup {
     pub(super) fn reply(self, reply: ReplyRef<'_>, more: bool, config: &Config) -> Step {
         let stage = self.stage();
         let refused = || Step::Close(stage, Cause::Replied(reply.to_reply()));
-        if reply.code / 100 == 3 {
+        if reply.code / 100 == 3 && !matches!(self, Setup::Auth(_)) {
             return Step::Close(stage, Cause::Protocol("an intermediate reply came where none is allowed"));
         }
         match self {
@@ -88,7 +94,10 @@ impl Setup {
                 Step::Close(stage, Cause::Protocol("clear text came behind the reply to STARTTLS"))
             }
             Setup::StartTls(_) if reply.code / 100 == 2 => Step::Handshake,
-            Setup::StartTls(features) if config.starttls != StartTls::Required => Step::Ready(features),
+            Setup::StartTls(features) if config.starttls != StartTls::Required => {
+                Setup::log_in(features, Channel::Clear, config)
+            }
+            Setup::Auth(dialogue) => dialogue.handle_reply(reply),
             Setup::Handshake => Step::Close(stage, Cause::Protocol("clear text came where TLS was to begin")),
             _ => refused(),
         }
@@ -96,12 +105,20 @@ impl Setup {
 
     fn features(features: Features, channel: Channel, config: &Config) -> Step {
         match (channel, config.starttls) {
-            (Channel::Encrypted, _) | (_, StartTls::Off) => Step::Ready(features),
+            (Channel::Encrypted, _) | (_, StartTls::Off) => Setup::log_in(features, channel, config),
             _ if features.starttls => Step::Say(Command::StartTls, Setup::StartTls(features)),
-            (_, StartTls::Opportunistic) => Step::Ready(features),
+            (_, StartTls::Opportunistic) => Setup::log_in(features, channel, config),
             (_, StartTls::Required) => {
                 Step::Close(Stage::StartTls, Cause::Protocol("STARTTLS is required and the server does not offer it"))
             }
+        }
+    }
+
+    /// The last step: the login, where there is one.
+    fn log_in(features: Features, channel: Channel, config: &Config) -> Step {
+        match &config.login {
+            Some(login) => auth::begin(login, features, channel == Channel::Encrypted),
+            None => Step::Ready(features),
         }
     }
 }

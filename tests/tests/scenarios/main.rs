@@ -4,6 +4,7 @@
 mod account;
 mod certificates;
 mod injector;
+mod relay;
 mod world;
 
 mod delivery;

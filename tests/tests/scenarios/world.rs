@@ -235,7 +235,7 @@ impl World {
     pub fn reload(&mut self, old: &str, new: &str) {
         assert!(self.config_text.contains(old), "{old} is not in the configuration");
         self.config_text = self.config_text.replace(old, new);
-        self.engine().handle().reload(self.config(&self.config_text));
+        self.engine().handle().reload(self.config(&self.config_text)).expect("passwords that can be read");
     }
     /// An operator's `posthaste queue retry`, for everything.
     pub fn retry(&self) {

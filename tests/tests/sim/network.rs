@@ -243,6 +243,7 @@ impl World {
             pipelining: open.manner.pipelining,
             window: open.window,
             chunking: open.manner.chunking,
+            login: None,
             timeouts: client::Timeouts::default(),
         })
     }

@@ -66,7 +66,7 @@ fn the_next_host_of_a_list_is_used_only_while_those_before_it_fail() {
 
 #[test]
 fn a_route_s_word_on_tls_goes_before_the_site_s_and_its_mail_has_connections_of_its_own() {
-    let policy = RoutePolicy { tls: Some(TlsPolicy::Verified), tls_server_name: None };
+    let policy = RoutePolicy { tls: Some(TlsPolicy::Verified), ..RoutePolicy::default() };
     let careful = RouteRule { policy: Some(Arc::new(policy)), ..route("careful.test", Via::Mx) };
     let mut w = world_with(vec![careful]);
     for domain in ["careful.test", "plain.test"] {

@@ -121,6 +121,7 @@ pub fn config() -> Config {
             source_addresses: Vec::new(),
             tls_ca_file: None,
             connect_timeout: Duration::from_secs(30),
+            timeouts: Default::default(),
             max_hops: 50,
         },
         retry: RetryPolicy {

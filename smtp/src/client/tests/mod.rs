@@ -9,6 +9,7 @@
 //! ```
 //! What a step brings forth (flights, events) has to be asked for in the script before the next server line or deed.
 
+mod auth;
 mod loss;
 mod mail;
 mod parameters;
@@ -33,6 +34,7 @@ fn config(level: Pipelining) -> Config {
         pipelining: level,
         window: 8,
         chunking: true,
+        login: None,
         timeouts: Timeouts::default(),
     }
 }
@@ -220,6 +222,7 @@ fn of_cause(cause: &Cause) -> String {
     match cause {
         Cause::Replied(reply) => Reply::to_string(reply),
         Cause::Protocol(sentence) => (*sentence).to_owned(),
+        Cause::Auth(error) => error.to_string(),
         other => format!("{other:?}"),
     }
 }

@@ -48,7 +48,7 @@ fn a_certificate_that_cannot_be_used_leaves_the_old_one() {
         std::fs::write(world.dir().join("chain.pem"), chain).expect("writable");
         std::fs::write(world.dir().join("key.pem"), key).expect("writable");
         // Read in any case, with what the watch sees by itself.
-        world.engine().handle().reload(world.engine().handle().config().clone());
+        world.engine().handle().reload(world.engine().handle().config().clone()).expect("no password to read");
         world.send_with_tls(&old, &["u@d.test"]);
     }
     new.write(world.dir());
