@@ -53,6 +53,10 @@ impl Authentication {
     pub(super) fn forget(&mut self) {
         *self = Authentication { failures: self.failures, required: self.required, ..Authentication::default() };
     }
+    /// Somebody who is trusted says who the client is (XCLIENT's LOGIN).
+    pub(super) fn vouch(&mut self, user: Box<str>) {
+        self.user = Some(user);
+    }
     /// The question is closed by a plain reply.
     pub(super) fn give_up(&mut self) {
         self.exchange = None;

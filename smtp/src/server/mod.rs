@@ -85,7 +85,7 @@ pub enum Event {
     /// Question: RCPT. A 2xx answer adds the recipient.
     Recipient(Recipient),
     /// Question: XCLIENT. A 2xx answer begins the session anew: the greeting is said in its place, and `hello_name` is what
-    /// HELO said. Any other ends the conversation, as a greeting with that code would.
+    /// HELO said, `user` what LOGIN said. Any other ends the conversation, as a greeting with that code would.
     XClient(Box<Introduction>),
     /// Question: ETRN, with the replies of RFC 1985 as answers.
     Etrn(Node),
@@ -286,7 +286,7 @@ impl Server {
                     transaction.judge(recipient, reply.is_success());
                 }
             }
-            Some(Question::XClient(hello)) => return self.introduced(hello, reply),
+            Some(Question::XClient(claims)) => return self.introduced(claims, reply),
             Some(Question::Etrn) => {}
             Some(Question::Auth) => self.authentication.give_up(),
             None => return,

@@ -6,7 +6,7 @@ use super::content::{DataScan, Fault, is_far_too_large};
 use super::help::help;
 use super::input::{Line, MAX_LINE_BYTES};
 use super::transaction::{BodyType, MailCommand, read_recipient};
-use super::xclient::Told;
+use super::xclient::Claims;
 use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
 use crate::{Mailbox, Recipient, Reply, ReversePath};
 
@@ -30,8 +30,7 @@ pub(super) enum Phase {
 pub(super) enum Question {
     Mail(ReversePath, MailCommand),
     Recipient(Recipient),
-    /// HELO, if XCLIENT said it.
-    XClient(Option<Told<Box<str>>>),
+    XClient(Claims),
     Etrn,
     Auth,
 }

@@ -3,10 +3,8 @@
 
 use super::{CloseReason, Event, Server, answers, command, session::Question};
 use crate::Reply;
+use crate::sasl::prepare;
 use std::net::IpAddr;
-
-/// Octets of a name, of whatever kind.
-const MAX_NAME_BYTES: usize = 255;
 
 /// The keyword in the reply to EHLO: all attributes that are taken.
 pub(super) const KEYWORD: &str = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT";
@@ -24,12 +22,19 @@ pub struct Introduction {
     pub extended: Option<bool>,
     /// HELO: its argument.
     pub hello: Option<Told<Box<str>>>,
-    /// LOGIN: as whom the client has authenticated.
+    /// LOGIN: as whom the client has authenticated, prepared (SASLprep). Where there is AUTH, it is the user from now on.
     pub login: Option<Told<Box<str>>>,
     /// DESTADDR: where the client connected to.
     pub destination: Option<Told<IpAddr>>,
     /// DESTPORT.
     pub destination_port: Option<Told<u16>>,
+}
+
+/// What the machine itself takes from it.
+#[derive(Debug)]
+pub(super) struct Claims {
+    hello: Option<Told<Box<str>>>,
+    login: Option<Told<Box<str>>>,
 }
 
 /// The value of an attribute.
@@ -117,7 +122,7 @@ fn is_extended(value: &str) -> Option<bool> {
 }
 
 fn login(value: &str) -> Option<Box<str>> {
-    (!value.is_empty() && value.len() <= MAX_NAME_BYTES).then(|| value.into())
+    prepare(value).map(Into::into)
 }
 
 /// What xtext (RFC 3461 §4) stands for. `None`: it is none, or stands for what no value can be: control characters, or no
@@ -154,17 +159,20 @@ impl Server {
             return Err(answers::IN_TRANSACTION);
         }
         let said = Introduction::parse(argument).ok_or(answers::BAD_XCLIENT)?;
-        self.question = Some(Question::XClient(said.hello.clone()));
+        self.question = Some(Question::XClient(Claims { hello: said.hello.clone(), login: said.login.clone() }));
         self.events.push_back(Event::XClient(Box::new(said)));
         Ok(())
     }
 
     /// The owner has judged the client: greets it, or says goodbye.
-    pub(super) fn introduced(&mut self, hello: Option<Told<Box<str>>>, judgement: Reply) {
+    pub(super) fn introduced(&mut self, claims: Claims, judgement: Reply) {
         if judgement.is_success() {
-            self.hello = hello.and_then(Told::known);
+            self.hello = claims.hello.and_then(Told::known);
             // What the one before has proven is not this one's.
             self.authentication.forget();
+            if let (Some(user), true) = (claims.login.and_then(Told::known), self.config.auth.is_some()) {
+                self.authentication.vouch(user);
+            }
             let greeting = self.config.greeting();
             self.say(greeting);
         } else {

@@ -156,3 +156,33 @@ fn an_engine_without_its_users_does_not_start() {
     let Some(error @ StartError::Users(_)) = error else { panic!("{error:?}") };
     assert!(error.to_string().contains("users.toml: No such file"), "{error}");
 }
+
+/// A proxy that has asked for the password itself says so with XCLIENT.
+#[test]
+fn a_trusted_proxy_vouches_for_a_user() {
+    let world = plan("auth = \"required\"\nxclient = [\"127.0.0.1\"]").start();
+    let mut proxy = world.connect().greet();
+    proxy.expect("MAIL FROM:<x@ann.test>", "530 5.7.0 ");
+    for (login, mail) in [
+        ("LOGIN=ann", "250 "),
+        // The next client is not ann because the one before was.
+        ("ADDR=127.0.0.9", "530 5.7.0 "),
+        ("LOGIN=[UNAVAILABLE]", "530 5.7.0 "),
+        ("LOGIN=bob", "553 5.7.1 "),
+        ("ADDR=192.0.2.7 LOGIN=ann", "250 "),
+    ] {
+        proxy.expect(&format!("XCLIENT {login}"), "220 ");
+        proxy.expect("EHLO app.example", "250");
+        proxy.expect("MAIL FROM:<x@ann.test>", mail);
+        proxy.expect("RSET", "250 ");
+    }
+    proxy.expect("MAIL FROM:<x@other.test>", "553 5.7.1 ");
+    queued_as(&proxy.send("x@ann.test", &["u@d.test"], BODY));
+    let received = world.expect_delivered("u@d.test").body;
+    let head = String::from_utf8_lossy(&received).into_owned();
+    assert!(
+        head.starts_with("Received: from app.example ([192.0.2.7])\r\n") && head.contains(" with ESMTPA id "),
+        "{head}"
+    );
+    world.finish();
+}

@@ -23,7 +23,7 @@ fn the_client_is_whom_the_proxy_names() {
         ("NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::7", "HELO b.example", "b.example ([IPv6:2001:db8::7])|SMTP"),
         ("PROTO=ESMTP HELO=c.example ADDR=192.0.2.8", "NOOP", "c.example ([192.0.2.8])|ESMTP"),
         ("PROTO=SMTP HELO=d.example", "NOOP", "d.example ([192.0.2.8])|SMTP"),
-        ("DESTADDR=192.0.2.1 DESTPORT=587", "EHLO e+f.example", "e ([192.0.2.8])|ESMTP"),
+        ("DESTADDR=192.0.2.1 DESTPORT=587 LOGIN=ann", "EHLO e+f.example", "e ([192.0.2.8])|ESMTP"),
     ] {
         proxy.expect(&format!("XCLIENT {xclient}"), "220 mta.home.test ");
         proxy.expect(hello, "250");
