@@ -22,6 +22,8 @@ pub const MAX_MESSAGE_BYTES: usize = 25 << 20;
 pub const MAX_RECIPIENTS: usize = 1000;
 /// `[[listener]] max_connections`.
 pub const MAX_CONNECTIONS: usize = 1000;
+/// `[[listener]] max_connections_per_address`, for addresses that `allow` does not name.
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 50;
 /// `[[listener]] max_hold`.
 pub const MAX_HOLD: Duration = Duration::from_secs(30 * 86_400);
 /// `[auth] users`, beside the configuration file.

@@ -31,6 +31,7 @@ fn default_listener(bind: SocketName) -> Listener {
         max_message_bytes: defaults::MAX_MESSAGE_BYTES,
         max_recipients: defaults::MAX_RECIPIENTS,
         max_connections: defaults::MAX_CONNECTIONS,
+        max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
         bare_newline: BareNewline::Reject,
         max_hold: defaults::MAX_HOLD,
         tls: None,
@@ -81,6 +82,9 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
         max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
+        max_connections_per_address: table
+            .read("max_connections_per_address", &kinds::COUNT)
+            .map_or(defaults.max_connections_per_address, as_usize),
         bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
         max_hold: table.read_or("max_hold", &kinds::HOLD, defaults.max_hold),
         tls,

@@ -103,6 +103,8 @@ pub struct Listener {
     pub max_recipients: usize,
     /// 421 4.3.2 beyond.
     pub max_connections: usize,
+    /// 421 4.7.0 beyond, for one address that may not relay by itself.
+    pub max_connections_per_address: usize,
     /// What becomes of a CR or LF that is not part of CRLF.
     pub bare_newline: BareNewline,
     /// How far ahead a message may be given (FUTURERELEASE, RFC 4865); zero: not at all.

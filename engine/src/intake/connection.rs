@@ -28,6 +28,8 @@ const READS_PER_TICK: usize = 8;
 const MAX_UNWRITTEN: usize = 64 * 1024;
 /// For a TLS handshake, from the moment that it can begin. It is a few round trips; whoever needs longer holds a place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a client to take the last reply: one that never reads would hold its place for ever.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(30);
 
 const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");
 
@@ -71,6 +73,8 @@ pub(super) struct Connection {
     pub ended: bool,
     /// The machine is done: close once all is written.
     closing: bool,
+    /// Until when the last words may be taken.
+    farewell_until: Option<Instant>,
     broken: bool,
 }
 
@@ -94,6 +98,7 @@ impl Connection {
             in_backlog: false,
             ended: false,
             closing: false,
+            farewell_until: None,
             broken: false,
         }
     }
@@ -170,7 +175,8 @@ impl Connection {
 
     /// When to call `handle_timeout`.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.header_until.or(self.handshake_until).or(self.login.refuse_at).or_else(|| self.server.poll_timeout())
+        let before = self.header_until.or(self.handshake_until).or(self.login.refuse_at);
+        before.or(self.farewell_until).or_else(|| self.server.poll_timeout())
     }
 
     pub(super) fn handle_timeout(&mut self, now: Now) {
@@ -181,6 +187,8 @@ impl Connection {
             self.lose(&io::ErrorKind::TimedOut.into());
         } else if self.login.refuse_at.is_some_and(|at| at <= now.mono) {
             self.tell_refusal();
+        } else if self.farewell_until.is_some_and(|until| until <= now.mono) {
+            self.abandon();
         } else {
             self.server.handle_timeout(now.mono);
         }
@@ -226,8 +234,14 @@ impl Connection {
                 }
                 Event::Hello { extended, .. } => self.extended = extended,
                 Event::StartTls => self.start_tls(now),
-                Event::Closed(_) => self.closing = true,
+                Event::Closed(_) => {
+                    self.closing = true;
+                    self.farewell_until = Some(now.mono + FAREWELL_TIMEOUT);
+                }
             }
+        }
+        for (reason, count) in self.server.take_refusals() {
+            self.guest.metrics().rejected_often(reason, count);
         }
     }
 

@@ -12,17 +12,21 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use smtp::server::FutureRelease;
 use smtp::{EnhancedCode, Reply};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Waiting connections that the kernel keeps for us.
 const LISTEN_BACKLOG: i32 = 4096;
 
 const TOO_MANY: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Too many connections; try again later");
+const TOO_MANY_OF_YOURS: Reply =
+    Reply::fixed(421, EnhancedCode(4, 7, 0), "Too many connections from your address; close some, or try again later");
 const NOT_ALLOWED: Reply =
     Reply::fixed(550, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
 pub(super) const SHUTTING_DOWN: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down; try again later");
@@ -50,6 +54,8 @@ pub(super) struct Gate {
     tls: Option<Arc<rustls::ServerConfig>>,
     directory: Option<Arc<Directory>>,
     guests: AtomicUsize,
+    /// Connections of each address that may not relay by itself.
+    strangers: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// Why a client may relay.
@@ -60,48 +66,86 @@ pub(super) enum Trust {
 }
 
 /// Holds a connection's place in its listener's count.
-pub(super) struct Guest(Arc<Gate>);
+pub(super) struct Guest {
+    gate: Arc<Gate>,
+    /// It counts as one of a stranger's connections.
+    stranger: Option<IpAddr>,
+}
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.guests.fetch_sub(1, Ordering::Relaxed);
+        self.gate.guests.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
     }
 }
 
 impl Guest {
+    /// Takes a place among the connections of this address, if there is one left; gives back the one that it had. Whoever
+    /// may relay by address has as many as the listener.
+    pub(super) fn take_place(&mut self, address: Address) -> Result<(), Refusal> {
+        self.leave();
+        let Address::Ip(ip) = address else { return Ok(()) };
+        if is_in(&self.gate.listener.allow, ip) {
+            return Ok(());
+        }
+        let mut strangers = self.gate.strangers();
+        let taken = strangers.entry(ip).or_default();
+        if *taken >= self.gate.listener.max_connections_per_address {
+            return Err(("too_many_connections_per_address", TOO_MANY_OF_YOURS));
+        }
+        *taken += 1;
+        self.stranger = Some(ip);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let Some(ip) = self.stranger.take() else { return };
+        let mut strangers = self.gate.strangers();
+        if let Entry::Occupied(mut taken) = strangers.entry(ip) {
+            *taken.get_mut() -= 1;
+            if *taken.get() == 0 {
+                taken.remove();
+            }
+        }
+    }
+
     pub(super) fn metrics(&self) -> &ListenerMetrics {
-        &self.0.metrics
+        &self.gate.metrics
     }
 
     /// For handshakes; a listener that announces STARTTLS has one.
     pub(super) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
-        self.0.tls.clone()
+        self.gate.tls.clone()
     }
 
     /// See [`Gate::trust`].
     pub(super) fn trust(&self, address: Address) -> Result<Trust, Refusal> {
-        self.0.trust(address)
+        self.gate.trust(address)
     }
     /// See [`Gate::receive`].
     pub(super) fn receive(&self, address: Address, now: Now) -> smtp::Server {
-        self.0.receive(address, now)
+        self.gate.receive(address, now)
     }
     /// Who may log in; nobody where there is no AUTH.
     pub(super) fn users(&self) -> Arc<Users> {
-        self.0.directory.as_ref().map(|directory| directory.users()).unwrap_or_default()
+        self.gate.directory.as_ref().map(|directory| directory.users()).unwrap_or_default()
     }
 
     /// See [`Gate::server_config`].
     pub(super) fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {
-        self.0.server_config(address)
+        self.gate.server_config(address)
     }
 
     pub(super) fn is_submission(&self) -> bool {
-        self.0.listener.mode == Mode::Submission
+        self.gate.listener.mode == Mode::Submission
     }
 }
 
 impl Gate {
+    fn strangers(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether this client may relay, by its address or by what it proves.
     fn trust(&self, address: Address) -> Result<Trust, Refusal> {
         let by_address = match address {
@@ -181,6 +225,7 @@ impl Door {
             tls,
             directory,
             guests: AtomicUsize::new(0),
+            strangers: Mutex::default(),
         });
         let doors = sockets.into_iter().map(|socket| Door { socket, gate: gate.clone() }).collect();
         Ok((bound, doors))
@@ -247,7 +292,7 @@ impl Door {
     /// Counts one more connection, until the value is dropped.
     pub(super) fn guest(&self) -> Guest {
         self.gate.guests.fetch_add(1, Ordering::Relaxed);
-        Guest(self.gate.clone())
+        Guest { gate: self.gate.clone(), stranger: None }
     }
 
     pub(super) fn name(&self) -> &SocketName {

@@ -57,7 +57,13 @@ impl Connection {
         self.header_until = None;
         self.expect_handshake(now);
         self.client.address = address;
-        self.server = self.guest.receive(address, now);
+        self.server = match self.guest.take_place(address) {
+            Ok(()) => self.guest.receive(address, now),
+            Err((reason, reply)) => {
+                self.guest.metrics().rejected(reason);
+                Server::refuse(self.guest.server_config(address), reply, now.mono)
+            }
+        };
     }
 
     pub(super) fn handle_xclient(&mut self, said: &Introduction) {

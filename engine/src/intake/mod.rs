@@ -143,9 +143,14 @@ impl Intake {
         token: &impl Fn(usize) -> Token,
     ) {
         let door = &self.doors[n];
-        let (server, expects_header) = match door.admit(self.draining) {
+        let expects_header = door.expects_header(address);
+        let admitted = door.admit(self.draining);
+        let mut guest = door.guest();
+        // A proxy has as many places as its clients take.
+        let admitted = if expects_header { admitted } else { admitted.and_then(|()| guest.take_place(address)) };
+        let (server, expects_header) = match admitted {
             // It has still to be said who the client is; then there will be another machine.
-            Ok(()) if door.expects_header(address) => (smtp::Server::new(door.server_config(address), now.mono), true),
+            Ok(()) if expects_header => (smtp::Server::new(door.server_config(address), now.mono), true),
             Ok(()) => (door.receive(address, now), false),
             Err((reason, reply)) => {
                 door.metrics().rejected(reason);
@@ -159,7 +164,7 @@ impl Intake {
             return;
         }
         self.generation += 1;
-        let mut connection = Connection::new(transport, server, address, self.generation, door.guest());
+        let mut connection = Connection::new(transport, server, address, self.generation, guest);
         match expects_header {
             true => connection.expect_header(now),
             false => connection.expect_handshake(now),

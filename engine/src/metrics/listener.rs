@@ -31,13 +31,17 @@ impl ListenerMetrics {
     }
     /// A message or a connection was refused. `reason` is a word of the program, never of a peer.
     pub fn rejected(&self, reason: &'static str) {
+        self.rejected_often(reason, 1);
+    }
+    /// So many for the same reason.
+    pub fn rejected_often(&self, reason: &'static str, count: u64) {
         let mut reasons = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         by_name(
             &mut reasons,
             reason,
             || counter!(names::REJECTED, "listener" => self.label.clone(), "reason" => reason),
         )
-        .increment(1);
+        .increment(count);
     }
     /// Somebody tried to log in: a mechanism's name, and `accepted`, `refused` or `unavailable`.
     pub fn auth_attempt(&self, mechanism: &'static str, result: &'static str) {

@@ -48,12 +48,19 @@ fn what_listeners_do() {
         metrics.accepted(0, 3);
         metrics.rejected(0, "size");
         metrics.listener(0).clone().rejected("size");
+        metrics.listener(0).clone().rejected_often("timeout", 5);
         metrics.listener(0).clone().etrn();
+        metrics.listener(0).auth_attempt("PLAIN", "refused");
+        metrics.listener(0).auth_attempt("PLAIN", "refused");
+        metrics.listener(0).certificate_expires(1_927_843_200);
         metrics.commit(3, Duration::from_millis(2));
     };
     let expected = [
         "posthaste_messages_accepted_total{listener=\"127.0.0.1:2525\"} 3",
         "posthaste_messages_rejected_total{listener=\"127.0.0.1:2525\",reason=\"size\"} 2",
+        "posthaste_messages_rejected_total{listener=\"127.0.0.1:2525\",reason=\"timeout\"} 5",
+        "posthaste_auth_attempts_total{listener=\"127.0.0.1:2525\",mechanism=\"PLAIN\",result=\"refused\"} 2",
+        "posthaste_tls_certificate_expiry_timestamp_seconds{listener=\"127.0.0.1:2525\"} 1927843200",
         "posthaste_etrn_total{listener=\"127.0.0.1:2525\"} 1",
         "posthaste_ingest_commit_seconds_count 3",
         "posthaste_queue_commit_batch_size_sum 3",

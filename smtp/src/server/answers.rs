@@ -27,6 +27,7 @@ pub(super) const PROXY_HEADER: Reply = reply(
 pub(super) const FAR_TOO_LARGE: Reply =
     reply(421, 4, 7, 0, "The message goes on far beyond the announced SIZE; closing the connection");
 pub(super) const IDLE: Reply = reply(421, 4, 4, 2, "Nothing came for too long; closing the connection");
+pub(super) const TOO_SLOW: Reply = reply(421, 4, 4, 2, "The transaction takes too long; closing the connection");
 pub(super) const TOO_MANY_RECIPIENTS: Reply =
     reply(452, 4, 5, 3, "Too many recipients, send the rest in another transaction");
 
@@ -100,3 +101,23 @@ pub(super) const TOO_LARGE: Reply = reply(552, 5, 3, 4, "Message is larger than 
 pub(super) const BARE_NEWLINE: Reply = reply(550, 5, 6, 11, "Message holds a CR or LF that is not part of CR LF");
 pub(super) const NO_VALID_RECIPIENTS: Reply = reply(554, 5, 5, 1, "No valid recipients");
 pub(super) const NO_VALID_RECIPIENTS_LMTP: Reply = reply(503, 5, 5, 1, "No valid recipients");
+
+/// In a word, for counters, why no mail is taken. `None`: it is not about mail.
+pub(super) fn reason(reply: &Reply) -> Option<&'static str> {
+    let EnhancedCode(_, subject, detail) = reply.enhanced?;
+    Some(match (reply.code, subject, detail) {
+        (421 | 552, ..) if *reply == FAR_TOO_LARGE || *reply == TOO_LARGE => "too_large",
+        (421, 4, 2) => "timeout",
+        (421, 7, 0) if *reply == TOO_MANY_AUTH_FAILURES => "auth_failures",
+        (421 | 521, ..) => "too_many_errors",
+        (452, 5, 3) => "too_many_recipients",
+        (501, 1, 7) => "bad_sender",
+        (501, 1, 3) => "bad_recipient",
+        (530, ..) => "auth_required",
+        (550, 6, 11) => "bare_newline",
+        (553, 6, 7) => "needs_smtputf8",
+        (555, ..) => "unknown_parameter",
+        _ if *reply == NO_VALID_RECIPIENTS || *reply == NO_VALID_RECIPIENTS_LMTP => "no_valid_recipients",
+        _ => return None,
+    })
+}

@@ -154,6 +154,7 @@ impl Server {
     /// The next line of the exchange.
     pub(super) fn step_auth(&mut self) -> bool {
         let Some(line) = self.input.next_line(MAX_AUTH_LINE_BYTES) else { return false };
+        self.deadline = self.heard_at + self.config.idle_timeout;
         self.phase = Phase::Commands;
         let Some(mut exchange) = self.authentication.exchange.take() else { return true };
         match response(&line) {

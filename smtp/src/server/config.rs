@@ -29,8 +29,10 @@ pub struct Config {
     pub max_errors: u32,
     /// Messages whose `complete` is outstanding before parsing pauses (back-pressure on a pipelining client).
     pub max_pending_messages: usize,
-    /// Silence before 421 4.4.2 (RFC 5321 §4.5.3.2.7: at least 5 minutes).
+    /// Silence before 421 4.4.2 (RFC 5321 §4.5.3.2.7: at least 5 minutes). Between commands half a line is silence, too.
     pub idle_timeout: Duration,
+    /// From MAIL to the end of the content before 421 4.4.2, however busy the client seems.
+    pub transaction_timeout: Duration,
     /// Announce STARTTLS. The shell gets `Event::StartTls` and later calls `handle_tls`.
     pub starttls: bool,
     /// Announce PIPELINING.
@@ -79,6 +81,7 @@ impl Default for Config {
             max_errors: 20,
             max_pending_messages: 64,
             idle_timeout: Duration::from_secs(300),
+            transaction_timeout: Duration::from_secs(3600),
             starttls: false,
             pipelining: true,
             chunking: true,

@@ -115,7 +115,7 @@ pub enum CloseReason {
     Quit,
     /// The client closed without it.
     Eof,
-    /// `idle_timeout`.
+    /// `idle_timeout` or `transaction_timeout`.
     Timeout,
     /// More than `max_errors`, or one that ends it at once: HTTP, content far beyond its limit, a chunk of unknown size.
     TooManyErrors,
@@ -169,6 +169,8 @@ pub struct Server {
     events: VecDeque<Event>,
     next_ticket: Ticket,
     errors: u32,
+    /// By reason, so it cannot grow.
+    refusals: Vec<(&'static str, u64)>,
     /// When bytes came last.
     heard_at: Instant,
     /// When silence has lasted too long.
@@ -206,6 +208,7 @@ impl Server {
             events: VecDeque::new(),
             next_ticket: Ticket(0),
             errors: 0,
+            refusals: Vec::new(),
             heard_at: now,
             deadline: now + config.idle_timeout,
             completed_in_silence: false,
@@ -219,8 +222,11 @@ impl Server {
     /// Bytes that arrived. Content is taken from them without copying, so the caller hands over its buffer.
     pub fn handle_bytes(&mut self, bytes: Bytes, now: Instant) {
         self.heard_at = now;
-        self.deadline = now + self.config.idle_timeout;
         self.completed_in_silence = false;
+        // A command counts once it is whole: a client that sends an octet now and then is as good as silent.
+        if matches!(self.phase, Phase::Data(_) | Phase::Chunk { .. }) {
+            self.deadline = now + self.config.idle_timeout;
+        }
         // While TLS is being set up, clear text is an injection (RFC 3207 §6).
         if self.ending.is_none() && !self.eof && !matches!(self.phase, Phase::Tls { .. }) {
             self.input.push(bytes);
@@ -235,7 +241,9 @@ impl Server {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if std::mem::take(&mut self.completed_in_silence) {
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.until <= now) {
+            self.end(CloseReason::Timeout, Some(answers::TOO_SLOW));
+        } else if std::mem::take(&mut self.completed_in_silence) {
             self.deadline = now + self.config.idle_timeout;
         } else {
             self.end(CloseReason::Timeout, Some(answers::IDLE));
@@ -279,7 +287,8 @@ impl Server {
     pub fn answer(&mut self, reply: Reply) {
         match self.question.take() {
             Some(Question::Mail(reverse_path, command)) => {
-                self.transaction = reply.is_success().then(|| Transaction::new(reverse_path, command));
+                let until = self.heard_at + self.config.transaction_timeout;
+                self.transaction = reply.is_success().then(|| Transaction::new(reverse_path, command, until));
             }
             Some(Question::Recipient(recipient)) => {
                 if let Some(transaction) = &mut self.transaction {
@@ -321,7 +330,8 @@ impl Server {
     /// When to call `handle_timeout`. `None` while a message awaits completion: then it is us who are slow.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let awaited = self.ending.is_none() && self.outbox.pending() == 0;
-        awaited.then_some(self.deadline)
+        let deadline = self.transaction.as_ref().map_or(self.deadline, |open| open.until.min(self.deadline));
+        awaited.then_some(deadline)
     }
     /// False while parsing is paused by a question or by `max_pending_messages`, or too much is waiting to be written, or the
     /// conversation is ending: the owner should stop reading from the socket. Look again after each answer, each completion
@@ -332,6 +342,11 @@ impl Server {
             && !self.is_paused()
             && self.outbox.queued() < MAX_QUEUED_REPLIES
             && self.outbox.transmit.len() < MAX_UNSENT_BYTES
+    }
+    /// What was refused since the last call, by the machine itself: a word for why, and how often. (What the owner refuses
+    /// it knows.)
+    pub fn take_refusals(&mut self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut self.refusals)
     }
     /// The EHLO name, once given.
     pub fn hello_name(&self) -> Option<&str> {

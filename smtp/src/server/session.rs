@@ -76,12 +76,24 @@ impl Server {
         }
     }
 
+    /// For the owner's counters.
+    fn count_refusal(&mut self, reply: &Reply) {
+        let Some(reason) = answers::reason(reply) else { return };
+        match self.refusals.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.refusals.push((reason, 1)),
+        }
+    }
+
     /// Queues the last reply. In the midst of a TLS handshake nothing can be said.
     pub(super) fn end(&mut self, reason: CloseReason, last_reply: Option<Reply>) {
         if self.ending.is_some() {
             return;
         }
         self.ending = Some(reason);
+        if let (CloseReason::Timeout | CloseReason::TooManyErrors, Some(reply)) = (reason, &last_reply) {
+            self.count_refusal(reply);
+        }
         self.question = None;
         self.input.clear();
         self.abort();
@@ -93,11 +105,13 @@ impl Server {
     fn step_command(&mut self) -> bool {
         let most = if self.config.auth.is_some() { MAX_AUTH_LINE_BYTES } else { MAX_LINE_BYTES };
         let Some(line) = self.input.next_line(most) else { return false };
+        self.deadline = self.heard_at + self.config.idle_timeout;
         let executed = match line {
             Line::TooLong => Err(answers::LINE_TOO_LONG),
             Line::Whole(line) => Command::parse(&line).and_then(|command| self.execute(command)),
         };
         if let Err(reply) = executed {
+            self.count_refusal(&reply);
             self.say(reply);
         }
         true
@@ -260,6 +274,7 @@ impl Server {
     /// Errors here are not counted: a client that sent its chunks ahead gets one for each, and can't help it.
     fn finish_chunk(&mut self) {
         let Phase::Chunk { last, refusal, .. } = std::mem::replace(&mut self.phase, Phase::Commands) else { return };
+        self.deadline = self.heard_at + self.config.idle_timeout;
         let too_large = self.transaction.as_ref().is_some_and(|open| open.content.is_too_large(&self.config));
         match refusal {
             Some(reply) => self.outbox.push(reply),
@@ -287,6 +302,7 @@ impl Server {
             Some(Fault::TooLarge) => answers::TOO_LARGE,
             Some(Fault::BareNewline) => answers::BARE_NEWLINE,
         };
+        self.count_refusal(&refusal);
         self.events.push_back(Event::Aborted);
         (0..replies).for_each(|_| self.outbox.push(refusal.clone()));
     }

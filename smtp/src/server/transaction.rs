@@ -6,6 +6,7 @@ use super::{Config, Hold, Message, Protocol, Ticket, answers};
 use crate::parameters::{DeliverBy, Notify, Return, is_envid, is_orcpt, is_xtext};
 use crate::{MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use smallvec::SmallVec;
+use std::time::Instant;
 
 /// From an accepted MAIL to the message or the end of the attempt.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Transaction {
     pub(super) recipient_refused: bool,
     /// BDAT has begun.
     pub(super) chunked: bool,
+    /// It has to be over by then.
+    pub(super) until: Instant,
     pub(super) content: Content,
 }
 
@@ -142,9 +145,17 @@ impl<'a> Seen<'a> {
 }
 
 impl Transaction {
-    pub(super) fn new(reverse_path: ReversePath, command: MailCommand) -> Transaction {
+    pub(super) fn new(reverse_path: ReversePath, command: MailCommand, until: Instant) -> Transaction {
         let content = Content::new(command.body_type == BodyType::BinaryMime);
-        Transaction { reverse_path, command, recipients: Vec::new(), recipient_refused: false, chunked: false, content }
+        Transaction {
+            reverse_path,
+            command,
+            recipients: Vec::new(),
+            recipient_refused: false,
+            chunked: false,
+            until,
+            content,
+        }
     }
 
     /// RCPT was answered.

@@ -264,3 +264,60 @@ fn a_client_that_does_not_read_is_not_read_from() {
     server.poll_transmit().clear();
     assert!(server.wants_bytes());
 }
+
+/// An octet now and then is no command: the silence goes on until a whole one has come.
+#[test]
+fn half_a_command_is_silence() {
+    let mut play = Play::new(config());
+    let begun = play.now;
+    play.send(b"EHLO me\r\nNO", usize::MAX);
+    for octet in b"OP and so on" {
+        play.now += Duration::from_secs(60);
+        play.server.handle_bytes(Bytes::copy_from_slice(&[*octet]), play.now);
+        play.drain();
+        play.server.handle_timeout(play.now);
+        play.drain();
+        if play.server.poll_timeout().is_none() {
+            break;
+        }
+    }
+    assert!(play.heard.ends_with("421 4.4.2 Nothing came for too long; closing the connection\r\n"), "{}", play.heard);
+    assert_eq!(play.seen.last().unwrap(), "closed Timeout");
+    assert!(play.now - begun < Duration::from_secs(400), "it did not take an octet each time for more");
+}
+
+/// A busy client has an hour for a transaction, whether it sends content or RCPT after RCPT.
+#[test]
+fn a_transaction_ends_some_time() {
+    for octets in [&b"x\r\n"[..], b"RCPT TO:<nobody@d>\r\n"] {
+        let mut play = Play::new(Config { max_errors: 1_000_000, ..config() });
+        play.send(b"HELO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", usize::MAX);
+        if octets.starts_with(b"x") {
+            play.send(b"BDAT 999\r\n", usize::MAX);
+        }
+        let begun = play.now;
+        while play.seen.last().unwrap() != "closed Timeout" {
+            play.now += Duration::from_secs(60);
+            assert!(play.now - begun < Duration::from_secs(4000), "{}", play.heard);
+            play.server.handle_bytes(Bytes::copy_from_slice(octets), play.now);
+            play.drain();
+            play.server.handle_timeout(play.now);
+            play.drain();
+        }
+        assert!(play.heard.ends_with("421 4.4.2 The transaction takes too long; closing the connection\r\n"));
+        assert!(play.now - begun >= Duration::from_secs(3540));
+        assert_eq!(play.server.take_refusals().last(), Some(&("timeout", 1)));
+    }
+}
+
+#[test]
+fn refusals_are_counted_by_reason_until_they_are_taken() {
+    let mut play = Play::new(Config { max_recipients: 1, max_errors: 6, ..config() });
+    play.send(b"HELO me\r\nMAIL FROM:<not>\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", usize::MAX);
+    play.send(b"RCPT TO:<e@f>\r\nRCPT TO:<g@h>\r\nRCPT TO:<nobody@d>\r\nDATA\r\nx\n.\r\n.\r\n", usize::MAX);
+    let taken = play.server.take_refusals();
+    assert_eq!(taken, [("bad_sender", 1), ("too_many_recipients", 3), ("bare_newline", 1)]);
+    assert_eq!(play.server.take_refusals(), []);
+    play.send(&b"WHAT\r\n".repeat(10), usize::MAX);
+    assert_eq!(play.server.take_refusals(), [("too_many_errors", 1)]);
+}

@@ -9,6 +9,7 @@ mod etrn;
 mod garbage;
 mod half_closed;
 mod held_messages;
+mod hostile_clients;
 mod hundreds_of_injectors;
 mod lmtp_listener;
 mod mail_loops;
