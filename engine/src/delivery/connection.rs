@@ -10,7 +10,7 @@ use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
 use smtp::Client;
-use smtp::client::{Cause, Config, Event, Login, Outcome, Report, Stage, StartTls, Transaction};
+use smtp::client::{Cause, Config, Event, Login, Outcome, Report, Stage, StartTls, Transaction, Unsupported};
 use smtp::sasl::client::Credentials;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -69,14 +69,18 @@ impl Connection {
         }
     }
 
-    pub(super) fn deliver(&mut self, deliver: &Deliver, now: Now, news: &mut Vec<Input>) {
+    pub(super) fn deliver(&mut self, deliver: &Deliver, settings: &Settings, now: Now, news: &mut Vec<Input>) {
         let id = deliver.transaction;
+        let unproven = deliver.content.envelope.parameters.require_tls && !self.is_proven(settings);
         let not_sent = |outcome| Input::Report(deliver.connection, Report { id, outcome, exceptions: Vec::new() });
         let Phase::Connected(client) = &mut self.phase else { return };
         if client.credit() == 0 {
             // It is about to be told closed, or has no room: nothing was sent, dispatch places it elsewhere.
             news.push(not_sent(Outcome::NotSent));
             return;
+        }
+        if unproven {
+            return news.push(not_sent(Outcome::Unsupported(Unsupported::RequireTls)));
         }
         let envelope = &deliver.content.envelope;
         let mut recipients = deliver.recipients.iter().filter_map(|n| envelope.recipients.get(n as usize));
@@ -123,7 +127,7 @@ impl Connection {
             }
         }
         if ready.readable {
-            self.read(ready.ended, buffer, now);
+            self.read(ready.ended, settings, buffer, now);
         }
     }
 
@@ -215,6 +219,9 @@ impl Connection {
                 Some(Event::Report(report)) => news.push(Input::Report(id, report)),
                 Some(Event::Closed { stage, cause }) => {
                     let stage = if self.is_shaking_hands() { Stage::Tls } else { stage };
+                    if stage == Stage::Tls && cause != Cause::Done {
+                        settings.handshakes.failed.increment(1);
+                    }
                     self.closing = true;
                     // Before it is told: whoever hears of it may open another one at once, and the peer counts.
                     self.hang_up(now);
@@ -225,11 +232,23 @@ impl Connection {
     }
 
     fn start_tls(&mut self, settings: &Settings, now: Now) {
-        let name = self.open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
-        match settings.tls.connect(self.open.tls, name.unwrap_or(&self.open.host)) {
+        match settings.tls.connect(self.open.tls, self.server_name()) {
             Ok(session) => self.tls = Some(Session::new(session)),
             Err(error) => self.fail(Cause::Tls(error.to_string().into()), now),
         }
+    }
+
+    /// Whom the certificate has to name.
+    fn server_name(&self) -> &str {
+        let name = self.open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
+        name.unwrap_or(&self.open.host)
+    }
+
+    /// The peer has proven over TLS who it is, whether the policy asked for that or not (RFC 8689 §4.2.1).
+    fn is_proven(&self, settings: &Settings) -> bool {
+        self.tls.as_ref().is_some_and(|tls| {
+            self.open.tls == TlsPolicy::Verified || settings.tls.prove(tls.peer_certificates(), self.server_name())
+        })
     }
 
     fn is_shaking_hands(&self) -> bool {
@@ -238,11 +257,18 @@ impl Connection {
 
     fn tls_state(&self) -> Option<TlsState> {
         let Phase::Connected(client) = &self.phase else { return None };
-        client.tls().map(|info| TlsState { info: info.clone(), verified: self.open.tls == TlsPolicy::Verified })
+        client.tls().map(|info| TlsState {
+            info: info.clone(),
+            verified: self.open.tls == TlsPolicy::Verified,
+            resumed: self.tls.as_ref().is_some_and(|tls| tls.is_resumed()),
+        })
     }
 
-    fn read(&mut self, to_end: bool, buffer: &mut [u8], now: Now) {
-        let ended = if self.tls.is_some() { self.read_tls(buffer, now) } else { self.read_plain(to_end, buffer, now) };
+    fn read(&mut self, to_end: bool, settings: &Settings, buffer: &mut [u8], now: Now) {
+        let ended = match self.tls {
+            Some(_) => self.read_tls(settings, buffer, now),
+            None => self.read_plain(to_end, buffer, now),
+        };
         match ended {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -273,10 +299,12 @@ impl Connection {
         }
     }
 
-    fn read_tls(&mut self, buffer: &mut [u8], now: Now) -> io::Result<()> {
+    fn read_tls(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) -> io::Result<()> {
         let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
         loop {
             if tls.receive(&mut self.stream)? {
+                let handshakes = &settings.handshakes;
+                if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
                 client.handle_tls(tls.info(), now.mono);
             }
             loop {

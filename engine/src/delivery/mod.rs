@@ -9,6 +9,7 @@ pub(crate) use own::Ourselves;
 pub(crate) use tls::{TlsConfigs, TlsError};
 
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
+use crate::metrics::Handshakes;
 use crate::now::Now;
 use crate::passwords::Passwords;
 use crate::shell::stream::Readiness;
@@ -30,6 +31,7 @@ pub(crate) struct Settings {
     pub connect_timeout: Duration,
     pub timeouts: Timeouts,
     pub tls: TlsConfigs,
+    pub handshakes: Handshakes,
     pub passwords: Passwords,
 }
 
@@ -77,7 +79,7 @@ impl Delivery {
     pub(crate) fn deliver(&mut self, deliver: &Deliver, now: Now) {
         let Some(&key) = self.keys.get(&deliver.connection) else { return };
         let connection = &mut self.connections[key];
-        connection.deliver(deliver, now, &mut self.news);
+        connection.deliver(deliver, &self.settings, now, &mut self.news);
         self.touch(key, now);
     }
 

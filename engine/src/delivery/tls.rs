@@ -5,6 +5,7 @@
 
 use crate::config::TlsPolicy;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -12,6 +13,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::path::Path;
 use std::sync::Arc;
 
+/// Hosts whose sessions are kept, each of the two ways; the one used longest ago goes first. A session with its tickets takes
+/// some KiB.
+const SESSIONS: usize = 2048;
 /// As many as SCRAM's own examples have.
 const NONCE_BYTES: usize = 24;
 
@@ -19,6 +23,8 @@ const NONCE_BYTES: usize = 24;
 pub(crate) struct TlsConfigs {
     unverified: Arc<ClientConfig>,
     verified: Arc<ClientConfig>,
+    /// What `verified` goes by, for certificates that came over `unverified`. `None`: there are no roots.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -44,9 +50,22 @@ impl TlsConfigs {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = || ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let any = Arc::new(AnyCertificate(provider.clone()));
-        let unverified = builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
-        let verified = builder()?.with_root_certificates(roots(ca_file)?).with_no_client_auth();
-        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified), provider })
+        let mut unverified = builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth();
+        let roots = Arc::new(roots(ca_file)?);
+        let mut verified = builder()?.with_root_certificates(roots.clone()).with_no_client_auth();
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build().ok();
+        // Apart: what was not verified is not resumed as if it were.
+        for config in [&mut unverified, &mut verified] {
+            config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        }
+        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified), verifier, provider })
+    }
+
+    /// Whether this chain, which the peer has shown that it has the key of, proves that it is `host`.
+    pub(crate) fn prove(&self, chain: &[CertificateDer<'_>], host: &str) -> bool {
+        let (Some(verifier), [own, others @ ..]) = (&self.verifier, chain) else { return false };
+        server_name(host)
+            .is_ok_and(|name| verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()).is_ok())
     }
 
     /// What nobody can guess, for SCRAM: base64.
@@ -61,10 +80,13 @@ impl TlsConfigs {
     /// A new session towards `host`.
     pub(crate) fn connect(&self, policy: TlsPolicy, host: &str) -> Result<rustls::ClientConnection, rustls::Error> {
         let config = if policy == TlsPolicy::Verified { &self.verified } else { &self.unverified };
-        let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
-            .map_err(|_| rustls::Error::General(format!("{host} cannot stand in a certificate")))?;
-        rustls::ClientConnection::new(config.clone(), name)
+        rustls::ClientConnection::new(config.clone(), server_name(host)?)
     }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, rustls::Error> {
+    ServerName::try_from(host.trim_end_matches('.').to_owned())
+        .map_err(|_| rustls::Error::General(format!("{host} cannot stand in a certificate")))
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {

@@ -57,6 +57,8 @@ pub struct TlsState {
     pub info: TlsInfo,
     /// The certificate was verified for the host.
     pub verified: bool,
+    /// The session began with an earlier connection.
+    pub resumed: bool,
 }
 
 /// Which queued recipients an operation is about.

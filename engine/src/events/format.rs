@@ -144,6 +144,8 @@ fn tls(out: &mut Vec<u8>, state: &TlsState) {
     text(out, "cipher", &state.info.cipher);
     key(out, "verified");
     out.extend_from_slice(if state.verified { b"true" } else { b"false" });
+    key(out, "resumed");
+    out.extend_from_slice(if state.resumed { b"true" } else { b"false" });
     out.push(b'}');
 }
 
@@ -267,13 +269,13 @@ mod tests {
     fn a_delivery_has_every_field() {
         let mut delivered = happened(Kind::Delivered);
         let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
-        delivered.tls = Some(Arc::new(TlsState { info, verified: true }));
+        delivered.tls = Some(Arc::new(TlsState { info, verified: true, resumed: false }));
         let expected = serde_json::json!({
             "time": "2026-11-22T20:25:42.234574Z", "event": "delivered", "id": MessageId(7).to_string(),
             "recipient": "\"c d\"@example.com", "sender": "a@example.net", "site": "mx.example.com",
             "mx": "mx.example.com", "mx_address": "192.0.2.1", "source_address": "192.0.2.9", "attempt": 2,
             "reply": { "code": 250, "enhanced": "2.0.0", "text": "Ok" }, "latency_ms": 1234.567, "size": 18,
-            "tls": { "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": true },
+            "tls": { "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verified": true, "resumed": false },
             "campaign": "spring \"26\"",
         });
         assert_eq!(line(&delivered), expected);

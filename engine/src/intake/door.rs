@@ -326,6 +326,8 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         dsn: true,
         deliver_by: true,
         mt_priority: true,
+        // Announced over TLS only, and kept by delivery: see docs/delivery.md.
+        require_tls: true,
         future_release: (!listener.max_hold.is_zero()).then(|| FutureRelease {
             longest: listener.max_hold,
             mono: now.mono,

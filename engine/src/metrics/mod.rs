@@ -10,11 +10,13 @@
 //! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
 //! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
+mod handshakes;
 mod labels;
 mod listener;
 mod names;
 mod site;
 
+pub use handshakes::Handshakes;
 pub use labels::SiteLabels;
 pub use listener::ListenerMetrics;
 

@@ -17,6 +17,7 @@ pub(super) const CONNECTIONS: &str = "posthaste_connections";
 pub(super) const OPENED: &str = "posthaste_connections_opened_total";
 pub(super) const FAILURES: &str = "posthaste_connection_failures_total";
 pub(super) const THROTTLED: &str = "posthaste_throttled_seconds_total";
+pub(super) const TLS_HANDSHAKES: &str = "posthaste_tls_handshakes_total";
 pub(super) const DNS_LOOKUPS: &str = "posthaste_dns_lookups_total";
 pub(super) const DNS_LOOKUP_SECONDS: &str = "posthaste_dns_lookup_seconds";
 pub(super) const COMMITS: &str = "posthaste_queue_commits_total";
@@ -40,6 +41,7 @@ pub(super) fn describe() {
         (OPENED, "Connections opened"),
         (FAILURES, "Connections that failed"),
         (THROTTLED, "Time that a limit kept a site waiting"),
+        (TLS_HANDSHAKES, "TLS handshakes with hosts that mail is delivered to"),
         (DNS_LOOKUPS, "Questions sent to name servers"),
         (COMMITS, "Groups written to the journal and synced"),
         (SYNCS, "Syncs of any queue file"),

@@ -23,7 +23,7 @@ use crate::delivery::{Delivery, Ourselves, Settings, TlsConfigs};
 use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
 use crate::intake::{Door, Intake, Permits, Shared};
-use crate::metrics::EngineMetrics;
+use crate::metrics::{EngineMetrics, Handshakes};
 use crate::passwords::{self, PasswordError, Passwords};
 use crate::tls::Keyring;
 use crate::users::Directory;
@@ -129,6 +129,7 @@ impl Engine {
             connect_timeout: config.delivery.connect_timeout,
             timeouts: config.delivery.timeouts.clone(),
             passwords: Passwords::default(),
+            handshakes: Handshakes::default(),
             tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
         });
         settings.passwords.replace(passwords::read(&config)?);

@@ -2,6 +2,7 @@
 
 use crate::shell::stream::Stream;
 use rustls::Connection;
+use rustls::pki_types::CertificateDer;
 use smtp::server::TlsInfo;
 use std::io::{self, IoSlice, Read, Write};
 
@@ -72,6 +73,16 @@ impl Session {
     pub(crate) fn end(&mut self, stream: &mut Stream) {
         self.tls.send_close_notify();
         let _ = self.send(stream);
+    }
+
+    /// It began with an earlier connection.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// What the peer has shown, its own first; also where the session is resumed.
+    pub(crate) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.peer_certificates().unwrap_or_default()
     }
 
     /// What was agreed on.

@@ -289,7 +289,7 @@ impl World {
             match event {
                 client::Event::StartTls => starttls = true,
                 client::Event::Ready(features) => {
-                    let tls = client.tls().map(|info| TlsState { info: info.clone(), verified: false });
+                    let tls = client.tls().map(|info| TlsState { info: info.clone(), verified: false, resumed: false });
                     inputs.push(Input::Ready(connection, tls, features));
                 }
                 client::Event::Report(report) => inputs.push(Input::Report(connection, report)),

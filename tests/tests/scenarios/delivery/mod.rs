@@ -24,6 +24,8 @@ mod one_provider_many_domains;
 mod partial_refusals;
 mod priorities;
 mod refused_at_every_stage;
+mod require_tls;
+mod resumed_sessions;
 mod says_421;
 mod seven_bit_hosts;
 mod smart_host;
