@@ -345,10 +345,11 @@ fn draining_is_said_while_it_lasts() {
 }
 
 /// Every metric of the interface, with its labels.
-const METRICS: [(&str, &[&str]); 14] = [
+const METRICS: [(&str, &[&str]); 15] = [
     ("posthaste_messages_accepted_total", &["listener"]),
     ("posthaste_messages_rejected_total", &["listener", "reason"]),
     ("posthaste_deliveries_total", &["site", "outcome"]),
+    ("posthaste_notices_total", &["kind"]),
     ("posthaste_delivery_latency_seconds_count", &["site"]),
     ("posthaste_attempt_seconds_count", &["site"]),
     ("posthaste_ingest_commit_seconds_count", &[]),

@@ -2,6 +2,7 @@
 
 use super::{ConnectionId, Manner, TlsState};
 use crate::config::{RoutePolicy, SocketName, TlsPolicy};
+use crate::notice;
 use crate::now::Now;
 use queue::{Content, Domain, Group, Location, MessageId, RecipientSet};
 use smtp::Reply;
@@ -43,6 +44,8 @@ pub enum Action {
     },
     /// Something happened to a recipient: event log and metrics.
     Happened(Box<Happened>),
+    /// A notice is in the group that follows: metrics.
+    Noticed(notice::Kind),
     /// A limit kept a site waiting for so long: metrics.
     Throttled {
         /// The site.

@@ -73,10 +73,11 @@ impl Dispatch {
             return None;
         }
         let mut accepts = Vec::new();
-        for (content, mut list) in std::mem::take(&mut self.settles.notices).into_values() {
+        for ((_, kind), (content, mut list)) in std::mem::take(&mut self.settles.notices) {
             list.sort_by_key(|status| status.recipient);
             let id = (self.ids)();
             accepts.extend(notice::write(&self.config, id, self.now, &content, &list));
+            self.actions.push_back(Action::Noticed(kind));
         }
         self.settles.token += 1;
         let token = self.settles.token;

@@ -6,7 +6,7 @@
 //! `[admin] bind = "off"` wants.
 //!
 //! Beyond INTERFACE's names: `posthaste_deliveries_in_doubt_total{site}`, `posthaste_recipients_removed_total`,
-//! `posthaste_recipients_discarded_total`, `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`,
+//! `posthaste_recipients_discarded_total`, `posthaste_notices_total{kind}`, `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`,
 //! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
 //! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
@@ -22,6 +22,7 @@ pub use listener::ListenerMetrics;
 
 use crate::config::Config;
 use crate::dispatch::{Counts, Happened, Kind};
+use crate::notice;
 use dns::resolver::Lookup;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use queue::service::Stats;
@@ -36,6 +37,8 @@ pub struct EngineMetrics {
     lookups: Mutex<Vec<Lookups>>,
     removed: Counter,
     discarded: Counter,
+    /// failure, delay, success.
+    notices: [Counter; 3],
     ingest_commit: Histogram,
     commits: Counter,
     commit_batch: Histogram,
@@ -76,6 +79,7 @@ impl EngineMetrics {
             lookups: Mutex::default(),
             removed: counter!(names::REMOVED),
             discarded: counter!(names::DISCARDED),
+            notices: ["failure", "delay", "success"].map(|kind| counter!(names::NOTICES, "kind" => kind)),
             ingest_commit: histogram!(names::INGEST_COMMIT),
             commits: counter!(names::COMMITS),
             commit_batch: histogram!(names::COMMIT_BATCH),
@@ -129,6 +133,11 @@ impl EngineMetrics {
             let us = happened.now.wall_us.saturating_sub(happened.accepted_us);
             site.latency.record(Duration::from_micros(us).as_secs_f64());
         }
+    }
+
+    /// A notice to a sender was written.
+    pub fn noticed(&self, kind: notice::Kind) {
+        self.notices[kind as usize].increment(1);
     }
 
     /// A connection to a site was opened.

@@ -9,6 +9,7 @@ pub(super) const DELIVERIES: &str = "posthaste_deliveries_total";
 pub(super) const IN_DOUBT: &str = "posthaste_deliveries_in_doubt_total";
 pub(super) const REMOVED: &str = "posthaste_recipients_removed_total";
 pub(super) const DISCARDED: &str = "posthaste_recipients_discarded_total";
+pub(super) const NOTICES: &str = "posthaste_notices_total";
 pub(super) const DELIVERY_LATENCY: &str = "posthaste_delivery_latency_seconds";
 pub(super) const ATTEMPT: &str = "posthaste_attempt_seconds";
 pub(super) const INGEST_COMMIT: &str = "posthaste_ingest_commit_seconds";
@@ -38,6 +39,7 @@ pub(super) fn describe() {
         (IN_DOUBT, "Recipients whose final reply never came: a second copy may be sent"),
         (REMOVED, "Recipients that an operator removed"),
         (DISCARDED, "Recipients whose mail a route threw away; they count as delivered, too"),
+        (NOTICES, "Notices to senders"),
         (OPENED, "Connections opened"),
         (FAILURES, "Connections that failed"),
         (THROTTLED, "Time that a limit kept a site waiting"),

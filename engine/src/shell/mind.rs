@@ -106,6 +106,7 @@ impl Mind {
                         events.happened(&happened);
                     }
                 }
+                Action::Noticed(kind) => self.senses.metrics.noticed(kind),
                 Action::Throttled { site, limit, waited } => self.senses.metrics.throttled(&site, limit, waited),
                 other => self.ask(other),
             }

@@ -174,6 +174,7 @@ impl World {
                 self.note("happened", &[happened.kind as u64, happened.id.0, u64::from(happened.recipient)]);
                 self.checker.happened(&happened, self.clock.now);
             }
+            Action::Noticed(kind) => self.note("notice", &[kind as u64]),
             Action::Throttled { waited, .. } => self.note("throttled", &[waited.as_micros() as u64]),
         }
     }

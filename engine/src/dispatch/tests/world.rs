@@ -330,6 +330,7 @@ impl World {
                 self.push(at, Event::Apply(token, Box::new(group)));
             }
             Action::Happened(happened) => self.happened.push(*happened),
+            Action::Noticed(_) => {}
             Action::Throttled { limit, waited, .. } => *self.throttled.entry(limit).or_default() += waited,
         }
     }
