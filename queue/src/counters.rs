@@ -14,7 +14,9 @@ pub struct Stats {
     pub held_recipients: u64,
     /// Octets of journal on disk, spares included.
     pub journal_bytes: u64,
-    /// Of them, octets of messages still queued, about (never less than there are).
+    /// Of them, octets of spares: they hold nothing.
+    pub spare_bytes: u64,
+    /// Of the rest, octets of messages still queued, about (never less than there are).
     pub live_bytes: u64,
     /// Groups written and synced since the start.
     pub commits: u64,
@@ -34,6 +36,7 @@ pub(crate) struct Counters {
     recipients: AtomicU64,
     held: AtomicU64,
     journal_bytes: AtomicU64,
+    spare_bytes: AtomicU64,
     live_bytes: AtomicU64,
     commits: AtomicU64,
     syncs: AtomicU64,
@@ -74,8 +77,9 @@ impl Counters {
         self.live_bytes.store(live_bytes, Relaxed);
     }
 
-    pub(crate) fn set_journal_bytes(&self, bytes: u64) {
-        self.journal_bytes.store(bytes, Relaxed);
+    pub(crate) fn set_journal_bytes(&self, segments: u64, spares: u64) {
+        self.journal_bytes.store(segments + spares, Relaxed);
+        self.spare_bytes.store(spares, Relaxed);
     }
 
     pub(crate) fn read(&self) -> Stats {
@@ -84,6 +88,7 @@ impl Counters {
             recipients: self.recipients.load(Relaxed),
             held_recipients: self.held.load(Relaxed),
             journal_bytes: self.journal_bytes.load(Relaxed),
+            spare_bytes: self.spare_bytes.load(Relaxed),
             live_bytes: self.live_bytes.load(Relaxed),
             commits: self.commits.load(Relaxed),
             syncs: self.syncs.load(Relaxed),

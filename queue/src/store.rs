@@ -309,7 +309,8 @@ impl Store {
     }
 
     pub(crate) fn note_journal_bytes(&self, state: &State, journal: &Journal) {
-        self.counters.set_journal_bytes(state.segments.values().map(|s| s.size).sum::<u64>() + journal.spares.bytes());
+        let segments = state.segments.values().map(|s| s.size).sum();
+        self.counters.set_journal_bytes(segments, journal.spares.bytes());
     }
 
     /// Remembers that the index is not to be trusted at the next start, and why nothing more can be settled.

@@ -74,13 +74,13 @@ impl Permits {
         let bytes = declared_bytes.unwrap_or(ASSUMED_BYTES);
         let arriving = self.arriving_bytes.load(Ordering::Relaxed) + bytes;
         let stats = self.queue.stats();
+        // The reserve and its like hold no mail: a queue that is allowed little would be full of them.
+        let held_bytes = stats.journal_bytes.saturating_sub(stats.spare_bytes);
         if self.has_failed() {
             Err(("queue_failed", BROKEN))
         } else if self.queue.stalled().is_some() {
             Err(("queue_stalled", STALLED))
-        } else if stats.recipients >= self.limits.max_recipients
-            || stats.journal_bytes + arriving > self.limits.max_bytes
-        {
+        } else if stats.recipients >= self.limits.max_recipients || held_bytes + arriving > self.limits.max_bytes {
             Err(("queue_full", QUEUE_FULL))
         } else if self.free_bytes.load(Ordering::Relaxed) < self.limits.min_free_bytes + arriving {
             Err(("disk_full", DISK_FULL))
