@@ -18,8 +18,10 @@ const GROUP_RECORDS: usize = 4096;
 const DENSE: usize = 4;
 /// A group this large gains nothing by waiting.
 const PLENTY: usize = 64;
-/// While gathering, arrivals are looked at so often rather than waking the committer for each.
+/// While gathering, whether messages still come is looked at so often.
 const GATHER_STEP: Duration = Duration::from_micros(250);
+/// So many steps without a new one, and nobody is expected any more.
+const QUIET_STEPS: usize = 3;
 /// Settles that found no room are tried again this often.
 const NO_ROOM_DELAY: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,8 @@ enum Awaiting {
     Nothing,
     Anything,
     Messages,
+    /// So many messages.
+    Company(usize),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -78,6 +82,7 @@ impl Inbox {
             Awaiting::Nothing => false,
             Awaiting::Anything => true,
             Awaiting::Messages => messages > 0,
+            Awaiting::Company(enough) => waiting.messages >= enough,
         };
         if wake {
             waiting.awaiting = Awaiting::Nothing;
@@ -92,8 +97,23 @@ impl Inbox {
         self.arrived.notify_all();
     }
 
-    fn messages(&self) -> usize {
-        lock(&self.shared).messages
+    /// While messages keep coming, until so many are there. Woken for the last one, not for each.
+    fn gather(&self, enough: usize, limit: Duration) {
+        let mut waiting = lock(&self.shared);
+        let deadline = Instant::now() + limit;
+        let (mut known, mut quiet) = (waiting.messages, 0);
+        while (1..enough).contains(&known) && quiet < QUIET_STEPS && waiting.closed.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting.awaiting = Awaiting::Company(enough);
+            let woken = self.arrived.wait_timeout(waiting, left.min(GATHER_STEP));
+            waiting = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            quiet = if waiting.messages > known { 0 } else { quiet + 1 };
+            known = waiting.messages;
+        }
+        waiting.awaiting = Awaiting::Nothing;
     }
 
     /// Waits for something to commit; a settle alone waits for company. False: closed and nothing left.
@@ -175,26 +195,6 @@ impl Density {
     }
 }
 
-/// Waits for company, without being woken for each arrival.
-fn gather(inbox: &Inbox, density: &Density, limit: Duration) {
-    let mut messages = inbox.messages();
-    if messages == 0 || limit.is_zero() || !density.is_dense() {
-        return;
-    }
-    let deadline = Instant::now() + limit;
-    let mut quiet = 0;
-    while messages < density.expected() && quiet < 3 && !inbox.is_closed() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left.min(GATHER_STEP));
-        let now = inbox.messages();
-        quiet = if now > messages { 0 } else { quiet + 1 };
-        messages = now;
-    }
-}
-
 /// How long it waits for what.
 pub(crate) struct Patience {
     pub gather: Duration,
@@ -240,7 +240,9 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
     let mut density = Density::default();
     let mut batch = VecDeque::new();
     while inbox.wait(patience.settle) {
-        gather(inbox, &density, patience.gather);
+        if density.is_dense() {
+            inbox.gather(density.expected(), patience.gather);
+        }
         let room = wait_for_room(store, inbox, pace, patience.checkpoint);
         inbox.take(&mut batch);
         density.note(batch.iter().map(|submission| submission.group.accepts.len()).sum());
