@@ -81,6 +81,7 @@ fn passed_on(mail: &(ReversePath, MailParameters), recipient: &Recipient, now: I
         pipelining: Pipelining::Transaction,
         window: 1,
         chunking: true,
+        login: None,
         timeouts: Timeouts::default(),
     };
     let (mut client, mut server, mut asked) = (Client::new(Arc::new(config), now), server(now), Asked::default());

@@ -32,6 +32,7 @@ impl ClientSettings {
                 [usize::from(self.pipelining) % 3],
             window: usize::from(self.window % 8) + 1,
             chunking: !self.no_chunking,
+            login: None,
             timeouts: Timeouts::default(),
         })
     }

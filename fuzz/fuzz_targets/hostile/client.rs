@@ -4,8 +4,10 @@ use arbitrary::Arbitrary;
 use posthaste_fuzz::mail::Mail;
 use posthaste_fuzz::order::ClientOrder;
 use posthaste_fuzz::settings::{ClientSettings, protocol, tls_info};
-use smtp::client::{Cause, Client, Event, Outcome, Report, Transaction};
+use smtp::client::{self, Cause, Client, Event, Login, Outcome, Report, Transaction};
+use smtp::sasl::client::Credentials;
 use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Of memory, the octets of this harness included: conversions of the content in flight, what the parser keeps of a reply, and
@@ -20,6 +22,7 @@ const COMMANDS: usize = 4 << 10;
 pub struct Play {
     lmtp: bool,
     settings: ClientSettings,
+    login: bool,
     acts: Vec<Act>,
 }
 
@@ -47,7 +50,7 @@ enum Words {
     Endless(bool),
 }
 
-const KEYWORDS: [&str; 12] = [
+const KEYWORDS: [&str; 13] = [
     "PIPELINING",
     "CHUNKING",
     "8BITMIME",
@@ -60,8 +63,9 @@ const KEYWORDS: [&str; 12] = [
     "DELIVERBY 3",
     "SIZE 1000",
     "LIMITS MAILMAX=1 RCPTMAX=0",
+    "AUTH PLAIN LOGIN CRAM-MD5",
 ];
-const REPLIES: [&str; 12] = [
+const REPLIES: [&str; 15] = [
     "250 2.0.0 Ok\r\n",
     "354 go\r\n",
     "250-a\r\n250 b\r\n",
@@ -74,6 +78,9 @@ const REPLIES: [&str; 12] = [
     "221 bye\r\n",
     "250\r\n",
     "250 2.1.5 Ok\n",
+    "334 \r\n",
+    "235 2.7.0 in\r\n",
+    "535 5.7.8 out\r\n",
 ];
 
 impl Words {
@@ -105,9 +112,14 @@ struct Run {
 
 pub fn run(play: &Play) {
     let now = Instant::now();
-    let config = play.settings.config(protocol(play.lmtp));
+    let mut config = client::Config::clone(&play.settings.config(protocol(play.lmtp)));
+    config.login = play.login.then(|| Login {
+        credentials: Credentials { user: "user".into(), password: "pencil".into() },
+        nonce: "cnonce".into(),
+        in_clear: true,
+    });
     let window = config.window;
-    let client = Client::new(config, now);
+    let client = Client::new(Arc::new(config), now);
     let mut run = Run { client, order: ClientOrder::default(), in_flight: Vec::new(), window, now };
     for act in &play.acts {
         run.act(act);
