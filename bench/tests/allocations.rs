@@ -177,6 +177,7 @@ fn client_costs(pipelining: Pipelining, chunking: bool, recipients: usize) -> im
         window: 16,
         chunking,
         login: None,
+        careful: false,
         timeouts: client::Timeouts::default(),
     };
     let mailbox = |text| Mailbox::parse(text).expect("well formed");

@@ -75,6 +75,7 @@ impl Submission {
             window: 1,
             chunking: true,
             login: None,
+            careful: false,
             timeouts: Timeouts { greeting: REPLY_TIMEOUT, command: REPLY_TIMEOUT, ..Timeouts::default() },
         };
         let client = Client::new(Arc::new(config), Instant::now());

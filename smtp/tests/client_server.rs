@@ -302,6 +302,7 @@ proptest! {
             window,
             chunking: true,
             login: None,
+ careful: false,
             timeouts: client::Timeouts::default(),
         };
         let server = server::Config {

@@ -256,6 +256,7 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
         window: options.window.max(1),
         chunking: options.chunking,
         login: None,
+        careful: false,
         timeouts: Timeouts::default(),
     }
 }

@@ -274,6 +274,9 @@ fn in_use(host: &HostView) -> String {
     if host.clear_text {
         text += "; TLS failed, in clear text for now";
     }
+    if host.careful {
+        text += "; it often refuses all recipients, so content waits for them";
+    }
     if let Some(manner) = &host.manner {
         text += &format!("; it misbehaved, for now {manner}");
     }

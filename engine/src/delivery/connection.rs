@@ -159,6 +159,7 @@ impl Connection {
             pipelining: self.open.manner.pipelining,
             window: self.open.window,
             chunking: self.open.manner.chunking,
+            careful: self.open.careful,
             login,
             timeouts: settings.timeouts.clone(),
         };

@@ -82,6 +82,8 @@ pub struct Open {
     pub policy: Option<Arc<RoutePolicy>>,
     /// What to make use of.
     pub manner: Manner,
+    /// Content waits for the replies to its recipients.
+    pub careful: bool,
     /// Transactions in flight at most.
     pub window: usize,
 }

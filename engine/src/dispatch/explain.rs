@@ -62,6 +62,8 @@ pub struct HostView {
     pub ours: bool,
     /// It is spoken to in clear text, since TLS failed with it.
     pub clear_text: bool,
+    /// Content waits for the replies to its recipients, since it often refuses them all.
+    pub careful: bool,
     /// How it is spoken to, where it misbehaved in the configured manner.
     pub manner: Option<Manner>,
 }
@@ -123,6 +125,7 @@ impl Dispatch {
             paused: host.paused_until(now).map(|until| until - now),
             ours: host.ours_until(now).is_some(),
             clear_text: host.clear_text_until.is_some_and(|until| until > now),
+            careful: host.refusals.are_frequent(),
             manner: Some(host.learnt.manner(site.limits.pipelining, now))
                 .filter(|manner| *manner != Manner::full(site.limits.pipelining)),
         });

@@ -2,6 +2,7 @@
 
 use super::bounds::{CLEAR_TEXT, HOST_PAUSE, OURSELVES};
 use super::manner::Learnt;
+use super::refusals::Refusals;
 use crate::config::{NextHop, TlsPolicy};
 use dns::{AddressAnswer, MxFailure};
 use smallvec::SmallVec;
@@ -31,6 +32,8 @@ pub(super) struct Host {
     ours_until: Option<Instant>,
     /// How it has to be spoken to.
     pub(super) learnt: Learnt,
+    /// How often it takes nobody.
+    pub(super) refusals: Refusals,
 }
 
 /// One address of a host.
@@ -91,6 +94,7 @@ impl Host {
             clear_text_until: None,
             ours_until: None,
             learnt: Learnt::default(),
+            refusals: Refusals::default(),
         }
     }
     /// A host that a route names.

@@ -40,6 +40,7 @@ mod open;
 mod operate;
 mod outcome;
 mod ready;
+mod refusals;
 mod reload;
 mod route;
 mod settle;

@@ -121,6 +121,7 @@ impl Dispatch {
             implicit_tls: host.is_implicit_tls(),
             policy: site.key.policy.clone(),
             manner,
+            careful: host.refusals.are_frequent(),
             window,
         };
         entry.insert(Connection {

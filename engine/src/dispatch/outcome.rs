@@ -133,6 +133,10 @@ impl Dispatch {
             self.sites[site_id as usize].hosts[host].learnt.step_down(manner, self.now.mono);
             self.close(slot);
         }
+        if let Outcome::Replied(stage @ (Stage::Rcpt | Stage::Final), _) = outcomes.rest {
+            let host = self.connections[slot].host_index;
+            self.sites[site_id as usize].hosts[host].refusals.note(stage == Stage::Rcpt);
+        }
         if outcomes.answered() {
             self.absolve(slot);
         } else if matches!(outcomes.rest, Outcome::NotSent) {

@@ -79,6 +79,8 @@ pub struct Config {
     pub window: usize,
     /// Use BDAT when CHUNKING is announced.
     pub chunking: bool,
+    /// Content waits for the replies to its recipients also under CHUNKING, as if it were a large body.
+    pub careful: bool,
     /// Who to log in as before any mail is sent.
     pub login: Option<Login>,
     /// Waiting times.

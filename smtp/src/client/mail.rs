@@ -19,6 +19,7 @@ pub(super) struct Mail {
     /// What the owner wants and the peer allows.
     level: Pipelining,
     chunking: bool,
+    careful: bool,
     /// LMTP: a final reply for each recipient.
     each: bool,
     window: usize,
@@ -40,6 +41,7 @@ impl Mail {
         Mail {
             level,
             chunking: config.chunking && features.chunking,
+            careful: config.careful,
             each: config.protocol == Protocol::Lmtp,
             window,
             encoder: Encoder::new(),
@@ -125,7 +127,7 @@ impl Mail {
         let content_may_go = if exchange.uses_data() {
             exchange.go_ahead
         } else {
-            exchange.body.len() <= LARGE_BODY_BYTES || exchange.all_heard()
+            (exchange.body.len() <= LARGE_BODY_BYTES && !self.careful) || exchange.all_heard()
         };
         if !content_may_go {
             return false;

@@ -244,6 +244,7 @@ impl World {
             window: open.window,
             chunking: open.manner.chunking,
             login: None,
+            careful: false,
             timeouts: client::Timeouts::default(),
         })
     }

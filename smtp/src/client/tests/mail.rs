@@ -53,6 +53,25 @@ fn the_configuration_can_forbid_chunking() {
 }
 
 #[test]
+fn careful_content_waits_whatever_its_size() {
+    let careful = Config { careful: true, ..config(Pipelining::Stream) };
+    let begin =
+        hello("PIPELINING CHUNKING") + "> submit 1 b@y c@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: RCPT TO:<c@y>\n";
+    super::check(
+        careful.clone(),
+        &format!(
+            "{begin}S: 250 Ok\nS: 250 Ok\nS: 550 no\nC: BDAT 8 LAST\nC: body 1\nS: 250 Done\nE: 1 Final 250 Done; 1 Rcpt 550 no"
+        ),
+    );
+    super::check(
+        careful,
+        &format!(
+            "{begin}S: 250 Ok\nS: 550 no\nS: 550 no\nE: 1 Rcpt 550 no\n> submit 2 b@y\nC: RSET\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>"
+        ),
+    );
+}
+
+#[test]
 fn large_content_waits_for_the_recipients() {
     let commands = "> submit 1 large b@y c@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: RCPT TO:<c@y>\n";
     for level in [Whole, Stream] {

@@ -35,6 +35,7 @@ fn config(level: Pipelining) -> Config {
         window: 8,
         chunking: true,
         login: None,
+        careful: false,
         timeouts: Timeouts::default(),
     }
 }

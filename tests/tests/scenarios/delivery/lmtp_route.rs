@@ -26,6 +26,35 @@ fn check(route: &str, bind: impl FnOnce(&mut bench::sink::SinkOptions)) {
     world.finish();
 }
 
+/// Three of one message fare differently, and nobody's reply is taken for another's, however much is in flight.
+#[test]
+fn replies_belong_to_their_recipients_at_every_level_of_pipelining() {
+    for level in ["off", "transaction", "stream"] {
+        let rules = ["final to=full@* reply 452 4.2.2 mailbox full", "final to=gone* reply 550 5.1.1 no such user"];
+        let config = format!(
+            "[limits]\nconnections = 1\npipelining = \"{level}\"\n\
+             [[route]]\ndomain = [\"local.test\"]\nvia = \"lmtp://127.0.0.2:PORT\"\n"
+        );
+        let world = World::plan().config(&config).sink_at([127, 0, 0, 2], |options| {
+            options.protocol = Protocol::Lmtp;
+            options.rules = rules.iter().map(|r| r.parse().expect("a rule")).collect();
+        });
+        let world = world.start();
+        let mut injector = world.connect().greet();
+        for n in 0..12 {
+            let to = [format!("gone{n}@local.test"), format!("a{n}@local.test"), "full@local.test".to_owned()];
+            injector.send(crate::world::SENDER, &to.each_ref().map(|r| &**r), b"Subject: x\r\n\r\nx\r\n");
+        }
+        for n in 0..12 {
+            world.expect_event("delivered", &format!("a{n}@local.test"));
+            world.expect_event("bounced", &format!("gone{n}@local.test"));
+            assert_eq!(world.copies(&format!("a{n}@local.test")), 1, "{level}");
+        }
+        world.until("the full one waits", |world| world.count_events("deferred", "full@local.test") == 12);
+        world.finish();
+    }
+}
+
 #[test]
 fn each_recipient_fares_by_its_own_reply_over_tcp() {
     check("lmtp://127.0.0.2:PORT", |_| ());

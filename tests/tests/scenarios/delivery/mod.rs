@@ -17,6 +17,8 @@ mod lmtp_route;
 mod loops_to_ourselves;
 mod manners;
 mod many_recipients;
+mod many_refusals;
+mod messages_too_large;
 mod next_mx_host;
 mod notices;
 mod null_sender_bounces;
