@@ -40,7 +40,7 @@ pub use envelope::{Content, Domain, Envelope};
 pub use error::QueueError;
 pub use files::FORMAT;
 pub use id::{BadMessageId, MessageId};
-pub use read::DomainSummary;
+pub use read::{DomainSummary, Due};
 pub use recovery::Recovery;
 pub use repair::{Repaired, repair};
 pub use service::{Options, Queue};

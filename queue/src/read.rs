@@ -35,6 +35,17 @@ pub struct DomainSummary {
     pub body_bytes: u64,
 }
 
+/// What of a domain is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// From the oldest due.
+    pub entries: Vec<(EntryKey, Entry)>,
+    /// There are more of them.
+    pub more: bool,
+    /// When the next thing is due (unix ms), where there are no more; what is held never is.
+    pub next_due_ms: Option<u64>,
+}
+
 /// Live entries in order, and where to go on (`None`: that was all).
 type Chunk = (Vec<(EntryKey, Entry)>, Option<EntryKey>);
 
@@ -92,28 +103,23 @@ impl Store {
         }
     }
 
-    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`, without those for whose key
-    /// `skip` says true. The flag says whether there may be more.
-    pub fn fetch(
-        &self,
-        domain: &Domain,
-        until_ms: u64,
-        limit: usize,
-        skip: impl Fn(&EntryKey) -> bool,
-    ) -> Result<(Vec<(EntryKey, Entry)>, bool), QueueError> {
+    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`.
+    pub fn fetch(&self, domain: &Domain, until_ms: u64, limit: usize) -> Result<Due, QueueError> {
         let from = Bound::Included(EntryKey::first_of(domain.clone()));
-        let to = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
-        let mut found = Vec::new();
-        let complete = self.walk(from, Bound::Included(&to), limit.clamp(16, CHUNK), |key, entry| {
-            if found.len() == limit {
+        let last = EntryKey::last_of(domain.clone());
+        let mut due = Due::default();
+        self.walk(from, Bound::Included(&last), limit.clamp(16, CHUNK), |key, entry| {
+            if key.due_ms > until_ms {
+                due.next_due_ms = Some(key.due_ms).filter(|due_ms| *due_ms != EntryKey::HELD);
                 return false;
             }
-            if !skip(&key) {
-                found.push((key, entry));
+            due.more = due.entries.len() == limit;
+            if !due.more {
+                due.entries.push((key, entry));
             }
-            true
+            !due.more
         })?;
-        Ok((found, !complete))
+        Ok(due)
     }
 
     /// Every domain with something queued, with its earliest due time (unix ms); one seek a domain.

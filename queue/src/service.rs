@@ -10,7 +10,7 @@ use crate::index::SledIndex;
 use crate::lock::Lock;
 use crate::pace::Pace;
 use crate::store::{Limits, Store};
-use crate::{Content, Domain, DomainSummary, Entry, EntryKey, Location, MessageId};
+use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
@@ -64,8 +64,8 @@ impl Options {
     }
 }
 
-/// What a fetch answers: entries, and whether there may be more.
-pub type Fetched = Result<(Vec<(EntryKey, Entry)>, bool), Arc<QueueError>>;
+/// What a fetch answers.
+pub type Fetched = Result<Due, Arc<QueueError>>;
 
 /// What a load answers.
 pub type Loaded = Result<Arc<Content>, Arc<QueueError>>;
@@ -151,21 +151,11 @@ impl Queue {
         self.inner.inbox.push(Submission { group, done });
     }
 
-    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`, without those for whose key
-    /// `skip` says true. Answered on the reader thread. The flag says whether there may be more.
+    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`. Answered on the reader thread.
     ///
     /// What a settle that is not yet answered changes may still be seen as it was before.
-    pub fn fetch(
-        &self,
-        domain: Domain,
-        until_ms: u64,
-        limit: usize,
-        skip: Box<dyn Fn(&EntryKey) -> bool + Send>,
-        done: Box<dyn FnOnce(Fetched) + Send>,
-    ) {
-        self.read(Box::new(move |store| {
-            done(store.fetch(&domain, until_ms, limit, skip).map_err(Arc::new));
-        }));
+    pub fn fetch(&self, domain: Domain, until_ms: u64, limit: usize, done: Box<dyn FnOnce(Fetched) + Send>) {
+        self.read(Box::new(move |store| done(store.fetch(&domain, until_ms, limit).map_err(Arc::new))));
     }
 
     /// Reads a message back, one `pread`. Answered on the reader thread. The location is followed if the message moved.

@@ -2,7 +2,7 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Committed, Content, Domain, EntryKey, Envelope, Group, MailParameters, MessageId, NewMessage, Options, Queue,
+    Committed, Content, Domain, Due, EntryKey, Envelope, Group, MailParameters, MessageId, NewMessage, Options, Queue,
     QueueError, Recipient, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
@@ -73,10 +73,10 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     };
     settle(&queue, Settle { key: key.clone(), done: [0].into_iter().collect(), retry: Some(retry) });
     let (answer, answered) = mpsc::channel();
-    queue.fetch(key.domain.clone(), u64::MAX, 10, Box::new(|_| false), Box::new(move |r| _ = answer.send(r)));
-    let (found, more) = answered.recv().expect("answered").expect("read");
-    assert!(!more && found.len() == 1 && found[0].0.due_ms == 5000);
-    assert_eq!((found[0].1.attempts, &*found[0].1.last_error), (1, "450 later"));
+    queue.fetch(key.domain.clone(), 5000, 10, Box::new(move |r| _ = answer.send(r)));
+    let Due { entries, more, next_due_ms } = answered.recv().expect("answered").expect("read");
+    assert!(!more && next_due_ms.is_none() && entries.len() == 1 && entries[0].0.due_ms == 5000);
+    assert_eq!((entries[0].1.attempts, &*entries[0].1.last_error), (1, "450 later"));
     let (answer, answered) = mpsc::channel();
     queue.load(key.id, entry.location, Box::new(move |r| _ = answer.send(r)));
     let loaded = answered.recv().expect("answered").expect("read");
@@ -97,6 +97,32 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     assert!(queue.domains().expect("read").is_empty());
     queue.close().expect("closes");
     assert!(std::fs::read_dir(dir.path().join("index/blobs")).map_or(true, |mut files| files.next().is_none()));
+}
+
+#[test]
+fn a_fetch_says_what_is_due_whether_there_is_more_and_when_the_next_is() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (queue, _) = Queue::open(options(dir.path())).expect("opens");
+    for due_ms in [10, 20, 20, 30, EntryKey::HELD] {
+        let accepts = vec![NewMessage::new(content(queue.next_id(), &["a@x.example"], "x\r\n"), due_ms)];
+        submit(&queue, Group { accepts, settles: vec![] }).expect("a working disk");
+    }
+    accept(&queue, &["a@y.example"], "another domain's\r\n");
+    for (until_ms, limit, entries, more, next_due_ms) in [
+        (5, 9, 0, false, Some(10)),
+        (20, 9, 3, false, Some(30)),
+        (20, 3, 3, false, Some(30)),
+        (20, 2, 2, true, None),
+        (20, 0, 0, true, None),
+        (30, 9, 4, false, None),
+    ] {
+        let (answer, answered) = mpsc::channel();
+        queue.fetch(Domain::new("x.example"), until_ms, limit, Box::new(move |r| _ = answer.send(r)));
+        let due = answered.recv().expect("answered").expect("read");
+        let found = (due.entries.len(), due.more, due.next_due_ms);
+        assert_eq!(found, (entries, more, next_due_ms), "until {until_ms}, at most {limit}");
+    }
+    queue.close().expect("closes");
 }
 
 #[test]

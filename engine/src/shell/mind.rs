@@ -11,7 +11,7 @@ use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use dns::Resolver;
 use queue::service::Fetched;
-use queue::{Domain, Entry, EntryKey, Group, MessageId, Queue, QueueError};
+use queue::{Domain, Due, Group, Queue, QueueError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,9 +20,6 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 /// A domain whose entries could not be read is left alone for so long.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
-
-/// Entries that are due, whether there are more, and when the domain has something due next.
-type Due = (Vec<(EntryKey, Entry)>, bool, Option<u64>);
 
 /// What the mind needs from outside.
 pub(crate) struct Senses {
@@ -129,15 +126,8 @@ impl Mind {
             }
             Action::Fetch { domain, until_ms, limit } => {
                 let asked = domain.clone();
-                let queue = self.senses.queue.clone();
-                let done = move |result: Fetched| {
-                    let answer = result.and_then(|(entries, more)| {
-                        let next_due_ms = if more { None } else { next_due(&queue, &asked, until_ms)? };
-                        Ok((entries, more, next_due_ms))
-                    });
-                    think(fetched(asked, until_ms, answer));
-                };
-                self.senses.queue.fetch(domain, until_ms, limit, Box::new(|_| false), Box::new(done));
+                let done = move |result: Fetched| think(fetched(asked, until_ms, result));
+                self.senses.queue.fetch(domain, until_ms, limit, Box::new(done));
             }
             Action::Load(id, location) => {
                 let done = move |result: Result<_, Arc<QueueError>>| {
@@ -217,18 +207,11 @@ impl Mind {
     }
 }
 
-/// When the domain has something due next, beyond `until_ms`; held entries never are.
-fn next_due(queue: &Queue, domain: &Domain, until_ms: u64) -> Result<Option<u64>, Arc<QueueError>> {
-    let after = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
-    let next = queue.list_domain(domain, Some(after), 1)?.pop();
-    Ok(next.map(|(key, _)| key.due_ms).filter(|due_ms| *due_ms != EntryKey::HELD))
-}
-
 /// Dispatch counts on an answer: when the queue cannot be read, the domain is due again a little later.
-fn fetched(domain: Domain, until_ms: u64, answer: Result<Due, Arc<QueueError>>) -> Input {
-    let (entries, more, next_due_ms) = answer.unwrap_or_else(|error| {
+fn fetched(domain: Domain, until_ms: u64, result: Fetched) -> Input {
+    let Due { entries, more, next_due_ms } = result.unwrap_or_else(|error| {
         tracing::error!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
-        (Vec::new(), false, Some(until_ms + UNREADABLE_PAUSE.as_millis() as u64))
+        Due { next_due_ms: Some(until_ms + UNREADABLE_PAUSE.as_millis() as u64), ..Due::default() }
     });
     Input::Fetched { domain, entries, more, next_due_ms }
 }
@@ -247,7 +230,7 @@ mod tests {
         assert!(entries.is_empty() && !more);
         assert_eq!(next_due_ms, Some(11_000));
         let Input::Fetched { more, next_due_ms, .. } =
-            fetched(Domain::new("a.test"), 1000, Ok((Vec::new(), true, None)))
+            fetched(Domain::new("a.test"), 1000, Ok(Due { more: true, ..Due::default() }))
         else {
             panic!("another input");
         };

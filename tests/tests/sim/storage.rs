@@ -2,7 +2,7 @@
 
 use crate::world::{Event, MILLISECOND, Micros, World};
 use engine::dispatch::Input;
-use queue::{Committed, Domain, EntryKey, Group, Location, MessageId, QueueError, Store};
+use queue::{Committed, Domain, Due, Group, Location, MessageId, QueueError, Store};
 
 /// The longest that a settle waits for company.
 const GATHER: Micros = 5 * MILLISECOND;
@@ -112,10 +112,8 @@ impl World {
 
     fn fetch(&mut self, domain: Domain, until_ms: u64, limit: usize) {
         let Some(engine) = &self.engine else { return };
-        let (entries, more) = engine.store.fetch(&domain, until_ms, limit, |_| false).expect("the index works");
-        let last = EntryKey { domain: domain.clone(), due_ms: until_ms, id: MessageId(u64::MAX) };
-        let next = engine.store.list_domain(&domain, Some(last), 1).expect("the index works");
-        let next_due_ms = next.first().map(|(key, _)| key.due_ms).filter(|_| !more);
+        let due = engine.store.fetch(&domain, until_ms, limit).expect("the index works");
+        let Due { entries, more, next_due_ms } = due;
         self.note("fetch", &[entries.len() as u64, u64::from(more), next_due_ms.unwrap_or(0)]);
         let answer = Input::Fetched { domain, entries, more, next_due_ms };
         self.in_a_while(self.scenario.disk.read.clone(), Event::Engine(self.life, answer));
