@@ -3,10 +3,10 @@
 use engine::config::{SocketName, TlsMode};
 use rustls::{ClientConnection, StreamOwned};
 use smtp::client::{
-    Cause, Client, Config, Event, Outcome, Pipelining, Protocol, Report, StartTls, Timeouts, Transaction,
+    Cause, Client, Config, Event, Login, Outcome, Pipelining, Protocol, Report, StartTls, Timeouts, Transaction,
 };
 use smtp::server::TlsInfo;
-use smtp::{Body, MailParameters, Mailbox, Recipient, Reply, ReversePath};
+use smtp::{Body, MailParameters, Recipient, Reply, ReversePath};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,9 @@ pub struct Letter<'a> {
     /// MAIL FROM.
     pub from: &'a ReversePath,
     /// RCPT TO.
-    pub to: &'a [Mailbox],
+    pub to: &'a [Recipient],
+    /// What else MAIL says; SMTPUTF8 is added where an address needs it.
+    pub parameters: &'a MailParameters,
     /// Its content, with CRLF line ends.
     pub body: Body,
 }
@@ -49,7 +51,12 @@ impl Submission {
     ///
     /// # Errors
     /// Nobody there, or somebody who refuses: then `Ok` holds the refusal.
-    pub fn open(to: &SocketName, tls: Option<TlsMode>, hello_name: &str) -> io::Result<Result<Submission, Reply>> {
+    pub fn open(
+        to: &SocketName,
+        tls: Option<TlsMode>,
+        login: Option<Login>,
+        hello_name: &str,
+    ) -> io::Result<Result<Submission, Reply>> {
         let mut stream = match to {
             SocketName::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)?;
@@ -74,7 +81,7 @@ impl Submission {
             pipelining: Pipelining::Transaction,
             window: 1,
             chunking: true,
-            login: None,
+            login,
             careful: false,
             timeouts: Timeouts { greeting: REPLY_TIMEOUT, command: REPLY_TIMEOUT, ..Timeouts::default() },
         };
@@ -96,14 +103,13 @@ impl Submission {
         if let Some(cause) = &self.closed {
             return Err(lost(cause));
         }
-        let smtputf8 = letter.to.iter().chain(&letter.from.0).any(|mailbox| !mailbox.is_ascii());
-        let recipients: Vec<Recipient> = letter.to.iter().cloned().map(Recipient::new).collect();
+        let smtputf8 = letter.to.iter().map(|to| &to.mailbox).chain(&letter.from.0).any(|mailbox| !mailbox.is_ascii());
         let transaction = Transaction {
             id: 0,
             reverse_path: letter.from,
-            recipients: &mut recipients.iter(),
+            recipients: &mut letter.to.iter(),
             body: &letter.body,
-            parameters: &MailParameters { smtputf8, ..MailParameters::default() },
+            parameters: &MailParameters { smtputf8, ..letter.parameters.clone() },
             age_seconds: 0,
         };
         let everyone = letter.to.len();

@@ -184,6 +184,28 @@ fn send_takes_files_and_standard_input() {
 }
 
 #[test]
+fn send_passes_on_what_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let (stored, file) = (directory.path().join("stored"), directory.path().join("m.eml"));
+    std::fs::write(&file, "Subject: one\n\ntext\n").unwrap();
+    let sink = Sink::start(&["--store", stored.to_str().unwrap()]);
+    let send = ["send", "--from", "a@x.test", "--server", &sink.address, "--to", "b@x.test", file.to_str().unwrap()];
+    let wishes =
+        ["--notify", "success,delay", "--ret", "hdrs", "--envid", "QQ+2B1", "--priority", "-3", "--deliver-by", "60;N"];
+    run(&[&send[..], &wishes[..]].concat(), 0);
+    for (wish, value) in [("--notify", "NEVER,DELAY"), ("--envid", "a=b"), ("--priority", "10"), ("--deliver-by", "60")]
+    {
+        run(&[&send[..], &[wish, value]].concat(), 64);
+    }
+    run(&[&send[..], &["--require-tls"]].concat(), 69);
+    sink.stop();
+    let envelope: Value = serde_json::from_slice(&std::fs::read(stored.join("00000000.json")).unwrap()).unwrap();
+    assert_eq!((&envelope["envid"], &envelope["priority"]), (&"QQ+2B1".into(), &(-3).into()), "{envelope}");
+    assert_eq!(envelope["deliver_by"], "60;N", "{envelope}");
+    assert_eq!(envelope["notify"][0], "SUCCESS,DELAY", "{envelope}");
+}
+
+#[test]
 fn nobody_there_ends_with_69() {
     // A listener that has gone leaves a port where nobody is.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -246,6 +246,16 @@ struct Envelope<'a> {
     recipients: Vec<&'a str>,
     hello: &'a str,
     tls: Option<&'a str>,
+    /// What else MAIL and RCPT said, where they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_by: Option<String>,
+    /// A list for each recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<Vec<String>>,
 }
 
 fn write_message(directory: &Path, serial: u64, message: &Message, origin: &Origin<'_>) -> io::Result<()> {
@@ -254,6 +264,14 @@ fn write_message(directory: &Path, serial: u64, message: &Message, origin: &Orig
         recipients: message.recipients.iter().map(|r| r.mailbox.as_str()).collect(),
         hello: origin.hello,
         tls: origin.tls.map(|tls| tls.version),
+        envid: message.parameters.envid.as_deref(),
+        priority: Some(message.parameters.priority).filter(|priority| *priority != 0),
+        deliver_by: message.parameters.deliver_by.map(|by| format!("{};{}", by.seconds, by.mode_keyword())),
+        notify: message
+            .recipients
+            .iter()
+            .any(Recipient::needs_dsn)
+            .then(|| message.recipients.iter().map(|to| to.notify.words().collect::<Vec<_>>().join(",")).collect()),
     };
     std::fs::write(directory.join(format!("{serial:08}.eml")), message.body.to_bytes())?;
     std::fs::write(directory.join(format!("{serial:08}.json")), serde_json::to_vec(&envelope)?)

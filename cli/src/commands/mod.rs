@@ -9,3 +9,4 @@ pub mod send;
 pub mod serve;
 pub mod sink;
 pub mod user;
+mod wishes;

@@ -1,12 +1,13 @@
 //! `posthaste send`.
 
+use super::wishes::Wishes;
 use crate::exit::{Exit, Failure};
 use crate::submit::{Letter, Submission};
 use crate::{daemon, terminal};
 use engine::config::{SocketName, TlsMode};
 use serde::Serialize;
-use smtp::client::Outcome;
-use smtp::{Body, Mailbox, Reply, ReversePath};
+use smtp::client::{Login, Outcome};
+use smtp::{Body, Mailbox, Recipient, Reply, ReversePath};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ pub struct Send {
     /// The daemon's configuration, to find its ingest socket
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    wishes: Wishes,
     /// Print one JSON object a file, on a line of its own
     #[arg(long)]
     json: bool,
@@ -45,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   posthaste send --from news@example.net --to user@example.com message.eml
   posthaste send --from '<>' --to a@example.com --to b@example.com *.eml
+  posthaste send --from me@example.net --to you@example.com --notify success,failure --envid 4711 message.eml
   generate | posthaste send --from me@example.net --to you@example.com --server unix:/run/posthaste/ingest.sock
 
 Exit codes: 0 all accepted, 66 no such file, 69 unreachable or something refused for good, 75 refused for now";
@@ -107,11 +111,13 @@ impl Send {
         let (socket, configured) = daemon::ingest(self.server.take(), self.config.as_ref())?;
         let tls = self.tls.unwrap_or(configured);
         let (to, files) = self.operands()?;
+        let recipients: Vec<Recipient> = to.iter().map(|mailbox| self.wishes.recipient(mailbox.clone())).collect();
+        let parameters = self.wishes.parameters();
         let mut submission = None;
         let mut worst = Exit::Done;
         for file in &files {
-            let letter = Letter { from: &self.from, to: &to, body: read(file)? };
-            let outcomes = match submit(&mut submission, &socket, tls, &letter)? {
+            let letter = Letter { from: &self.from, to: &recipients, parameters: &parameters, body: read(file)? };
+            let outcomes = match self.submit(&mut submission, &socket, tls, &letter)? {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     let message = format!("{}: the connection was lost: {error}", file.display());
@@ -126,6 +132,21 @@ impl Send {
             submission.quit();
         }
         Ok(worst)
+    }
+
+    /// Over the connection that is open, or a new one where the server has closed it after an earlier message.
+    fn submit(
+        &self,
+        submission: &mut Option<Submission>,
+        socket: &SocketName,
+        tls: Encryption,
+        letter: &Letter<'_>,
+    ) -> Result<std::io::Result<Vec<Outcome>>, Failure> {
+        let open = match submission.take().filter(Submission::is_open) {
+            Some(open) => open,
+            None => open(socket, tls, self.wishes.login()?)?,
+        };
+        Ok(submission.insert(open).submit(letter))
     }
 
     /// The recipients, and the files: at least one of each.
@@ -150,22 +171,8 @@ impl Send {
     }
 }
 
-/// Over the connection that is open, or a new one where the server has closed it after an earlier message.
-fn submit(
-    submission: &mut Option<Submission>,
-    socket: &SocketName,
-    tls: Encryption,
-    letter: &Letter<'_>,
-) -> Result<std::io::Result<Vec<Outcome>>, Failure> {
-    let open = match submission.take().filter(Submission::is_open) {
-        Some(open) => open,
-        None => open(socket, tls)?,
-    };
-    Ok(submission.insert(open).submit(letter))
-}
-
-fn open(socket: &SocketName, tls: Encryption) -> Result<Submission, Failure> {
-    match Submission::open(socket, tls, "localhost") {
+fn open(socket: &SocketName, tls: Encryption, login: Option<Login>) -> Result<Submission, Failure> {
+    match Submission::open(socket, tls, login, "localhost") {
         Ok(Ok(submission)) => Ok(submission),
         Ok(Err(reply)) => Err(Failure::new(fate(&reply), format!("{socket} refuses: {}", shown(&reply)))),
         Err(error) => {
@@ -287,7 +294,17 @@ mod tests {
         std::fs::write(file.path(), content).unwrap();
         let to = ["b@x.example", "c@x.example"].map(|text| parse_operand(text).unwrap()).into();
         let from = parse_reverse_path("a@x.example").unwrap();
-        Send { from, to, files: vec![file.path().into()], server: Some(via), tls, config: None, json: false }.run()
+        Send {
+            from,
+            to,
+            files: vec![file.path().into()],
+            server: Some(via),
+            tls,
+            config: None,
+            wishes: Wishes::default(),
+            json: false,
+        }
+        .run()
     }
 
     #[test]
@@ -354,6 +371,7 @@ mod tests {
                 server: None,
                 tls: None,
                 config: None,
+                wishes: Wishes::default(),
                 json: false,
             }
             .operands()
