@@ -2,27 +2,36 @@
 
     to       client → posthaste → peer → sink
     from     client → peer → posthaste → sink
+    through  client → posthaste → peer → posthaste → sink
     control  client → peer → sink: what the peer by itself makes of a message
 
-A mailbox has no `from`, and is its own sink; a client has only `from`, and what it sends is what must come. Every path has a domain of its own, which is how a relay knows the next hop,
-and a posthaste of its own.
+A mailbox has no `from`, and is its own sink; a client has only `from`, and what it sends is what must come. Every path has a
+domain of its own, which is how a relay knows the next hop, and a posthaste of its own.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Callable
 
 from peers import corpus, smtp
-from peers.peer import Client, Hop
+from peers.peer import LOGIN, Client, Hop, Peer
 from peers.posthaste import Posthaste
+from peers.scratch import Failed, wait_for
 
 TRACE = ["Received"]  # of posthaste
 RETRY = '[retry]\nschedule = ["1s"]\njitter = 0.0\n'
+AUTH = "AUTH"
+# Mode to how a connection is secured, and the policy under which posthaste opens one.
+SECURED = {"plain": "none", "STARTTLS": "starttls", "implicit TLS": "implicit", AUTH: "starttls"}
+POLICY = {"none": "none", "starttls": "verified", "implicit": "verified"}
+SCHEME = {"none": "smtp", "starttls": "smtp", "implicit": "smtps"}
 
 
 @dataclass
 class Path:
-    """`mode`: plain, TLS or AUTH, as the table has it; `trace`: the fields that are added, topmost first."""
+    """`mode`: see SECURED; `trace`: the fields that are added, topmost first."""
 
+    peer: Peer
     mode: str
     domain: str
     hop: Hop
@@ -31,11 +40,10 @@ class Path:
     engine: Posthaste | None = None
     direction: str = "control"
     detail: str = ""
-    client: Client | None = None  # instead of ours
 
     def send(self, envelopes, root):
-        if self.client:
-            self.client.send(self.hop, envelopes)
+        if isinstance(self.peer, Client):
+            self.peer.send(self.hop, envelopes)
             return
         connection = smtp.Client(self.hop, root)
         for envelope in envelopes:
@@ -44,52 +52,120 @@ class Path:
 
     def bare(self, content):
         content = corpus.without_trace(content, *self.trace)
-        return self.client.carried(content) if self.client and content is not None else content
+        return content if content is None else self.peer.carried(content)
+
+    def check_security(self, recipient, content):
+        """That the hop between posthaste and the peer was what the mode says, by what posthaste says of it."""
+        wanted = SECURED[self.mode] != "none"
+        if self.direction in ("to", "through"):
+            # The log is written a moment after the mail has gone.
+            events = wait_for(f"the event of {recipient}", lambda: self.engine.events_of(recipient, "delivered"))
+            secured = "tls" in events[0]
+            if self.direction == "through":
+                secured = secured and b"TLSv1" in corpus.FIELD.match(content).group()
+        elif self.direction == "from":
+            field = corpus.FIELD.match(content).group()
+            secured = b"TLSv1" in field
+            # RFC 3848 and RFC 6531: with ESMTPSA, UTF8SMTPSA and their kin, who has logged in.
+            if (re.search(rb" with \w+SMTPS?A ", field) is not None) != (self.mode == AUTH):
+                raise Failed(f"{recipient}: a login where none should be, or none: {field.decode()}")
+            if self.mode in self.peer.TELLS and f"[{smtp.ADDRESS}]".encode() not in field:
+                raise Failed(f"{recipient}: posthaste was not told who the client is: {field.decode()}")
+        else:
+            return
+        if secured != wanted:
+            raise Failed(f"{recipient}: {'no ' if wanted else ''}TLS between posthaste and the peer")
 
 
-def engine(ground, name, via, tls="off", more=""):
+def engine(ground, name, via, tls="none", listener="", login=False):
     """A posthaste that sends everything one way."""
     text = f'[delivery]\ntls_ca_file = "{ground.certificate.root}"\n[limits]\ntls = "{tls}"\n{RETRY}'
-    return Posthaste(ground.scratch, ground.program, f'{text}[[route]]\ndomain = ["*"]\nvia = "{via}"\n{more}', name)
+    text += f'[auth]\nusers = "{ground.users()}"\nmechanisms = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"]\n'
+    text += f'[[route]]\ndomain = ["*"]\nvia = "{via}"\n'
+    if login:
+        text += f'user = "{LOGIN.user}"\npassword_file = "{ground.password()}"\n'
+    return Posthaste(ground.scratch, ground.program, text, name, listener)
+
+
+def inward(ground, mode, peer_class, direction="from"):
+    """A posthaste in front of the sink, for mail that the peer hands on; and how the peer reaches it."""
+    listener = peer_class.TELLS.get(mode, "") + "\n"
+    if mode != "plain":
+        pair = ground.certificate
+        listener += f'tls = "{SECURED[mode]}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
+    if mode == AUTH:
+        listener += 'auth = "required"\n'
+    made = engine(ground, named(direction, mode), f"smtp://127.0.0.1:{ground.sink.port}", listener=listener)
+    return made, Hop(made.port, SECURED[mode], LOGIN if mode == AUTH else None)
+
+
+def named(direction, mode):
+    return f"{direction}-{mode}".lower().replace(" ", "-")
 
 
 def of_relay(ground, peer_class):
     """Starts the peer; yields the control and then every path, each with its posthaste running while it is used."""
     sink = ground.sink
-    inward = engine(ground, "from-plain", f"smtp://127.0.0.1:{sink.port}")
-    domains = ["control.test", "to-plain.test", "to-tls.test"]
-    routes = {**{domain: Hop(sink.port) for domain in domains}, "from-plain.test": Hop(inward.port)}
-    peer = ground.start(peer_class(ground.scratch, ground.certificate, routes))
+    behind = {mode: inward(ground, mode, peer_class) for mode in peer_class.OUT}
+    routes = {f"{named('from', mode)}.test": hop for mode, (_, hop) in behind.items()}
+    routes |= {f"{named('to', mode)}.test": Hop(sink.port) for mode in peer_class.INTO}
+    peer = ground.start(peer_class(ground.scratch, ground.certificate, {"control.test": Hop(sink.port), **routes}))
     trace = list(peer.TRACE)
-    yield Path("plain", "control.test", peer.entry("control.test"), trace, sink.received)
-    for mode, tls, policy in ("plain", "none", "off"), ("TLS", "starttls", "verified"):
-        domain = f"to-{mode.lower()}.test"
-        hop = peer.entry(domain, tls)
-        outward = engine(ground, f"to-{mode.lower()}", f"smtp://127.0.0.1:{hop.port}", policy).start()
-        yield Path(mode, domain, Hop(outward.port), trace + TRACE, sink.received, outward, "to")
+    yield Path(peer, "plain", "control.test", peer.entry("control.test"), trace, sink.received)
+    for mode in peer.INTO:
+        secured, name = SECURED[mode], named("to", mode)
+        hop = peer.entry(f"{name}.test", secured)
+        policy = "opportunistic" if peer.STARTTLS_FAILS else POLICY[secured]
+        via = f"{SCHEME[secured]}://127.0.0.1:{hop.port}"
+        outward = engine(ground, name, via, policy, login=mode == AUTH).start()
+        hops = [*(peer.TRACE_OF_LOGIN if mode == AUTH else ()), *trace, *TRACE]
+        yield Path(peer, mode, f"{name}.test", Hop(outward.port), hops, sink.received, outward, "to")
         outward.stop()
-    inward.start()
-    yield Path("plain", "from-plain.test", peer.entry("from-plain.test"), TRACE + trace, sink.received, inward, "from")
-    inward.stop()
+    for mode, (made, _) in behind.items():
+        made.start()
+        domain = f"{made.name}.test"
+        yield Path(peer, mode, domain, peer.entry(domain), TRACE + trace, sink.received, made, "from")
+        made.stop()
 
 
 def of_mailbox(ground, peer_class):
     peer = ground.start(peer_class(ground.scratch, ground.certificate))
     hops = peer.hops()
     trace = list(peer.TRACE)
-    yield Path("plain", "control.test", next(iter(hops.values())), trace, peer.received)
+    yield Path(peer, "plain", "control.test", next(iter(hops.values())), trace, peer.received)
     for title, hop in hops.items():
         via = f"lmtp+unix:{hop.unix}" if hop.unix else f"lmtp://127.0.0.1:{hop.port}"
         # A Unix socket is exempt from what the site asks for.
-        for mode, policy in [("plain", "verified")] if hop.unix else [("plain", "off"), ("TLS", "verified")]:
-            outward = engine(ground, f"to-{mode}-{title}".replace(" ", "-").lower(), via, policy).start()
-            yield Path(mode, f"{outward.name}.test", Hop(outward.port), trace + TRACE, peer.received, outward, "to", title)
+        for mode, policy in [("plain", "verified")] if hop.unix else [("plain", "none"), ("STARTTLS", "verified")]:
+            outward = engine(ground, f"{named('to', mode)}-{named('', title)}", via, policy).start()
+            domain = f"{outward.name}.test"
+            yield Path(peer, mode, domain, Hop(outward.port), trace + TRACE, peer.received, outward, "to", title)
             outward.stop()
 
 
 def of_client(ground, peer_class):
     peer = ground.start(peer_class(ground.scratch, ground.certificate))
-    inward = engine(ground, "from-plain", f"smtp://127.0.0.1:{ground.sink.port}").start()
     trace, received = TRACE + list(peer.TRACE), ground.sink.received
-    yield Path("plain", "from-plain.test", Hop(inward.port), trace, received, inward, "from", client=peer)
-    inward.stop()
+    for mode in peer.OUT:
+        made, hop = inward(ground, mode, peer_class)
+        made.start()
+        yield Path(peer, mode, f"{made.name}.test", hop, trace, received, made, "from")
+        made.stop()
+
+
+def of_filter(ground, peer_class):
+    sink = ground.sink
+    behind = {mode: inward(ground, mode, peer_class, "behind") for mode in peer_class.INTO}
+    routes = {f"{named('through', mode)}.test": hop for mode, (_, hop) in behind.items()}
+    peer = ground.start(peer_class(ground.scratch, ground.certificate, {"control.test": Hop(sink.port), **routes}))
+    trace = list(peer.TRACE)
+    yield Path(peer, "plain", "control.test", peer.entry("control.test"), trace, sink.received)
+    for mode, (made, _) in behind.items():
+        secured, name = SECURED[mode], named("through", mode)
+        hop = peer.entry(f"{name}.test", secured)
+        outward = engine(ground, name, f"{SCHEME[secured]}://127.0.0.1:{hop.port}", POLICY[secured]).start()
+        made.start()
+        hops = TRACE + trace + TRACE
+        yield Path(peer, mode, f"{name}.test", Hop(outward.port), hops, sink.received, outward, "through")
+        outward.stop()
+        made.stop()

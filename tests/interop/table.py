@@ -7,7 +7,7 @@ from peers.corpus import ROOT
 
 FILE = os.path.join(ROOT, "docs", "interop.md")
 COLUMNS = "peer version direction plain TLS AUTH corpus SMTPUTF8 25_MiB".split()
-MODES = ("plain", "TLS", "AUTH")
+SHOWN = 3  # changes of a peer; the others are the same
 FEATURES = (traffic.INTERNATIONAL, traffic.LARGE)
 HEAD = """\
 # Interoperation
@@ -15,12 +15,13 @@ HEAD = """\
 Real mail between posthaste and other people's mail programs, on loopback: what `tests/interop/run` found when it last ran.
 Written by that command; do not edit.
 
-*to*: client → posthaste → peer. *from*: client → peer → posthaste. Behind the last of them stands a sink that keeps every
-octet. *plain*, *TLS* and *AUTH* (with TLS): everything was carried that way. *corpus*: so many of the {total} test messages
-arrived, over each of these ways, octet for octet as they were sent, less the trace fields that servers add on top. Where a
-peer changes a message also without posthaste (the test looks: client → peer → sink), that message has to arrive exactly as
-the peer alone makes it, and counts; below the table stands which and why. *SMTPUTF8*: an address beyond ASCII on both sides
-of the envelope, and in the header. *25 MiB*: a body of that size. A dash: cannot be; the reason is below.
+*to*: client → posthaste → peer. *from*: client → peer → posthaste. *through*: client → posthaste → peer → posthaste. Behind
+the last of them stands a sink that keeps every octet. *plain*, *TLS* (by STARTTLS, or from the first octet) and *AUTH* (with
+TLS): everything was carried that way; posthaste verifies the peer's certificate. *corpus*: so many of the {total} test
+messages arrived, over each of these ways, octet for octet as they were sent, less the trace fields that servers add on top.
+Where a peer changes a message also without posthaste (the test looks: client → peer → sink), that message has to arrive
+exactly as the peer alone makes it, and counts; below the table stands what it does. *SMTPUTF8*: an address beyond ASCII on
+both sides of the envelope, and in the header. *25 MiB*: a body of that size. A dash: not so; the reason is below.
 
 """
 
@@ -33,7 +34,9 @@ def cells(row):
         row.peer.TITLE,
         row.version,
         f"{row.direction} ({row.detail})" if row.detail else row.direction,
-        *("yes" if mode in results else "-" for mode in MODES),
+        "yes" if "plain" in results else "-",
+        ", ".join(mode.removesuffix(" TLS") for mode in results if "TLS" in mode) or "-",
+        "yes" if "AUTH" in results else "-",
         f"{arrived}/{total}",
         *("yes" if all(result.features.get(f) for result in results.values()) else "-" for f in FEATURES),
     ]
@@ -58,10 +61,12 @@ def write(rows):
 
 
 def remarks(title, peer, rows):
-    own = sorted({name for row in rows for result in row.results.values() for name in result.own})
+    own = dict(sorted(change for row in rows for result in row.results.values() for change in result.own))
     points = [f"No {column}: {reason}." for column, reason in peer.LACKS.items()]
-    if own:
-        points.append(f"Changed by {title} itself: {', '.join(f'`{name}`' for name in own)}. {peer.CHANGES}")
+    points += [peer.CHANGES] if peer.CHANGES else []
+    points += [f"Changed by {title} itself: `{name}` ({change})." for name, change in list(own.items())[:SHOWN]]
+    if len(own) > SHOWN:
+        points.append(f"In the same way: {', '.join(f'`{name}`' for name in list(own)[SHOWN:])}.")
     points += peer.REMARKS
     if points:
         yield f"\n## {title}\n" + "".join(f"- {point}\n" for point in points)

@@ -40,7 +40,7 @@ TOGETHER = Message(
 
 @dataclass
 class Result:
-    """What came over one path: how many exactly, how many as the peer alone makes them, and what is wrong."""
+    """What came over one path: how many exactly; which as the peer alone makes them, with what it does; what is wrong."""
 
     exact: int = 0
     own: list = field(default_factory=list)

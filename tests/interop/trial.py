@@ -1,10 +1,13 @@
 """One peer's trial: every message over every path, compared octet by octet with what the peer alone makes of it."""
 
+import os
+import subprocess
 from dataclasses import dataclass, field
 
 import traffic
 from peers import corpus, smtp
 from peers.certificate import Certificate
+from peers.peer import LOGIN
 from peers.scratch import Failed, Scratch, wait_for
 
 # What posthaste answers the sender when a peer cannot take such a message (RFC 6531 §3.5).
@@ -21,6 +24,20 @@ class Ground:
     sink: smtp.Sink
     peer: object = None
 
+    def password(self):
+        """A file with the account's password, as a route wants it."""
+        return self.scratch.write("password", LOGIN.password + "\n")
+
+    def users(self):
+        """A users file with the account, which may send as anybody."""
+        file = self.scratch.path("users.toml")
+        if not os.path.exists(file):
+            command = [self.program, "user", "add", "--users", file, "--cram-md5", "--sender", "*", LOGIN.user]
+            done = subprocess.run(command, input=LOGIN.password + "\n", capture_output=True, text=True, timeout=60)
+            if done.returncode:
+                raise Failed(f"posthaste user add: {done.stderr}")
+        return file
+
     def start(self, peer):
         self.peer = peer
         return peer.start()
@@ -30,7 +47,8 @@ class Ground:
 class Row:
     """A line of the table: one peer, one direction (and one way in, where there are several)."""
 
-    peer: object
+    peer: type
+    version: str
     direction: str
     detail: str
     results: dict = field(default_factory=dict)  # mode to Result
@@ -48,7 +66,7 @@ def run(ground, paths, messages):
                     raise Failed(f"control: without the fields {' '.join(path.trace)} on top: {' '.join(broken)}")
                 continue
             key = (path.direction, path.detail)
-            row = rows.setdefault(key, Row(ground.peer, *key))
+            row = rows.setdefault(key, Row(type(ground.peer), ground.peer.version(), *key))
             row.results[path.mode] = compare(path, messages, expected, came)
     except Failed as failure:
         said = ground.peer.log_tail() if ground.peer else ""
@@ -62,10 +80,12 @@ def exchange(ground, path, messages):
     sent = [m for m in messages if m not in lacking]
     title = f"{path.direction} {path.mode} {path.detail}".rstrip()
     try:
-        tried = sent + (lacking if path.direction == "to" else [])
+        tried = sent + (lacking if path.direction in ("to", "through") else [])
         path.send([(m.sender, m.recipients(path.domain), m.content) for m in tried], ground.certificate.root)
         came = traffic.collect(path, sent, lambda: complaint(path, lacking))
-        if path.direction == "to":
+        for message in sent:
+            path.check_security(message.recipients(path.domain)[0], came[message.name][0])
+        if path.direction in ("to", "through"):
             for message in lacking:
                 refusal(path, message)
     except (OSError, Failed) as failure:
@@ -107,5 +127,5 @@ def compare(path, messages, expected, came):
         elif bares == [message.content]:
             result.exact += 1
         elif good:
-            result.own.append(message.name)
+            result.own.append((message.name, corpus.first_difference(message.content, bares[0])))
     return result

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 from .scratch import Unavailable
 
@@ -32,6 +33,14 @@ def without_trace(content, *names):
             return None
         content = content[field.end() :]
     return content
+
+
+def without_added(content, host):
+    """The content less the Date of now and the Message-ID that HOST put below its header section, in either order."""
+    days = {time.strftime("0?%-d %b %Y", time.gmtime(time.time() - ago)) for ago in (0, 3600)}
+    date = rf"Date: \w+, (?:{'|'.join(sorted(days))}) [^\r\n]*"
+    identity = rf"Message-I[dD]: <[^\r\n]*@{re.escape(host)}>"
+    return re.sub(rf"(?:(?:{date}|{identity})\r\n)+(?=\r\n|\Z)".encode(), b"", content, count=1)
 
 
 def first_difference(wanted, got):

@@ -38,8 +38,12 @@ class Peer:
     GROUPS = ()
     # Fields that it puts on top of a message, the topmost first.
     TRACE = ("Received",)
+    # Those that it puts above them when the client has logged in.
+    TRACE_OF_LOGIN = ()
     # What it cannot do, in the words of the table's columns, and why.
     LACKS = {}
+    # How it tells the next server who the client is, by mode: what a listener of posthaste needs to believe it.
+    TELLS = {}
     # What it changes in a message by nature, and why that cannot be switched off.
     CHANGES = ""
     REMARKS = ()
@@ -63,12 +67,22 @@ class Peer:
     def log_tail(self):
         return tail(self.process.log) if self.process else ""
 
+    def carried(self, content):
+        """The test's message in what arrived: without what it was wrapped into, and what is new in it each time."""
+        return content
+
 
 class Relay(Peer):
-    """Takes mail and hands it on. `routes` maps a recipient's domain to the next hop; without TLS and login, it is plain.
+    """Takes mail and hands it on. `routes` maps a recipient's domain to the next hop.
 
-    It offers STARTTLS with the certificate and AUTH with LOGIN, and relays for loopback also without either.
+    It offers TLS with the certificate and AUTH with LOGIN, and relays for loopback also without either.
     """
+
+    # How mail gets into it and out of it.
+    INTO = ("plain", "STARTTLS")
+    OUT = ("plain", "STARTTLS")
+    # It announces what it cannot do.
+    STARTTLS_FAILS = False
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate)
@@ -78,6 +92,10 @@ class Relay(Peer):
     def entry(self, domain, tls="none", login=None):
         """Where mail for this domain is handed in."""
         return Hop(self.port, tls, login)
+
+
+class Filter(Relay):
+    """Stands between two servers: mail comes from one of them and goes on to the other."""
 
 
 class Mailbox(Peer):
@@ -95,6 +113,7 @@ class Client(Peer):
     """Hands in mail; nothing of it runs longer than that."""
 
     TRACE = ()
+    OUT = ("plain", "STARTTLS", "implicit TLS", "AUTH")
     AT_ONCE = 4
 
     def start(self):
@@ -105,14 +124,13 @@ class Client(Peer):
 
     def send(self, hop, envelopes):
         """Each envelope: sender, recipients, content."""
-        with ThreadPoolExecutor(self.AT_ONCE) as pool:
+        pool = ThreadPoolExecutor(self.AT_ONCE)
+        try:
             for done in [pool.submit(self.submit, hop, *envelope) for envelope in envelopes]:
                 done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # the first that fails is enough
 
     def submit(self, hop, sender, recipients, content):
         """One message, in a process of its own."""
         raise NotImplementedError
-
-    def carried(self, content):
-        """The test's message in what arrived: all of it, or what the client wrapped into a message of its own."""
-        return content

@@ -3,12 +3,12 @@
 import os
 import shutil
 
-from .peer import Hop, Relay
+from .peer import LOGIN, Hop, Relay
 from .scratch import end, free_port, listens, tail, wait_for
 from .view import View
 
 MASTER = "/usr/lib/postfix/sbin/master"
-DEBIAN = ("postfix",)
+DEBIAN = ("postfix", "libsasl2-modules", "sasl2-bin")
 USERS, GROUPS = ("postfix",), ("postdrop",)
 QUEUES = "active bounce corrupt defer deferred flush hold incoming saved trace".split()
 
@@ -82,13 +82,15 @@ def view(scratch, name):
 
 
 class Instance:
-    """`main` adds to or overrides MAIN; `listeners` maps a port to the options of its smtpd."""
+    """`main` adds to or overrides MAIN; `listeners` maps a port to the options of its smtpd, `transports` a name to those of
+    its smtp."""
 
-    def __init__(self, scratch, name, main, listeners=None, process_limit=100, own_view=None):
+    def __init__(self, scratch, name, main, listeners=None, transports=None, process_limit=100, own_view=None):
         self.scratch, self.name = scratch, name
         self.view = own_view or view(scratch, name)
         self.port = free_port()
         self.listeners = {self.port: {}} if listeners is None else listeners
+        self.transports = transports or {}
         self.home = scratch.path(name)
         self.main = {
             **MAIN,
@@ -108,21 +110,18 @@ class Instance:
     def start(self):
         self._make_directories()
         self.scratch.write(f"{self.name}/etc/main.cf", "".join(f"{k} = {v}\n" for k, v in self.main.items()))
-        master = "".join(self._smtpd(port, options) for port, options in self.listeners.items()) + SERVICES
-        self.scratch.write(f"{self.name}/etc/master.cf", master)
+        master = [f"127.0.0.1:{port} inet n - n - - smtpd{_flags(o)}\n" for port, o in self.listeners.items()]
+        master += [f"{name} unix - - n - - smtp{_flags(o)}\n" for name, o in self.transports.items()]
+        self.scratch.write(f"{self.name}/etc/master.cf", "".join(master) + SERVICES)
         self.process = self.view.start([MASTER, "-c", f"{self.home}/etc", "-d"], f"{self.name}-master")
         # Postfix logs its own troubles to its file, not to the standard error that the process was given.
         self.process.log = f"{self.home}/maillog"
-        for port in self.listeners:
-            wait_for("Postfix", lambda port=port: listens(port), self.process)
+        # All sockets are opened before the first of them is served.
+        wait_for("Postfix", lambda: listens(next(iter(self.listeners))), self.process)
         return self
 
     def stop(self):
         end(self.process)
-
-    def _smtpd(self, port, options):
-        flags = "".join(f" -o {{ {key} = {value} }}" for key, value in options.items())
-        return f"127.0.0.1:{port} inet n - n - - smtpd{flags}\n"
 
     def _make_directories(self):
         """What `postfix check` would create, with the owners that Postfix insists on."""
@@ -141,39 +140,64 @@ class Instance:
             os.chmod(f"{self.home}/spool/{queue}", mode)
 
 
+def _flags(options):
+    return "".join(f" -o {{ {key} = {value} }}" for key, value in options.items())
+
+
 class Postfix(Relay):
+    INTO = OUT = ("plain", "STARTTLS", "implicit TLS", "AUTH")
     TITLE = "Postfix"
     DEBIAN, USERS, GROUPS = DEBIAN, USERS, GROUPS
-    CHANGES = (
-        "A header section that no empty line ends gets one, and a first line that is no field begins the body: "
-        "Postfix keeps header and body apart in its queue files."
-    )
-
+    CHANGES = "White space between the name of a field and its colon is taken out."
     REMARKS = ["Plain, the content comes with DATA; over TLS with BDAT."]
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
-        self.data_port = free_port()
+        self.data_port, self.tls_port = free_port(), free_port()
 
     def entry(self, domain, tls="none", login=None):
-        return Hop(self.data_port if tls == "none" else self.port, tls, login)
+        return Hop({"none": self.data_port, "starttls": self.port, "implicit": self.tls_port}[tls], tls, login)
 
     def start(self):
-        table = "".join(f"{domain} {self._transport(hop)}\n" for domain, hop in self.routes.items())
+        table = "".join(f"{domain} {'login' if hop.login else hop.tls}:[127.0.0.1]:{hop.port}\n" for domain, hop in self.routes.items())
         main = {
             **UNCHANGED,
             "transport_maps": "texthash:" + self.scratch.write("postfix.transport", table),
             "smtpd_tls_security_level": "may",
             "smtpd_tls_chain_files": self.certificate.both,
+            "smtpd_sasl_auth_enable": "yes",
+            "smtpd_sasl_local_domain": "posthaste.test",
+            "smtpd_sasl_authenticated_header": "yes",
         }
-        listeners = {self.port: {}, self.data_port: {"smtpd_discard_ehlo_keywords": "chunking"}}
-        self.instance = Instance(self.scratch, self.name, main, listeners, own_view=self.view).start()
+        self._make_accounts()
+        listeners = {self.port: {}, self.tls_port: {"smtpd_tls_wrappermode": "yes"}, self.data_port: {"smtpd_discard_ehlo_keywords": "chunking"}}
+        transports = self._transports()
+        self.instance = Instance(self.scratch, self.name, main, listeners, transports, own_view=self.view).start()
         self.process = self.instance.process
         return self
 
     def log_tail(self):
         return tail(f"{self.home}/maillog")
 
-    @staticmethod
-    def _transport(hop):
-        return f"smtp:[127.0.0.1]:{hop.port}"
+    def _transports(self):
+        """Named as `Hop.tls` has them."""
+        secure = {
+            "smtp_tls_security_level": "secure",
+            "smtp_tls_secure_cert_match": "mx.posthaste.test",
+            "smtp_tls_CAfile": self.certificate.root,
+        }
+        implicit = {**secure, "smtp_tls_wrappermode": "yes"}
+        login = {
+            **secure,
+            "smtp_sasl_auth_enable": "yes",
+            "smtp_sasl_security_options": "noanonymous",
+            "smtp_sasl_password_maps": f"static:{LOGIN.user}:{LOGIN.password}",
+        }
+        return {"none": {"smtp_tls_security_level": "none"}, "starttls": secure, "implicit": implicit, "login": login}
+
+    def _make_accounts(self):
+        """For Cyrus SASL, where it looks by itself."""
+        accounts = f"{self.view.etc}/sasldb2"
+        command = ["saslpasswd2", "-p", "-c", "-f", accounts, "-u", "posthaste.test", LOGIN.user]
+        self.view.run(command, input=LOGIN.password.encode())
+        os.chmod(accounts, 0o644)

@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 
 from .corpus import ROOT
-from .scratch import Failed, end, free_port, listens, wait_for
+from .scratch import Failed, end, free_port, wait_for
 
 
 def binary():
@@ -24,11 +24,14 @@ def binary():
 
 
 class Posthaste:
-    """`posthaste serve` with one TCP listener. `configuration` is TOML that follows the listener's table."""
+    """`posthaste serve` with one TCP listener.
 
-    def __init__(self, scratch, program, configuration, name="posthaste"):
+    `listener` is TOML inside the listener's table, `configuration` what follows it.
+    """
+
+    def __init__(self, scratch, program, configuration, name="posthaste", listener=""):
         self.scratch, self.program, self.name = scratch, program, name
-        self.configuration = configuration
+        self.configuration, self.listener = configuration, listener
         self.port, self.admin_port = free_port(), free_port()
         self.data = scratch.path(name)
         self.process = None
@@ -39,18 +42,25 @@ class Posthaste:
         text = (
             f'hostname = "{self.name}.posthaste.test"\ndata_dir = "{self.data}"\n'
             f'postmaster = "postmaster@posthaste.test"\n'
-            f'[[listener]]\nbind = "127.0.0.1:{self.port}"\nmax_message_size = "50MiB"\n'
+            f'[[listener]]\nbind = "127.0.0.1:{self.port}"\nmax_message_size = "50MiB"\n{self.listener}'
             f'[admin]\nbind = "127.0.0.1:{self.admin_port}"\n{self.configuration}'
         )
         file = self.scratch.write(f"{self.name}.toml", text)
         self.process = self.scratch.start([self.program, "serve", "--config", file], f"{self.name}-serve")
-        wait_for("posthaste serve", lambda: listens(self.port), self.process)
+        wait_for("posthaste serve", self._is_ready, self.process)
         return self
 
     def stop(self):
         code = end(self.process)
         if code:
             raise Failed(f"posthaste serve ended with {code}")
+
+    def _is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=10) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def events(self):
         """Everything in the event log so far, oldest first."""

@@ -37,6 +37,7 @@ class Scratch:
         self.directory = tempfile.mkdtemp(prefix=f"posthaste-{name}-", dir=parent)
         os.chmod(self.directory, 0o755)  # other servers drop their privileges
         self.processes = []
+        self.daemons = []
 
     def __enter__(self):
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -46,6 +47,8 @@ class Scratch:
     def __exit__(self, *_):
         for process in reversed(self.processes):
             end(process)
+        for pid_file in self.daemons:
+            end_daemon(pid_file)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def path(self, *parts):
@@ -71,7 +74,7 @@ class Scratch:
                 stdout=log if stdout is None else stdout,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 **options,
             )
         process.log = self.path(name + ".log")
@@ -79,7 +82,8 @@ class Scratch:
         return process
 
 
-def _die_with_parent():
+def die_with_parent():
+    """Called in a new process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -97,6 +101,17 @@ def end(process, number=signal.SIGTERM, patience=30):
         except (ProcessLookupError, PermissionError):
             pass
     return process.returncode
+
+
+def end_daemon(pid_file):
+    """Ends a process that went its own way and left its number in a file of ours (in `Scratch.daemons`)."""
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        os.unlink(pid_file)
+        os.kill(pid, signal.SIGTERM)
+    except (OSError, ValueError):
+        pass  # It never started, or has ended.
 
 
 def free_port():

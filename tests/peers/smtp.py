@@ -10,6 +10,7 @@ import threading
 from .scratch import Failed
 
 PATIENCE = 60
+ADDRESS = "127.0.0.5"  # of the client: not that of the servers
 
 
 class Client:
@@ -22,7 +23,7 @@ class Client:
             self.socket.settimeout(PATIENCE)
             self.socket.connect(hop.unix)
         else:
-            self.socket = socket.create_connection(("127.0.0.1", hop.port), PATIENCE)
+            self.socket = socket.create_connection(("127.0.0.1", hop.port), PATIENCE, (ADDRESS, 0))
         self.reader = self.socket.makefile("rb")
         self.lmtp = hop.lmtp
         if hop.tls == "implicit":
@@ -140,6 +141,8 @@ class Sink:
                 self._keep(recipients, self._read_content(handler.rfile))
                 recipients = []
                 reply("250 2.0.0 Ok")
+            elif verb.startswith(b"XCLIENT"):
+                reply("220 sink.test")
             elif verb == b"QUIT":
                 reply("221 2.0.0 Bye")
                 return

@@ -9,7 +9,7 @@ class Snail(Composer):
     TITLE = "s-nail"
     DEBIAN = ("s-nail",)
     LACKS = {"SMTPUTF8": "s-nail knows IDNA, which is for domains; a local part has to be ASCII"}
-    SCHEME = {"none": "smtp", "starttls": "submission", "implicit": "smtps"}
+    SCHEME = {"none": "smtp", "starttls": "smtp", "implicit": "smtps"}
 
     def compose(self, hop, sender, recipients, file):
         login = f"{quote(hop.login.user)}:{quote(hop.login.password, safe='')}@" if hop.login else ""
@@ -24,6 +24,8 @@ class Snail(Composer):
             "tls-ca-file": self.certificate.root,
             "tls-ca-no-defaults": "",
         }
+        if hop.tls == "starttls":
+            settings["smtp-use-starttls"] = ""
         command = ["s-nail", "-:/", "-s", "attached"]
         for name, value in settings.items():
             command += ["-S", f"{name}={value}" if value else name]

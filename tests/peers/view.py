@@ -1,15 +1,16 @@
 """A view of the file system in which a peer's packages are installed, for that peer's processes alone.
 
 Linux's mount namespaces and overlayfs: /usr, /etc and /var are the machine's with the packages (`packages.unpacked`) laid
-over them; /etc also has the users that the packages would create and no nameserver; what is written to /var and /run
-goes to memory and ends with the process. Programs find everything at the paths that they were built for, and the
+over them; /etc also has the users that the packages would create, and names a nameserver that knows nothing; what is written to /etc, /var and
+/run goes to memory and ends with the process. Programs find everything at the paths that they were built for, and the
 machine sees nothing of it. /tmp, and so every Scratch, is the machine's own.
 """
 
+import functools
 import os
 import subprocess
 
-from . import packages
+from . import nameserver, packages
 from .scratch import Failed, Unavailable
 
 # Arguments: the layer of /etc, the unpacked packages (or "-"), then the program.
@@ -18,13 +19,13 @@ set -e
 etc=$1 root=$2
 shift 2
 mount -t tmpfs tmpfs /run
-mkdir /run/.upper /run/.work /run/lock
+mkdir /run/.upper /run/.work /run/.etc-upper /run/.etc-work /run/lock
 if [ "$root" = - ]; then
-    mount -t overlay -o "lowerdir=$etc:/etc" overlay /etc
+    mount -t overlay -o "lowerdir=$etc:/etc,upperdir=/run/.etc-upper,workdir=/run/.etc-work" overlay /etc
     mount -t overlay -o "lowerdir=/var,upperdir=/run/.upper,workdir=/run/.work" overlay /var
 else
     mkdir -p "$root/etc" "$root/var"
-    mount -t overlay -o "lowerdir=$etc:$root/etc:/etc" overlay /etc
+    mount -t overlay -o "lowerdir=$etc:$root/etc:/etc,upperdir=/run/.etc-upper,workdir=/run/.etc-work" overlay /etc
     mount -t overlay -o "lowerdir=$root/usr:/usr" overlay /usr
     mount -t overlay -o "lowerdir=$root/var:/var,upperdir=/run/.upper,workdir=/run/.work" overlay /var
 fi
@@ -33,10 +34,14 @@ exec "$@"
 # The system's own ids of packages are below 1000; these are out of their way.
 FIRST_ID = 61000
 FILES = {
-    "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
     "hosts": "127.0.0.1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
 }
+
+
+@functools.cache
+def _nameserver():
+    return nameserver.start()
 
 
 class View:
@@ -49,10 +54,15 @@ class View:
         self.root, self.version = packages.unpacked(debian)
         self.ids = {who: FIRST_ID + number for number, who in enumerate([*users, *groups])}
         self.etc = scratch.path(f"{name}-etc")
-        for path, text in {**FILES, **self._accounts(users, groups), **(files or {})}.items():
-            scratch.write(f"{name}-etc/{path}", text)
+        asked = {"resolv.conf": f"nameserver {_nameserver()}\noptions timeout:1 attempts:1\n"}
+        for path, text in {**FILES, **asked, **self._accounts(users, groups), **(files or {})}.items():
+            self.write(path, text)
         if subprocess.run(self.command(["true"]), capture_output=True, timeout=60).returncode:
             raise Unavailable(f"{name}: this machine lets nobody mount an overlay in a namespace of its own")
+
+    def write(self, path, text):
+        """A file under /etc; returns where it is for those who have no such view."""
+        return self.scratch.write(f"{self.name}-etc/{path}", text)
 
     def command(self, arguments):
         """To be run outside; it becomes the program, with the same process id."""
