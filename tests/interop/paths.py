@@ -56,7 +56,8 @@ class Path:
 
     def check_security(self, recipient, content):
         """That the hop between posthaste and the peer was what the mode says, by what posthaste says of it."""
-        wanted = SECURED[self.mode] != "none"
+        way = security(self.peer, self.mode) if self.direction == "from" else SECURED[self.mode]
+        wanted = way != "none"
         if self.direction in ("to", "through"):
             # The log is written a moment after the mail has gone.
             events = wait_for(f"the event of {recipient}", lambda: self.engine.events_of(recipient, "delivered"))
@@ -90,13 +91,19 @@ def engine(ground, name, via, tls="none", listener="", login=False):
 def inward(ground, mode, peer_class, direction="from"):
     """A posthaste in front of the sink, for mail that the peer hands on; and how the peer reaches it."""
     listener = peer_class.TELLS.get(mode, "") + "\n"
-    if mode != "plain":
+    secured = security(peer_class, mode)
+    if secured != "none":
         pair = ground.certificate
-        listener += f'tls = "{SECURED[mode]}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
+        listener += f'tls = "{secured}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
     if mode == AUTH:
         listener += 'auth = "required"\n'
     made = engine(ground, named(direction, mode), f"smtp://127.0.0.1:{ground.sink.port}", listener=listener)
-    return made, Hop(made.port, SECURED[mode], LOGIN if mode == AUTH else None)
+    return made, Hop(made.port, secured, LOGIN if mode == AUTH else None)
+
+
+def security(peer, mode):
+    """Of the hop from the peer to posthaste."""
+    return "none" if mode == AUTH and peer.CLEAR_LOGIN else SECURED[mode]
 
 
 def named(direction, mode):

@@ -2,8 +2,9 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
-from .peer import Hop, Relay
+from .peer import LOGIN, Hop, Login, Relay
 from .scratch import free_port, listens, tail, wait_for
 
 CONFIGURATION = """\
@@ -32,6 +33,21 @@ mail {{
         starttls on;
     }}
     server {{
+        listen 127.0.0.1:{login_port};
+        protocol smtp;
+        smtp_auth plain login;
+        starttls only;
+        auth_http_header X-Domain to-auth.test;
+    }}
+    server {{
+        listen 127.0.0.1:{pass_port};
+        protocol smtp;
+        smtp_auth plain;
+        starttls only;
+        proxy_smtp_auth on;
+        auth_http_header X-Domain from-auth.test;
+    }}
+    server {{
         listen 127.0.0.1:{tls_port} ssl;
         protocol smtp;
         smtp_auth none;
@@ -44,20 +60,24 @@ class Nginx(Relay):
     TITLE = "nginx mail proxy"
     DEBIAN = ("libnginx-mod-mail",)
     TRACE = ()
-    INTO = ("plain", "STARTTLS", "implicit TLS")
-    OUT = ("plain",)
-    TELLS = {"plain": 'xclient = ["127.0.0.1/32"]'}
-    REMARKS = ["It tells posthaste the client's address with XCLIENT."]
+    INTO = ("plain", "STARTTLS", "implicit TLS", "AUTH")
+    OUT = ("plain", "AUTH")
+    CLEAR_LOGIN = True
+    TELLS = dict.fromkeys(OUT, 'xclient = ["127.0.0.1/32"]')
+    REMARKS = ["It tells posthaste the client's address with XCLIENT, and logs in with what the client logged in with."]
     LACKS = {
-        "AUTH": "not tried yet",
         "TLS from it": "nginx speaks clear text to the server behind it",
     }
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
+        self.tls_port, self.login_port, self.pass_port = free_port(), free_port(), free_port()
 
     def entry(self, domain, tls="none", login=None):
+        if domain == "to-auth.test":
+            return Hop(self.login_port, tls, login)
+        if domain == "from-auth.test":
+            return Hop(self.pass_port, "starttls", LOGIN)
         return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def start(self):
@@ -67,6 +87,8 @@ class Nginx(Relay):
             asked=self.oracle.port,
             port=self.port,
             tls_port=self.tls_port,
+            login_port=self.login_port,
+            pass_port=self.pass_port,
             certificate=self.certificate,
         )
         file = self.scratch.write(f"{self.name}/nginx.conf", text)
@@ -83,13 +105,16 @@ class Nginx(Relay):
 
 
 class Oracle:
-    """Answers nginx's `auth_http`: the server for the domain of the first recipient."""
+    """Answers nginx's `auth_http`: the server for the domain of the first recipient, or for who has logged in."""
 
     def __init__(self, routes):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 recipient = self.headers.get("Auth-SMTP-To", "").rpartition("<")[2].partition(">")[0]
-                hop = routes.get(recipient.rpartition("@")[2])
+                hop = routes.get(self.headers.get("X-Domain") or recipient.rpartition("@")[2])
+                if self.headers.get("Auth-Method") != "none":
+                    said = Login(unquote(self.headers["Auth-User"]), unquote(self.headers["Auth-Pass"]))
+                    hop = hop if said == LOGIN else None
                 self.send_response(200)
                 for name, value in _answer(hop).items():
                     self.send_header(name, value)

@@ -44,6 +44,8 @@ class Peer:
     LACKS = {}
     # How it tells the next server who the client is, by mode: what a listener of posthaste needs to believe it.
     TELLS = {}
+    # It logs in to posthaste in clear text.
+    CLEAR_LOGIN = False
     # What it changes in a message by nature, and why that cannot be switched off.
     CHANGES = ""
     REMARKS = ()
