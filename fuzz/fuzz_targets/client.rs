@@ -20,7 +20,7 @@ fn config(choice: u8) -> Config {
         window: 4,
         chunking: choice & 0x80 == 0,
         login: None,
- careful: false,
+        careful: false,
         timeouts: Timeouts::default(),
     }
 }

@@ -82,6 +82,7 @@ fn passed_on(mail: &(ReversePath, MailParameters), recipient: &Recipient, now: I
         window: 1,
         chunking: true,
         login: None,
+        careful: false,
         timeouts: Timeouts::default(),
     };
     let (mut client, mut server, mut asked) = (Client::new(Arc::new(config), now), server(now), Asked::default());

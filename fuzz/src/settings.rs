@@ -33,6 +33,7 @@ impl ClientSettings {
             window: usize::from(self.window % 8) + 1,
             chunking: !self.no_chunking,
             login: None,
+            careful: self.window & 8 != 0,
             timeouts: Timeouts::default(),
         })
     }
