@@ -183,6 +183,8 @@ impl Connection<'_> {
                 server::Event::StartTls
                 | server::Event::XClient(_)
                 | server::Event::Etrn(_)
+                | server::Event::Atrn(_)
+                | server::Event::Turned
                 | server::Event::Auth { .. } => panic!("they are off"),
             }
         }

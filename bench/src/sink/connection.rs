@@ -237,7 +237,7 @@ impl Connection {
                 Event::Aborted => self.in_transaction = false,
                 Event::StartTls => self.tls = Tls::Due,
                 // Not announced, so the machine refuses them by itself.
-                Event::XClient(_) | Event::Etrn(_) | Event::Auth { .. } => {}
+                Event::XClient(_) | Event::Etrn(_) | Event::Atrn(_) | Event::Turned | Event::Auth { .. } => {}
                 Event::Closed(_) => self.ending = Ending::Close,
             }
         }

@@ -191,7 +191,7 @@ impl Script {
             }
             Event::Aborted => self.forget(),
             // Not announced, so the machine refuses them by itself.
-            Event::XClient(_) | Event::Etrn(_) | Event::Auth { .. } => {}
+            Event::XClient(_) | Event::Etrn(_) | Event::Atrn(_) | Event::Turned | Event::Auth { .. } => {}
             Event::StartTls => {
                 self.framer.clear();
                 self.meet(Step::StartTls, scene);

@@ -245,6 +245,7 @@ fn route(rule: &RouteRule) -> String {
     let to = match &rule.via {
         Via::Mx => "via its mail exchangers".into(),
         Via::Discard => "is thrown away as if delivered".into(),
+        Via::Odmr(user) => format!("waits for ATRN of user {user}"),
         Via::Hops(_) => format!("via {}", rule.via),
     };
     let policy = rule.policy.as_deref();

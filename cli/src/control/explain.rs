@@ -40,7 +40,7 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
     facts.add("route", via, origin);
     let answer = match via {
         Via::Mx => facts.mx(handle, &config, &domain),
-        Via::Discard | Via::Hops(_) => None,
+        Via::Discard | Via::Odmr(_) | Via::Hops(_) => None,
     };
     facts.hosts(handle, &config, &Way { via, origin, answer: answer.as_ref() }, view.as_ref());
     if *via != Via::Mx || answer.is_some() || view.is_some() {

@@ -1,7 +1,8 @@
 //! AUTH: `[auth]`, and what listeners say of it.
 
 use super::raw::{At, Document, Table};
-use super::{Auth, AuthPolicy, Listener, SocketName, defaults, kinds};
+use super::{Auth, AuthPolicy, Listener, Mode, SocketName, defaults, kinds};
+use smtp::client::Protocol;
 use smtp::sasl::Mechanism;
 
 /// `[auth]`.
@@ -57,6 +58,10 @@ fn is_private(bind: &SocketName) -> bool {
 }
 
 impl Listener {
+    /// Customers can come for their mail (RFC 2645). Submission has nothing of the kind (RFC 6409 §7).
+    pub fn has_atrn(&self) -> bool {
+        self.has_auth() && self.mode == Mode::Relay && self.protocol == Protocol::Smtp
+    }
     /// The users file is needed.
     pub fn has_auth(&self) -> bool {
         self.auth != AuthPolicy::None

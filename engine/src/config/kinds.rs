@@ -184,11 +184,13 @@ pub(super) const NETWORK: Kind<IpNet> = Kind {
 
 pub(super) const VIA: Kind<Via> = Kind {
     what: "a way to deliver",
-    allowed: "\"mx\", \"discard\", \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" (TLS from the start), \"lmtp://HOST:PORT\", \
+    allowed: "\"mx\", \"discard\", \"odmr\", \"smtp://HOST:PORT\", \"smtps://HOST:PORT\" (TLS from the start), \"lmtp://HOST:PORT\", \
               \"lmtp+unix:/path\", or a list of hosts, the preferred one first",
     read: |value| match text(value)? {
         "mx" => Ok(Via::Mx),
         "discard" => Ok(Via::Discard),
+        // Whose it is, `user` says.
+        "odmr" => Ok(Via::Odmr("".into())),
         hop => next_hop(hop).map(|hop| Via::Hops([hop].into())),
     },
 };
@@ -197,7 +199,7 @@ pub(super) const NEXT_HOP: Kind<NextHop> = Kind {
     what: "a host to deliver to",
     allowed: "\"smtp://HOST:PORT\", \"smtps://HOST:PORT\" (TLS from the start), \"lmtp://HOST:PORT\", \"lmtp+unix:/path\"",
     read: |value| match text(value)? {
-        word @ ("mx" | "discard") => Err(format!("\"{word}\" is no host: it stands alone, without a list")),
+        word @ ("mx" | "discard" | "odmr") => Err(format!("\"{word}\" is no host: it stands alone, without a list")),
         hop => next_hop(hop),
     },
 };

@@ -4,6 +4,7 @@ use super::limits::{Seen, origin};
 use super::raw::{At, Document, Table};
 use super::{Listener, Pattern, TlsPolicy, kinds, loops};
 use smtp::client::Protocol;
+use smtp::sasl::prepare;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub enum Via {
     Mx,
     /// Nowhere: accepted mail is settled as delivered and thrown away.
     Discard,
+    /// To whoever logs in as this user and comes for it (ATRN, RFC 2645).
+    Odmr(Arc<str>),
     /// Hosts by name, in order of preference: the next one only when those before it fail. Never empty.
     Hops(Arc<[NextHop]>),
 }
@@ -119,6 +122,7 @@ impl fmt::Display for Via {
         match self {
             Via::Mx => f.write_str("mx"),
             Via::Discard => f.write_str("discard"),
+            Via::Odmr(user) => write!(f, "odmr: waits for ATRN of user {user}"),
             Via::Hops(hops) => {
                 for (n, hop) in hops.iter().enumerate() {
                     write!(f, "{}{hop}", if n > 0 { ", then " } else { "" })?;
@@ -147,6 +151,10 @@ pub(super) fn routes(document: &Document<'_>, root: &mut Table<'_>, around: &Sur
             document.note(table.span.clone(), "this [[route]] matches nothing", "it names no domain", Some(help));
         }
         let via = via(document, &mut table, around);
+        let via = match via {
+            Some(Via::Odmr(_)) => Some(Via::Odmr(customer(document, &mut table, around))),
+            via => via,
+        };
         let policy = policy(document, &mut table, via.as_ref());
         let origin = origin(document, &table);
         table.finish();
@@ -187,6 +195,22 @@ fn via(document: &Document<'_>, table: &mut Table<'_>, around: &Surroundings<'_>
     Some(Via::Hops(hops.value.into_iter().map(|at| at.value).collect()))
 }
 
+/// Who comes for the mail, by the name that is known after AUTH; empty where there is a mistake.
+fn customer(document: &Document<'_>, table: &mut Table<'_>, around: &Surroundings<'_>) -> Arc<str> {
+    let is_written = table.has("user");
+    let user = table.read("user", &kinds::USER);
+    if !is_written {
+        let help = "user = \"NAME\": a user of [auth], see `posthaste user add`".to_string();
+        document.note(table.span.clone(), "nobody could come for this mail", "`user` is missing", Some(help));
+    }
+    let Some(At { value: user, span }) = user else { return "".into() };
+    if !around.listeners.iter().any(Listener::has_atrn) {
+        let help = "a [[listener]] with mode = \"relay\" and auth = \"required\" or \"optional\"".to_string();
+        document.note(span, "nobody could come for this mail", "no listener takes ATRN", Some(help));
+    }
+    prepare(&user).map_or_else(|| user.clone(), |name| (*name).into())
+}
+
 /// What the route says of TLS; `None` where that is nothing.
 fn policy(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> Option<Arc<RoutePolicy>> {
     let tls = table.read("tls", &kinds::TLS);
@@ -196,6 +220,7 @@ fn policy(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> 
         let off = tls.value == TlsPolicy::Off;
         let mistake = match via {
             Via::Discard => Some("nothing is spoken to: this [[route]] throws mail away"),
+            Via::Odmr(_) => Some("whoever comes for the mail decides: `tls` of the listener says what it may"),
             Via::Hops(hops) if hops.iter().all(|hop| matches!(hop, NextHop::Unix(_))) => {
                 Some("Unix sockets are spoken to without TLS")
             }
@@ -229,7 +254,9 @@ fn policy(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> 
 
 /// User and password go together, and with hosts that the route names: strangers are told no password.
 fn login(document: &Document<'_>, table: &mut Table<'_>, via: Option<&Via>) -> Option<Login> {
-    let user = table.read("user", &kinds::USER);
+    // With `odmr` it is whoever comes for the mail, and was read.
+    let is_customer = matches!(via, Some(Via::Odmr(_)));
+    let user = if is_customer { None } else { table.read("user", &kinds::USER) };
     let password_file = table.read("password_file", &kinds::PATH);
     let in_clear = table.read("auth_in_clear", &kinds::FLAG);
     let written = [table.has("user"), table.has("password_file"), table.has("auth_in_clear")];

@@ -341,6 +341,35 @@ fn a_route_names_hosts_by_preference_and_how_to_speak_there() {
 }
 
 #[test]
+fn mail_that_somebody_comes_for_needs_one_who_can() {
+    let listener = "[[listener]]\nbind = \"127.0.0.1:366\"\nauth = \"required\"\n";
+    let route = "[[route]]\ndomain = [\"a.b\"]\nvia = \"odmr\"\n";
+    let config = parse(&format!("{listener}{route}user = \"Ann\""));
+    assert_eq!(config.route("a.b").map(|rule| (&rule.via, &rule.policy)), Some((&Via::Odmr("Ann".into()), &None)));
+    for (lines, expected) in [
+        ("", "5:1 [[route]]: nobody could come for this mail; `user` is missing"),
+        (
+            "user = \"ann\"\ntls = \"verified\"",
+            "9:7 \"verified\": this `tls` has no meaning here; whoever comes for the mail decides: `tls` of the listener says what it may",
+        ),
+        (
+            "user = \"ann\"\npassword_file = \"/p\"",
+            "9:17 \"/p\": a login has no meaning here; it is for hosts that `via` names",
+        ),
+    ] {
+        check(&format!("{listener}{route}{lines}"), expected);
+    }
+    check_route(
+        "via = \"odmr\"\nuser = \"ann\"",
+        "5:8 \"ann\": nobody could come for this mail; no listener takes ATRN",
+    );
+    check_route(
+        "via = [\"odmr\"]",
+        "4:8 \"odmr\": `via` in [[route]] must be a host to deliver to; \"odmr\" is no host: it stands alone, without a list",
+    );
+}
+
+#[test]
 fn a_login_is_whole_and_for_hosts_that_are_named() {
     let config = parse(
         "[[route]]\ndomain = [\"*\"]\nvia = \"smtps://h.example:465\"\nuser = \"alice\"\npassword_file = \"/etc/p\"",

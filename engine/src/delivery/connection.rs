@@ -2,10 +2,11 @@
 
 use super::Settings;
 use crate::config::{SocketName, TlsPolicy};
-use crate::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
+use crate::dispatch::{ConnectionId, Deliver, Input, Open, Peer, TlsState};
 use crate::now::Now;
 use crate::shell::stream::{Readiness, Stream};
 use crate::shell::timers::Armed;
+use crate::shell::turned::Turned;
 use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
@@ -46,10 +47,32 @@ impl Connection {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Connection> {
-        let mut stream = Stream::connect(&open.peer, open.source)?;
+        let Peer::At(peer) = &open.peer else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut stream = Stream::connect(peer, open.source)?;
         stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
         let phase = Phase::Connecting { deadline: now.mono + settings.connect_timeout };
         Ok(Connection { open, stream, phase, tls: None, armed: Armed::default(), dirty: false, closing: false })
+    }
+
+    /// A connection that the peer has opened, and turned round: it will greet us.
+    pub(super) fn adopt(
+        open: Box<Open>,
+        turned: Turned,
+        settings: &Settings,
+        now: Now,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Connection> {
+        let Turned { mut stream, tls, .. } = turned;
+        stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
+        let phase = Phase::Failed(Cause::Done);
+        let mut connection =
+            Connection { open, stream, phase, tls, armed: Armed::default(), dirty: false, closing: false };
+        connection.begin(settings, now);
+        if let (Some(tls), Phase::Connected(client)) = (&connection.tls, &mut connection.phase) {
+            client.handle_tls(tls.info(), now.mono);
+        }
+        Ok(connection)
     }
 
     pub(super) fn id(&self) -> ConnectionId {
@@ -118,7 +141,9 @@ impl Connection {
                 Ok(false) => return,
                 Ok(true) => {
                     self.begin(settings, now);
-                    if settings.ourselves.listen_at(&self.open.peer, self.stream.local_ip()) {
+                    if let Peer::At(peer) = &self.open.peer
+                        && settings.ourselves.listen_at(peer, self.stream.local_ip())
+                    {
                         // Dispatch closes it.
                         news.push(Input::Ourselves(self.id()));
                     }
@@ -172,8 +197,9 @@ impl Connection {
     /// Nothing of the connection leaves the machine.
     fn stays_here(&self) -> bool {
         match &self.open.peer {
-            SocketName::Unix(_) => true,
-            SocketName::Tcp(peer) => peer.ip().is_loopback(),
+            Peer::At(SocketName::Unix(_)) => true,
+            Peer::At(SocketName::Tcp(peer)) => peer.ip().is_loopback(),
+            Peer::Caller(_) => false,
         }
     }
 
@@ -303,11 +329,6 @@ impl Connection {
     fn read_tls(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) -> io::Result<()> {
         let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
         loop {
-            if tls.receive(&mut self.stream)? {
-                let handshakes = &settings.handshakes;
-                if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
-                client.handle_tls(tls.info(), now.mono);
-            }
             loop {
                 match tls.read(buffer) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -315,6 +336,11 @@ impl Connection {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(e) => return Err(e),
                 }
+            }
+            if tls.receive(&mut self.stream)? {
+                let handshakes = &settings.handshakes;
+                if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
+                client.handle_tls(tls.info(), now.mono);
             }
         }
     }

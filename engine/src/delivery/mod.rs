@@ -14,6 +14,7 @@ use crate::now::Now;
 use crate::passwords::Passwords;
 use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
+use crate::shell::turned::Turned;
 use connection::Connection;
 use mio::{Registry, Token};
 use slab::Slab;
@@ -60,16 +61,32 @@ impl Delivery {
         }
     }
 
-    /// Begins to connect.
-    pub(crate) fn open(&mut self, open: Box<Open>, now: Now, registry: &Registry, token: impl Fn(usize) -> Token) {
+    /// Begins to connect, or to speak on a connection that a customer has turned round.
+    pub(crate) fn open(
+        &mut self,
+        open: Box<Open>,
+        turned: Option<Box<Turned>>,
+        now: Now,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) {
         let id = open.connection;
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        match Connection::open(open, &self.settings, now, registry, token(key)) {
+        let there = turned.is_some();
+        let connection = match turned {
+            Some(turned) => Connection::adopt(open, *turned, &self.settings, now, registry, token(key)),
+            None => Connection::open(open, &self.settings, now, registry, token(key)),
+        };
+        match connection {
             Ok(connection) => {
                 let connection = entry.insert(connection);
                 self.keys.insert(id, key);
                 self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
+                if there {
+                    // TLS may hold what no event tells of.
+                    self.handle_ready(key, Readiness { readable: true, ended: false }, now);
+                }
             }
             Err(error) => self.news.push(Input::Closed(id, Stage::Connect, Cause::Io(error.kind()))),
         }

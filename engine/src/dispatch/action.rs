@@ -68,8 +68,8 @@ pub struct Open {
     pub host: Arc<str>,
     /// It was found by MX, not named by a route.
     pub by_mx: bool,
-    /// Where to connect.
-    pub peer: SocketName,
+    /// What it runs over.
+    pub peer: Peer,
     /// Local address to bind.
     pub source: Option<IpAddr>,
     /// SMTP or LMTP.
@@ -86,6 +86,15 @@ pub struct Open {
     pub careful: bool,
     /// Transactions in flight at most.
     pub window: usize,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// To be connected to.
+    At(SocketName),
+    /// It has connected to us, and waits with this offer ([`super::Offer::id`]).
+    Caller(u64),
 }
 
 /// One transaction.

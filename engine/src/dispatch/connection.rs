@@ -67,6 +67,10 @@ impl Connection {
     pub(super) fn limits(&self) -> Limits {
         self.features.as_ref().map_or(Limits::default(), |features| features.limits)
     }
+    /// It takes transactions, or will.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Connecting)
+    }
     /// How many more transactions may be handed over.
     pub(super) fn credit(&self) -> usize {
         if self.phase != Phase::Ready || (!self.transactions.is_empty() && self.bytes_ahead >= BYTES_AHEAD) {

@@ -4,7 +4,7 @@ use super::connection::{Connection, Phase};
 use super::message::DeliveryId;
 use super::open::gauge;
 use super::outcome::Trace;
-use super::site::SiteId;
+use super::site::{SiteId, Target};
 use super::timer::Timer;
 use super::{ConnectionId, Dispatch, host, manner};
 use crate::config::TlsPolicy;
@@ -28,11 +28,12 @@ impl Dispatch {
         *gauge(&mut self.counts, &connection) -= 1;
         let site = &mut self.sites[connection.site as usize];
         site.connections.retain(|s| *s as usize != slot);
+        site.caller.take_if(|caller| caller.connection == id);
         if matches!(connection.phase, Phase::Connecting) {
             site.connecting -= 1;
         }
         let learnt = self.learn(&connection, stage, cause);
-        if matches!(connection.phase, Phase::Connecting | Phase::Ready) {
+        if connection.is_alive() {
             self.blame(&connection, stage, cause, learnt);
         }
         if !self.draining {
@@ -82,6 +83,9 @@ impl Dispatch {
         }
         // Tried again at once in the plainer manner, unless another host may do better.
         if learnt && (end != End::HostSuspect || site.hosts.len() == 1) {
+            return;
+        }
+        if let Target::OnDemand(_) = site.key.target {
             return;
         }
         let host = &mut site.hosts[connection.host_index];
@@ -137,7 +141,7 @@ impl Dispatch {
     /// Defers what is ready at a site whose hosts all failed, once no connection is left.
     pub(super) fn defer_doomed(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
-        let alive = |slot: &u32| matches!(self.connections[*slot as usize].phase, Phase::Ready | Phase::Connecting);
+        let alive = |slot: &u32| self.connections[*slot as usize].is_alive();
         let pausing = site.backoff.is_some_and(|until| until > self.now.mono);
         if !site.doomed || !pausing || site.connections.iter().any(alive) {
             return;

@@ -5,6 +5,7 @@ use super::bounds;
 use super::domain::{DomainId, Route};
 use super::message::{Delivery, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
+use crate::verdict::Fate;
 use queue::store::Committed;
 use queue::{Domain, Entry, EntryKey};
 use smallvec::smallvec;
@@ -71,7 +72,16 @@ impl Dispatch {
             self.ask(domain);
         }
         match &self.domains[domain].route {
-            Route::To { site, .. } => self.enqueue(held, *site, first),
+            Route::To { site, .. } => {
+                let site = *site;
+                match self.must_wait(site, domain) {
+                    Some(reply) => {
+                        let name = self.sites[site as usize].name.clone();
+                        self.fail_waiting(held, Fate::Retry, &reply, Some(&name));
+                    }
+                    None => self.enqueue(held, site, first),
+                }
+            }
             Route::Failed(failure) => {
                 let (fate, reply) = (failure.fate, failure.reply.clone());
                 self.fail_waiting(held, fate, &reply, None);

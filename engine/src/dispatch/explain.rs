@@ -75,11 +75,12 @@ pub fn expected_site(config: &Config, domain: &str, answer: Option<&MxAnswer>) -
     let target = match (route.map(|rule| &rule.via), answer) {
         (Some(Via::Hops(hops)), _) => Target::Hops(hops.clone()),
         (Some(Via::Discard), _) => Target::Discard,
+        (Some(Via::Odmr(user)), _) => Target::OnDemand(user.clone()),
         (None | Some(Via::Mx), Some(answer)) => Target::Exchangers(answer.site.clone()),
         (None | Some(Via::Mx), None) => Target::Exchangers(domain.into()),
     };
     let hosts = target.hosts(answer.map_or(&[], |answer| &answer.exchangers));
-    let (rule, apart) = site::rule(config, domain, &hosts);
+    let (rule, apart) = site::rule(config, &target, domain, &hosts);
     let limits = rule.map_or(&config.limits, |rule| &rule.limits).clone();
     let policy = route.and_then(|rule| rule.policy.clone());
     (site::SiteKey { target, policy, apart }.name(), limits)

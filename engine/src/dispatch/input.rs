@@ -6,6 +6,7 @@ use queue::store::Committed;
 use queue::{Content, Domain, Entry, EntryKey, MessageId};
 use smtp::client::{Cause, Features, Report, Stage};
 use smtp::server::TlsInfo;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What dispatch is told.
@@ -42,12 +43,27 @@ pub enum Input {
     Report(ConnectionId, Report),
     /// A connection ended; all its reports came before.
     Closed(ConnectionId, Stage, Cause),
+    /// A customer has come for its mail, over a connection that is ours if `Action::Open` follows at once.
+    Offered(Offer),
     /// An operator's wish.
     Operate(Operation),
     /// SIGHUP: new limits, routes, retry policy.
     Reload(Arc<Config>),
     /// SIGTERM: start nothing new; close connections as they become free.
     Drain,
+}
+
+/// A connection that a customer turned round (ATRN).
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Comes back as [`super::Peer::Caller`].
+    pub id: u64,
+    /// Who has logged in.
+    pub user: Arc<str>,
+    /// Whose mail it takes; `None`: all that is routed to the user.
+    pub domains: Option<Box<[Domain]>>,
+    /// Where the customer is, for the event log.
+    pub address: Option<IpAddr>,
 }
 
 /// What TLS on a connection came to.

@@ -36,6 +36,7 @@ mod host;
 pub mod input;
 mod manner;
 mod message;
+mod on_demand;
 mod open;
 mod operate;
 mod outcome;
@@ -55,10 +56,10 @@ mod turn;
 #[cfg(test)]
 pub(crate) use tests::test_config;
 
-pub use action::{Action, Deliver, Happened, Kind, Open};
+pub use action::{Action, Deliver, Happened, Kind, Open, Peer};
 pub use counts::Counts;
 pub use explain::SiteView;
-pub use input::{Input, Operation, Selection, TlsState};
+pub use input::{Input, Offer, Operation, Selection, TlsState};
 pub use manner::Manner;
 
 use crate::config::Config;
@@ -162,6 +163,7 @@ impl Dispatch {
             Input::Ready(connection, tls, features) => self.handle_ready(connection, tls, features),
             Input::Report(connection, report) => self.handle_report(connection, report),
             Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
+            Input::Offered(offer) => self.handle_offered(offer),
             Input::Operate(operation) => self.handle_operation(operation),
             Input::Reload(config) => self.handle_reload(config),
             Input::Drain => self.handle_drain(),

@@ -5,13 +5,24 @@ use super::connection::{self, Connection, Phase};
 use super::host::{self, Pick};
 use super::site::SiteId;
 use super::timer::Timer;
-use super::{Action, ConnectionId, Counts, Dispatch, Open, TlsState};
-use crate::config::SocketName;
+use super::{Action, ConnectionId, Counts, Dispatch, Open, Peer, TlsState};
+use crate::config::{SocketName, TlsPolicy};
 use crate::limit::{Admit, Limit};
 use smallvec::SmallVec;
 use smtp::client::Features;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+/// What a new connection runs over.
+pub(super) struct Way {
+    /// Its place in the site's hosts.
+    pub(super) host: usize,
+    pub(super) peer: Peer,
+    pub(super) by_mx: bool,
+    pub(super) address: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) tls: TlsPolicy,
+}
 
 impl Dispatch {
     /// Opens as many connections as the ready deliveries need and the limits admit. Returns the limit that binds.
@@ -92,10 +103,8 @@ impl Dispatch {
     fn open(&mut self, id: SiteId, host: usize, address: Option<IpAddr>) {
         let now = self.now.mono;
         let source = address.and_then(|ip| self.next_source(id, ip));
-        let serial = self.next_serial();
         let site = &mut self.sites[id as usize];
         site.connection_rate.take(now);
-        site.connecting += 1;
         let host_index = host;
         let host = &site.hosts[host_index];
         let tls = host.tls(site.tls(), now);
@@ -104,6 +113,17 @@ impl Dispatch {
             (None, Some(path)) => SocketName::Unix(path.clone()),
             (None, None) => unreachable!("only Unix sockets are opened without an address"),
         };
+        let by_mx = host.hop.is_none();
+        self.begin(id, Way { host: host_index, peer: Peer::At(peer), by_mx, address, source, tls });
+    }
+
+    /// A connection of the site begins.
+    pub(super) fn begin(&mut self, id: SiteId, way: Way) -> ConnectionId {
+        let now = self.now.mono;
+        let serial = self.next_serial();
+        let site = &mut self.sites[id as usize];
+        site.connecting += 1;
+        let host = &site.hosts[way.host];
         let manner = host.learnt.manner(site.limits.pipelining, now);
         let window = connection::window(manner.pipelining);
         let entry = self.connections.vacant_entry();
@@ -113,11 +133,11 @@ impl Dispatch {
             connection: name,
             site: site.name.clone(),
             host: host.name.clone(),
-            by_mx: host.hop.is_none(),
-            peer,
-            source,
+            by_mx: way.by_mx,
+            peer: way.peer,
+            source: way.source,
             protocol: host.protocol(),
-            tls,
+            tls: way.tls,
             implicit_tls: host.is_implicit_tls(),
             policy: site.key.policy.clone(),
             manner,
@@ -128,11 +148,11 @@ impl Dispatch {
             id: name,
             site: id,
             host: host.name.clone(),
-            host_index,
-            address,
-            address_text: address.map(|ip| ip.to_string().into()),
-            source,
-            tls_policy: tls,
+            host_index: way.host,
+            address: way.address,
+            address_text: way.address.map(|ip| ip.to_string().into()),
+            source: way.source,
+            tls_policy: way.tls,
             tls: None,
             features: None,
             manner,
@@ -141,13 +161,14 @@ impl Dispatch {
             transactions: SmallVec::new(),
             bytes_ahead: 0,
             handed: 0,
-            most: site.limits.messages_per_connection.max(1),
+            most: site.messages_per_connection(),
             of_use: false,
             idle_since: now,
             idle_armed: false,
         });
         self.counts.connecting += 1;
         self.actions.push_back(Action::Open(Box::new(open)));
+        name
     }
 
     /// The next of the source addresses that fit the peer's family, round robin. None fits: the system chooses.
@@ -205,8 +226,8 @@ impl Dispatch {
         connection.idle_since = self.now.mono;
         if !connection.idle_armed {
             connection.idle_armed = true;
-            let limits = &self.sites[connection.site as usize].limits;
-            self.timers.push(self.now.mono + limits.idle_timeout, Timer::Idle(connection.id));
+            let timeout = self.sites[connection.site as usize].idle_timeout();
+            self.timers.push(self.now.mono + timeout, Timer::Idle(connection.id));
         }
         let site = &self.sites[connection.site as usize];
         if self.counts.idle as usize > MAX_IDLE && site.ready() == 0 {
@@ -222,7 +243,7 @@ impl Dispatch {
         if connection.phase != Phase::Ready || !connection.transactions.is_empty() {
             return;
         }
-        let end = connection.idle_since + self.sites[connection.site as usize].limits.idle_timeout;
+        let end = connection.idle_since + self.sites[connection.site as usize].idle_timeout();
         if end > self.now.mono {
             connection.idle_armed = true;
             self.timers.push(end, Timer::Idle(id));

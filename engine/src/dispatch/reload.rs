@@ -37,7 +37,7 @@ impl Dispatch {
     /// Gives a site its new limits; connections that no longer suit them end after what they have.
     fn reload_site(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
-        let (rule, _) = site::rule(&self.config, &site.creator, &site.hosts);
+        let (rule, _) = site::rule(&self.config, &site.key.target, &site.creator, &site.hosts);
         let limits = rule.map_or_else(|| route::default_limits(&self.config), |r| r.limits.clone());
         let other_lane = limits.tls != site.limits.tls || limits.pipelining != site.limits.pipelining;
         site.take_limits(limits);
@@ -47,7 +47,7 @@ impl Dispatch {
         let sources = &config.delivery.source_addresses;
         for (i, slot) in site.connections.clone().into_iter().enumerate() {
             let connection = &mut self.connections[slot as usize];
-            connection.most = self.sites[id as usize].limits.messages_per_connection.max(1);
+            connection.most = self.sites[id as usize].messages_per_connection();
             let source_gone = connection.source.is_some_and(|s| !sources.contains(&s));
             let exhausted = connection.handed >= connection.most;
             let over = i >= most && connection.phase == Phase::Ready;

@@ -2,6 +2,7 @@
 
 use super::bounds::{MAX_LOOKUPS, ROUTE_FAILURE, ROUTE_KEEP, SITE_KEEP};
 use super::domain::{DomainId, Route, RouteFailure};
+use super::host::Host;
 use super::message::Place;
 use super::site::{self, Site, SiteId, SiteKey, Target};
 use super::timer::Timer;
@@ -32,6 +33,7 @@ impl Dispatch {
             None | Some(Via::Mx) => return false,
             Some(Via::Hops(hops)) => Target::Hops(hops.clone()),
             Some(Via::Discard) => Target::Discard,
+            Some(Via::Odmr(user)) => Target::OnDemand(user.clone()),
         };
         let until = self.now.mono + ROUTE_KEEP;
         self.set_route(domain, target, &[], until);
@@ -83,25 +85,31 @@ impl Dispatch {
         self.leave_route(domain);
         let hosts = target.hosts(exchangers);
         let name = self.domains[domain].name.clone();
-        let (rule, apart) = site::rule(&self.config, name.as_str(), &hosts);
+        let (rule, apart) = site::rule(&self.config, &target, name.as_str(), &hosts);
         let limits = rule.map_or_else(|| default_limits(&self.config), |r| r.limits.clone());
         let policy = self.config.route(name.as_str()).and_then(|rule| rule.policy.clone());
         let key = SiteKey { target, policy, apart };
         let id = match self.site_by_key.get(&key) {
-            Some(id) => {
-                self.sites[*id as usize].take_exchangers(exchangers);
-                *id
-            }
-            None => {
-                let id = self.sites.insert(Site::new(key.clone(), name.0, limits, hosts)) as SiteId;
-                self.site_by_key.insert(key, id);
-                id
-            }
+            Some(id) => *id,
+            None => self.insert_site(key, name.0, limits, hosts),
         };
         let site = &mut self.sites[id as usize];
+        site.take_exchangers(exchangers);
         site.domains += 1;
         site.vacant_since = None;
         self.domains[domain].route = Route::To { site: id, until };
+    }
+
+    pub(super) fn insert_site(
+        &mut self,
+        key: SiteKey,
+        creator: Arc<str>,
+        limits: Arc<Limits>,
+        hosts: Vec<Host>,
+    ) -> SiteId {
+        let id = self.sites.insert(Site::new(key.clone(), creator, limits, hosts)) as SiteId;
+        self.site_by_key.insert(key, id);
+        id
     }
 
     /// The domain leaves its site, if it has one.

@@ -3,6 +3,7 @@
 use super::bounds;
 use super::domain::DomainId;
 use super::host::Host;
+use super::on_demand::Caller;
 use super::ready::ReadyList;
 use crate::config::{Config, Limits, MatchedBy, NextHop, RoutePolicy, SiteRule, TlsPolicy};
 use crate::limit::{Binding, Limit, Meter};
@@ -47,6 +48,8 @@ pub(super) enum Target {
     Hops(Arc<[NextHop]>),
     /// Nowhere.
     Discard,
+    /// Over the connection with which this user comes for it (ATRN).
+    OnDemand(Arc<str>),
 }
 
 impl Target {
@@ -56,6 +59,7 @@ impl Target {
             Target::Exchangers(site) => site.clone(),
             Target::Hops(hops) => hops.iter().map(hop_name).collect::<Vec<_>>().join(",").into(),
             Target::Discard => "discard".into(),
+            Target::OnDemand(user) => format!("odmr:{user}").into(),
         }
     }
     /// The hosts to connect to. A Unix socket counts as a host without addresses.
@@ -64,6 +68,8 @@ impl Target {
             Target::Exchangers(_) => exchangers.iter().map(|e| Host::new(e.host.clone(), e.preference)).collect(),
             Target::Hops(hops) => (0..).zip(&**hops).map(|(n, hop)| Host::of_route(hop.clone(), n)).collect(),
             Target::Discard => Vec::new(),
+            // Nobody connects to it; what is learnt of how to speak to it is kept.
+            Target::OnDemand(user) => vec![Host::new(user.clone(), 0)],
         }
     }
 }
@@ -75,8 +81,17 @@ fn hop_name(hop: &NextHop) -> String {
     }
 }
 
-/// The first rule for a domain at these hosts, and the mark that sets the domain apart if it matched by domain.
-pub(super) fn rule<'a>(config: &'a Config, domain: &str, hosts: &[Host]) -> (Option<&'a SiteRule>, Option<Box<str>>) {
+/// The first rule for a domain at these hosts, and the mark that sets the domain apart if it matched by domain. What a user
+/// comes for is one site, whatever its domains: one connection takes it all.
+pub(super) fn rule<'a>(
+    config: &'a Config,
+    target: &Target,
+    domain: &str,
+    hosts: &[Host],
+) -> (Option<&'a SiteRule>, Option<Box<str>>) {
+    if matches!(target, Target::OnDemand(_)) {
+        return (None, None);
+    }
     match config.site_rule(domain, hosts.iter().map(|host| &*host.name)) {
         None => (None, None),
         Some((rule, MatchedBy::Exchanger)) => (Some(rule), None),
@@ -116,6 +131,8 @@ pub(super) struct Site {
     pub(super) failed: bool,
     /// All hosts failed while connections were left: if those end, too, what is ready is deferred.
     pub(super) doomed: bool,
+    /// The customer that has come for its mail.
+    pub(super) caller: Option<Caller>,
     /// All hosts failed: no connection before this.
     pub(super) backoff: Option<Instant>,
     pub(super) next_source: usize,
@@ -159,6 +176,7 @@ impl Site {
             proven: false,
             failed: false,
             doomed: false,
+            caller: None,
             backoff: None,
             next_source: 0,
             domains: 0,
@@ -186,6 +204,20 @@ impl Site {
     }
     pub(super) fn recipients_per_transaction(&self) -> usize {
         self.limits.recipients_per_message.min(self.recipients_cap).max(1) as usize
+    }
+    /// A customer gets all that there is: it cannot be called back.
+    pub(super) fn messages_per_connection(&self) -> u32 {
+        match self.key.target {
+            Target::OnDemand(_) => u32::MAX,
+            _ => self.limits.messages_per_connection.max(1),
+        }
+    }
+    /// How long a connection may be without work.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        match self.key.target {
+            Target::OnDemand(_) => bounds::ON_DEMAND_IDLE,
+            _ => self.limits.idle_timeout,
+        }
     }
     pub(super) fn take_limits(&mut self, limits: Arc<Limits>) {
         self.connection_rate.change(limits.connection_rate);

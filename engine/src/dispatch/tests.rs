@@ -1,5 +1,6 @@
 //! Dispatch against a played world.
 
+mod on_demand;
 mod routes;
 mod tidings;
 mod world;
@@ -196,8 +197,8 @@ fn the_next_host_and_address_are_tried_in_order() {
         .opens
         .iter()
         .map(|(_, o)| match &o.peer {
-            SocketName::Tcp(peer) => peer.ip().to_string(),
-            SocketName::Unix(path) => path.display().to_string(),
+            Peer::At(SocketName::Tcp(peer)) => peer.ip().to_string(),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(peers, ["10.1.0.1".to_string(), "10.1.0.2".into(), address_of("b.test").to_string()]);

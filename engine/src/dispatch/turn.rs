@@ -29,6 +29,8 @@ impl Dispatch {
             self.discard(id);
             self.read_ahead(id);
             self.want_fetch(id);
+        } else if matches!(site.key.target, Target::OnDemand(_)) {
+            binding = self.serve_caller(id);
         } else {
             if self.hand_over(id) {
                 binding = Limit::Rate.into();
@@ -44,7 +46,7 @@ impl Dispatch {
     }
 
     /// Hands deliveries to connections while both last. Says whether the site's rate stopped it.
-    fn hand_over(&mut self, id: SiteId) -> bool {
+    pub(super) fn hand_over(&mut self, id: SiteId) -> bool {
         while let Some(delivery) = self.first_warm(id) {
             let Some(slot) = self.best_connection(id) else { return false };
             let site = &mut self.sites[id as usize];
@@ -164,7 +166,7 @@ impl Dispatch {
     }
 
     /// Has contents read back for the next cold deliveries, a few ahead of their turn.
-    fn read_ahead(&mut self, id: SiteId) {
+    pub(super) fn read_ahead(&mut self, id: SiteId) {
         loop {
             let site = &mut self.sites[id as usize];
             if site.loading >= if site.warm.len() < LOADED_ENOUGH { LOAD_AHEAD } else { 1 } {

@@ -12,6 +12,7 @@ use super::{Asker, Origin, Refusal, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::timers::Armed;
+use crate::shell::turned::Call;
 use mio::Registry;
 use mio::event::Source as _;
 use queue::{Content, Envelope, NewMessage};
@@ -73,6 +74,10 @@ pub(super) struct Connection {
     pub ended: bool,
     /// The machine is done: close once all is written.
     closing: bool,
+    /// What the customer has come for (ATRN), and whether the connection is turned round: it goes over to delivery once
+    /// all is written.
+    pub(super) call: Option<Call>,
+    pub(super) turned: bool,
     /// Until when the last words may be taken.
     farewell_until: Option<Instant>,
     broken: bool,
@@ -98,6 +103,8 @@ impl Connection {
             in_backlog: false,
             ended: false,
             closing: false,
+            call: None,
+            turned: false,
             farewell_until: None,
             broken: false,
         }
@@ -231,6 +238,11 @@ impl Connection {
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
                     room.starts.push((Asker { connection: key, generation: self.generation }, node));
+                }
+                Event::Atrn(domains) => self.ask_to_turn(key, domains, room),
+                Event::Turned => {
+                    self.turned = true;
+                    self.farewell_until = Some(now.mono + FAREWELL_TIMEOUT);
                 }
                 Event::Hello { extended, .. } => self.extended = extended,
                 Event::StartTls => self.start_tls(now),

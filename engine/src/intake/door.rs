@@ -322,6 +322,7 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         bare_newline: listener.bare_newline,
         // RFC 6409 §7.
         etrn: listener.mode != Mode::Submission,
+        atrn: listener.has_atrn(),
         binary_mime: true,
         dsn: true,
         deliver_by: true,

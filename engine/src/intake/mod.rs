@@ -14,6 +14,7 @@ mod proxy;
 mod submission;
 mod trace;
 mod transport;
+mod turn;
 
 pub(crate) use door::Door;
 pub(crate) use permit::Permits;
@@ -22,6 +23,7 @@ use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
+use crate::shell::turned::{Call, Turned};
 use client::Address;
 use connection::{Connection, Flow};
 use mio::event::Source as _;
@@ -79,6 +81,9 @@ pub(crate) struct Intake {
     origins: Vec<Origin>,
     /// Queues that are to be started (ETRN), and who asked.
     starts: Vec<(Asker, Node)>,
+    /// Customers that have come for their mail (ATRN), and those who got it: their connections are delivery's.
+    calls: Vec<(Asker, Call)>,
+    turned: Vec<Turned>,
     /// What has to be looked up of users, and who asked.
     inquiries: Vec<(Asker, Inquiry)>,
     draining: bool,
@@ -99,6 +104,8 @@ impl Intake {
             received: Vec::new(),
             origins: Vec::new(),
             starts: Vec::new(),
+            calls: Vec::new(),
+            turned: Vec::new(),
             inquiries: Vec::new(),
             draining: false,
         }
@@ -214,6 +221,7 @@ impl Intake {
             received: &mut self.received,
             origins: &mut self.origins,
             starts: &mut self.starts,
+            calls: &mut self.calls,
             inquiries: &mut self.inquiries,
         };
         connection.serve(key, &mut room, now);
@@ -253,6 +261,16 @@ impl Intake {
         std::mem::take(&mut self.starts)
     }
 
+    /// Takes this tick's ATRNs. Each gets its reply by `handle_answer`.
+    pub(crate) fn take_calls(&mut self) -> Vec<(Asker, Call)> {
+        std::mem::take(&mut self.calls)
+    }
+
+    /// Takes the connections that were turned round.
+    pub(crate) fn take_turned(&mut self) -> Vec<Turned> {
+        std::mem::take(&mut self.turned)
+    }
+
     /// Takes what has to be looked up of users. Each gets its answer by `handle_finding`.
     pub(crate) fn take_inquiries(&mut self) -> Vec<(Asker, Inquiry)> {
         std::mem::take(&mut self.inquiries)
@@ -283,6 +301,9 @@ impl Intake {
             if connection.flush() {
                 let mut gone = self.connections.remove(key);
                 gone.farewell(&self.shared, registry);
+            } else if connection.is_turned() {
+                let gone = self.connections.remove(key);
+                self.turned.extend(gone.into_turned(registry));
             } else if connection.can_resume() {
                 // It had stopped reading: too many messages pending, or too many replies unwritten.
                 connection.in_backlog = true;
@@ -342,6 +363,7 @@ struct Room<'a> {
     received: &'a mut Vec<NewMessage>,
     origins: &'a mut Vec<Origin>,
     starts: &'a mut Vec<(Asker, Node)>,
+    calls: &'a mut Vec<(Asker, Call)>,
     inquiries: &'a mut Vec<(Asker, Inquiry)>,
 }
 

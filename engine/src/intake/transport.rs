@@ -92,6 +92,15 @@ impl Transport {
         Ok(false)
     }
 
+    /// Stream and TLS, for whoever goes on with them.
+    pub(super) fn into_parts(self) -> (Stream, Option<Box<Session>>) {
+        let session = match self.layer {
+            Layer::Clear => None,
+            Layer::Upgrading(session) | Layer::Tls(session) => Some(session),
+        };
+        (self.stream, session)
+    }
+
     /// Says in TLS that nothing more comes.
     pub(super) fn end(&mut self) {
         if let Layer::Tls(session) = &mut self.layer {

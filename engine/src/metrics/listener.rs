@@ -11,6 +11,7 @@ pub struct ListenerMetrics {
     label: Arc<str>,
     accepted: Counter,
     etrn: Counter,
+    atrn: Counter,
     rejected: Arc<Mutex<Vec<(&'static str, Counter)>>>,
 }
 
@@ -19,7 +20,8 @@ impl ListenerMetrics {
         let label: Arc<str> = bind.to_string().into();
         let accepted = counter!(names::ACCEPTED, "listener" => label.clone());
         let etrn = counter!(names::ETRN, "listener" => label.clone());
-        ListenerMetrics { label, accepted, etrn, rejected: Arc::default() }
+        let atrn = counter!(names::ATRN, "listener" => label.clone());
+        ListenerMetrics { label, accepted, etrn, atrn, rejected: Arc::default() }
     }
     /// Messages became durable.
     pub fn accepted(&self, messages: u64) {
@@ -28,6 +30,10 @@ impl ListenerMetrics {
     /// A client said ETRN.
     pub fn etrn(&self) {
         self.etrn.increment(1);
+    }
+    /// A customer said ATRN.
+    pub fn atrn(&self) {
+        self.atrn.increment(1);
     }
     /// A message or a connection was refused. `reason` is a word of the program, never of a peer.
     pub fn rejected(&self, reason: &'static str) {

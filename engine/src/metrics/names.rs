@@ -5,6 +5,7 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 pub(super) const ACCEPTED: &str = "posthaste_messages_accepted_total";
 pub(super) const REJECTED: &str = "posthaste_messages_rejected_total";
 pub(super) const ETRN: &str = "posthaste_etrn_total";
+pub(super) const ATRN: &str = "posthaste_atrn_total";
 pub(super) const DELIVERIES: &str = "posthaste_deliveries_total";
 pub(super) const IN_DOUBT: &str = "posthaste_deliveries_in_doubt_total";
 pub(super) const REMOVED: &str = "posthaste_recipients_removed_total";
@@ -35,6 +36,7 @@ pub(super) fn describe() {
         (ACCEPTED, "Messages that were made durable"),
         (REJECTED, "Messages and connections that a listener refused"),
         (ETRN, "Times that a client asked for a queue to be started"),
+        (ATRN, "Times that a customer came for its mail"),
         (DELIVERIES, "Recipients by outcome of an attempt"),
         (IN_DOUBT, "Recipients whose final reply never came: a second copy may be sent"),
         (REMOVED, "Recipients that an operator removed"),

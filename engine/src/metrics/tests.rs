@@ -50,6 +50,7 @@ fn what_listeners_do() {
         metrics.listener(0).clone().rejected("size");
         metrics.listener(0).clone().rejected_often("timeout", 5);
         metrics.listener(0).clone().etrn();
+        metrics.listener(0).clone().atrn();
         metrics.listener(0).auth_attempt("PLAIN", "refused");
         metrics.listener(0).auth_attempt("PLAIN", "refused");
         metrics.listener(0).certificate_expires(1_927_843_200);
@@ -62,6 +63,7 @@ fn what_listeners_do() {
         "posthaste_auth_attempts_total{listener=\"127.0.0.1:2525\",mechanism=\"PLAIN\",result=\"refused\"} 2",
         "posthaste_tls_certificate_expiry_timestamp_seconds{listener=\"127.0.0.1:2525\"} 1927843200",
         "posthaste_etrn_total{listener=\"127.0.0.1:2525\"} 1",
+        "posthaste_atrn_total{listener=\"127.0.0.1:2525\"} 1",
         "posthaste_ingest_commit_seconds_count 3",
         "posthaste_queue_commit_batch_size_sum 3",
     ];

@@ -1,7 +1,9 @@
-//! ETRN (RFC 1985): starts the queues that hosts ask for. It has a thread of its own, as it walks the queue's index; one
+//! ETRN (RFC 1985): starts the queues that hosts ask for, with ATRN ([`super::odmr`]) those that they come for. It has a thread of its own, as it walks the queue's index; one
 //! order is carried out at a time, so that asking often costs the mind no more than asking once.
 
 use super::control::{Handle, OperateError, Wish};
+use super::odmr;
+use super::turned::Call;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use queue::Domain;
 use smtp::server::Node;
@@ -19,10 +21,17 @@ const TOO_MANY: Reply =
 #[derive(Clone)]
 pub(crate) struct Starter(Sender<Order>);
 
-struct Order {
-    node: Node,
-    done: Box<dyn FnOnce(Reply) + Send>,
+enum Order {
+    /// ETRN.
+    Start(Node, Done),
+    /// ATRN: whether the connection may be turned round.
+    Answer(Call, Done),
+    /// It is.
+    Collect(Call),
 }
+
+/// Gets the reply.
+type Done = Box<dyn FnOnce(Reply) + Send>;
 
 impl Starter {
     /// The thread ends when the last clone is dropped.
@@ -36,22 +45,50 @@ impl Starter {
     }
 
     /// `done` gets the reply, from another thread unless there is no room.
-    pub(crate) fn order(&self, node: Node, done: impl FnOnce(Reply) + Send + 'static) {
-        match self.0.try_send(Order { node, done: Box::new(done) }) {
+    pub(crate) fn start_queue(&self, node: Node, done: impl FnOnce(Reply) + Send + 'static) {
+        self.order(Order::Start(node, Box::new(done)));
+    }
+
+    /// ATRN: `done` gets the reply, as above.
+    pub(crate) fn answer_call(&self, call: Call, done: impl FnOnce(Reply) + Send + 'static) {
+        self.order(Order::Answer(call, Box::new(done)));
+    }
+
+    /// Makes due what a customer has come for.
+    pub(crate) fn collect(&self, call: Call) {
+        self.order(Order::Collect(call));
+    }
+
+    fn order(&self, order: Order) {
+        match self.0.try_send(order) {
             Ok(()) => {}
-            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => (order.done)(TOO_MANY),
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => match order {
+                Order::Start(_, done) => done(TOO_MANY),
+                Order::Answer(_, done) => done(odmr::NOT_NOW),
+                // It gets what becomes due meanwhile, and the rest when it comes again.
+                Order::Collect(call) => tracing::warn!(user = &*call.user, "ATRN: too many ask; mail stays"),
+            },
         }
     }
 }
 
 fn work(handle: &Handle, orders: &Receiver<Order>) {
-    while let Ok(Order { node, done }) = orders.recv() {
-        let started = start(handle, &node);
-        match &started {
-            Ok(messages) => tracing::info!(%node, messages, "ETRN"),
-            Err(error) => tracing::warn!(%node, %error, "ETRN"),
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Start(node, done) => {
+                let started = start(handle, &node);
+                match &started {
+                    Ok(messages) => tracing::info!(%node, messages, "ETRN"),
+                    Err(error) => tracing::warn!(%node, %error, "ETRN"),
+                }
+                done(reply(&node, started.ok()));
+            }
+            Order::Answer(call, done) => done(odmr::answer(handle, &call)),
+            Order::Collect(call) => match odmr::start(handle, &call) {
+                Ok(messages) => tracing::info!(user = &*call.user, messages, "ATRN"),
+                Err(error) => tracing::warn!(user = &*call.user, %error, "ATRN"),
+            },
         }
-        done(reply(&node, started.ok()));
     }
 }
 

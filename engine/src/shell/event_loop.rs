@@ -7,6 +7,7 @@ use super::etrn::Starter;
 use super::inbox::{Address, Inbox, inbox};
 use super::mind::Mind;
 use super::stream::Readiness;
+use super::turned::Turned;
 use super::verifier::Verifier;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
@@ -55,7 +56,9 @@ pub(crate) enum Letter {
     /// For the intake room: what was found of a user.
     Found(Asker, Finding),
     /// For the delivery room.
-    Open(Box<Open>),
+    Open(Box<Open>, Option<Box<Turned>>),
+    /// For the mind: a customer has come for its mail.
+    Offer(Box<Turned>),
     /// For the delivery room.
     Deliver(Deliver),
     /// For the delivery room.
@@ -215,7 +218,10 @@ impl EventLoop {
                 }
                 Letter::Answer(asker, reply) => self.intake.handle_answer(asker, reply, now),
                 Letter::Found(asker, finding) => self.intake.handle_finding(asker, finding, now),
-                Letter::Open(open) => self.delivery.open(open, now, &self.registry, delivery_token),
+                Letter::Open(open, turned) => {
+                    self.delivery.open(open, turned, now, &self.registry, delivery_token);
+                }
+                Letter::Offer(turned) => self.offer(turned, now),
                 Letter::Deliver(deliver) => self.delivery.deliver(&deliver, now),
                 Letter::Close(connection) => self.delivery.close(connection, now),
                 Letter::Think(inputs) => {
@@ -233,6 +239,19 @@ impl EventLoop {
                 Letter::Drain => self.drain(now),
                 Letter::Stop => self.stopped = true,
             }
+        }
+    }
+
+    /// Tells the mind of a connection that was turned round; then the queue can be started for it.
+    fn offer(&mut self, turned: Box<Turned>, now: Now) {
+        match &mut self.mind {
+            Some(mind) => {
+                let call = turned.call.clone();
+                mind.offer(turned, now);
+                self.neighbours.starter.collect(call);
+                self.busy = true;
+            }
+            None => self.neighbours.mind.send(Letter::Offer(turned)),
         }
     }
 
@@ -315,6 +334,9 @@ impl EventLoop {
             self.busy |= self.delivery.is_dirty();
         }
         self.intake.flush(&self.registry);
+        for turned in self.intake.take_turned() {
+            self.offer(Box::new(turned), now);
+        }
         self.busy |= self.intake.has_backlog();
         if let Some(mind) = &mut self.mind {
             mind.end_of_tick(now);
@@ -326,7 +348,11 @@ impl EventLoop {
     fn submit(&mut self, now: Now) {
         for (asker, node) in self.intake.take_starts() {
             let home = self.address.clone();
-            self.neighbours.starter.order(node, move |reply| home.send(Letter::Answer(asker, reply)));
+            self.neighbours.starter.start_queue(node, move |reply| home.send(Letter::Answer(asker, reply)));
+        }
+        for (asker, call) in self.intake.take_calls() {
+            let home = self.address.clone();
+            self.neighbours.starter.answer_call(call, move |reply| home.send(Letter::Answer(asker, reply)));
         }
         for (asker, inquiry) in self.intake.take_inquiries() {
             let home = self.address.clone();
@@ -407,10 +433,11 @@ impl Hands<'_> {
         (connection.0 % self.loops.len() as u64) as usize
     }
 
-    pub(crate) fn open(&mut self, open: Box<Open>, now: Now) {
+    /// `turned`: the connection is there.
+    pub(crate) fn open(&mut self, open: Box<Open>, turned: Option<Box<Turned>>, now: Now) {
         match self.home(open.connection) {
-            home if home == self.index => self.delivery.open(open, now, self.registry, delivery_token),
-            home => self.loops[home].send(Letter::Open(open)),
+            home if home == self.index => self.delivery.open(open, turned, now, self.registry, delivery_token),
+            home => self.loops[home].send(Letter::Open(open, turned)),
         }
     }
 

@@ -4,14 +4,16 @@
 use super::event_loop::{Hands, Letter};
 use super::inbox::Address;
 use super::roster::Roster;
+use super::turned::Turned;
 use crate::config::Config;
-use crate::dispatch::{Action, Dispatch, Input};
+use crate::dispatch::{Action, Dispatch, Input, Offer, Peer};
 use crate::events::EventLog;
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use dns::Resolver;
 use queue::service::Fetched;
 use queue::{Domain, Due, Group, Queue, QueueError};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,12 +40,23 @@ pub(crate) struct Mind {
     senses: Senses,
     roster: Roster,
     settle_tokens: Vec<u64>,
+    /// Connections that dispatch was offered and has not taken yet.
+    offers: HashMap<u64, Box<Turned>>,
+    next_offer: u64,
     next_housekeeping: Instant,
 }
 
 impl Mind {
     pub(crate) fn new(dispatch: Dispatch, senses: Senses, now: Now) -> Mind {
-        Mind { dispatch, senses, roster: Roster::default(), settle_tokens: Vec::new(), next_housekeeping: now.mono }
+        Mind {
+            dispatch,
+            senses,
+            roster: Roster::default(),
+            settle_tokens: Vec::new(),
+            offers: HashMap::new(),
+            next_offer: 0,
+            next_housekeeping: now.mono,
+        }
     }
 
     pub(crate) fn handle(&mut self, input: Input, now: Now) {
@@ -63,6 +76,20 @@ impl Mind {
             _ => {}
         }
         self.dispatch.handle(now, input);
+    }
+
+    /// A customer has come for its mail.
+    pub(crate) fn offer(&mut self, turned: Box<Turned>, now: Now) {
+        self.next_offer += 1;
+        let domains = &turned.call.domains;
+        let offer = Offer {
+            id: self.next_offer,
+            user: turned.call.user.clone(),
+            domains: (!domains.is_empty()).then(|| domains.iter().map(|domain| Domain::new(domain)).collect()),
+            address: turned.address,
+        };
+        self.offers.insert(offer.id, turned);
+        self.dispatch.handle(now, Input::Offered(offer));
     }
 
     pub(crate) fn handle_timers(&mut self, now: Now) {
@@ -89,7 +116,11 @@ impl Mind {
                 Action::Open(open) => {
                     self.senses.metrics.opened(&open.site);
                     self.roster.opened(open.connection, open.site.clone());
-                    hands.open(open, now);
+                    let turned = match open.peer {
+                        Peer::Caller(offer) => self.offers.remove(&offer),
+                        Peer::At(_) => None,
+                    };
+                    hands.open(open, turned, now);
                 }
                 Action::Close(connection) => hands.close(connection, now),
                 Action::Settle { token, group: more } => {
@@ -108,6 +139,8 @@ impl Mind {
                 other => self.ask(other),
             }
         }
+        // Those that it does not take are hung up on.
+        self.offers.clear();
         acted
     }
 

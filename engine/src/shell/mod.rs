@@ -10,9 +10,11 @@ mod etrn;
 mod event_loop;
 mod inbox;
 mod mind;
+mod odmr;
 mod roster;
 pub(crate) mod stream;
 pub(crate) mod timers;
+pub(crate) mod turned;
 mod verifier;
 mod watch;
 

@@ -42,7 +42,7 @@ pub(super) const NO_LHLO_HERE: Reply = reply(500, 5, 5, 1, "This is SMTP, send E
 pub(super) const NOT_IMPLEMENTED: Reply = reply(502, 5, 5, 1, "Command not implemented");
 pub(super) const NO_LISTS: Reply = reply(502, 5, 5, 1, "There are no lists here that could be expanded");
 /// RFC 5321 appendix F.1.
-pub(super) const NO_TURN: Reply = reply(502, 5, 5, 1, "TURN would hand mail to whoever asks for it; use ETRN");
+pub(super) const NO_TURN: Reply = reply(502, 5, 5, 1, "TURN would hand mail to whoever asks for it; use ATRN or ETRN");
 pub(super) const XCLIENT_NOT_TRUSTED: Reply =
     reply(550, 5, 7, 1, "Your address may not use XCLIENT; add it to `xclient` of this listener");
 pub(super) const NO_NAMED_QUEUES: Reply =
@@ -54,6 +54,7 @@ pub(super) const BAD_HELLO: Reply = reply(501, 5, 5, 4, "Give one host name or a
 pub(super) const BAD_XCLIENT: Reply =
     reply(501, 5, 5, 4, "Syntax: XCLIENT attribute=value ..., attributes as announced, values in xtext");
 pub(super) const BAD_NODE: Reply = reply(501, 5, 5, 4, "Syntax: ETRN domain, or ETRN @domain for those below it too");
+pub(super) const BAD_DOMAINS: Reply = reply(501, 5, 5, 4, "Syntax: ATRN [domain{,domain}]");
 pub(super) const MAIL_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: MAIL FROM:<address> [parameters]");
 pub(super) const RCPT_SYNTAX: Reply = reply(501, 5, 5, 2, "Syntax: RCPT TO:<address> [parameters]");
 pub(super) const BAD_SENDER: Reply =

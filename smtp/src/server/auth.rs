@@ -104,12 +104,16 @@ impl Server {
 
     /// The error is the reply: what must come before anything is taken.
     pub(super) fn must_know_who(&self) -> Result<(), Reply> {
-        let authentication = &self.authentication;
+        if self.authentication.required { self.must_have_logged_in() } else { Ok(()) }
+    }
+
+    /// The error is the reply.
+    pub(super) fn must_have_logged_in(&self) -> Result<(), Reply> {
         let offered = self.config.auth.as_ref().is_some_and(|auth| auth.is_offered(self.tls.is_some()));
-        match (authentication.required, &authentication.user, offered) {
-            (false, _, _) | (_, Some(_), _) => Ok(()),
-            (true, None, true) => Err(answers::AUTH_FIRST),
-            (true, None, false) => Err(answers::TLS_FIRST),
+        match (&self.authentication.user, offered) {
+            (Some(_), _) => Ok(()),
+            (None, true) => Err(answers::AUTH_FIRST),
+            (None, false) => Err(answers::TLS_FIRST),
         }
     }
 

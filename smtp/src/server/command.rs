@@ -35,6 +35,8 @@ pub(super) enum Command<'a> {
     XClient(&'a str),
     /// The node.
     Etrn(&'a str),
+    /// The domains, if any are named.
+    Atrn(&'a str),
     Turn,
     /// `mechanism [initial-response]`.
     Auth(&'a str),
@@ -122,7 +124,7 @@ fn without<'a>(argument: &str, command: Command<'a>) -> Result<Command<'a>, Repl
 }
 
 fn rare<'a>(verb: &str, argument: &'a str) -> Result<Command<'a>, Reply> {
-    const OTHERS: [&str; 4] = ["ATRN", "SEND", "SOML", "SAML"];
+    const OTHERS: [&str; 3] = ["SEND", "SOML", "SAML"];
     const HTTP: [&str; 8] = ["GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"];
     let is = |name: &&str| verb.eq_ignore_ascii_case(name);
     if is(&"NOOP") {
@@ -135,6 +137,8 @@ fn rare<'a>(verb: &str, argument: &'a str) -> Result<Command<'a>, Reply> {
         Ok(Command::Expand)
     } else if is(&"ETRN") {
         Ok(Command::Etrn(argument))
+    } else if is(&"ATRN") {
+        Ok(Command::Atrn(argument))
     } else if is(&"XCLIENT") {
         Ok(Command::XClient(argument))
     } else if is(&"AUTH") {
@@ -238,6 +242,8 @@ mod tests {
         check("VRFY ann", Ok(Command::Verify));
         check("EXPN list", Ok(Command::Expand));
         check("etrn @b.example", Ok(Command::Etrn("@b.example")));
+        check("atrn", Ok(Command::Atrn("")));
+        check("Atrn a.example,b.example", Ok(Command::Atrn("a.example,b.example")));
         check("XClient NAME=a ADDR=b", Ok(Command::XClient("NAME=a ADDR=b")));
         check("PROXY TCP4 192.0.2.7 10.0.0.1 49152 25", Ok(Command::Proxy));
         check("\0", Ok(Command::Proxy));

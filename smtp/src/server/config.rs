@@ -47,6 +47,8 @@ pub struct Config {
     pub smtputf8: bool,
     /// Announce ETRN (RFC 1985).
     pub etrn: bool,
+    /// Announce ATRN (RFC 2645), where AUTH may be used.
+    pub atrn: bool,
     /// Announce DSN (RFC 3461).
     pub dsn: bool,
     /// Announce REQUIRETLS (RFC 8689) once TLS is up.
@@ -89,6 +91,7 @@ impl Default for Config {
             binary_mime: false,
             smtputf8: true,
             etrn: false,
+            atrn: false,
             dsn: false,
             require_tls: false,
             mt_priority: false,
@@ -128,6 +131,8 @@ impl Config {
             ("ENHANCEDSTATUSCODES", self.enhanced_status_codes),
             ("STARTTLS", self.starttls && !tls_is_up),
             ("ETRN", self.etrn && self.protocol == Protocol::Smtp),
+            // Before AUTH, too, as RFC 2645 §6 has it: clients look for it there.
+            ("ATRN", self.offers_atrn() && self.auth.as_ref().is_some_and(|auth| auth.is_offered(tls_is_up))),
             ("REQUIRETLS", self.require_tls && tls_is_up),
             ("MT-PRIORITY", self.mt_priority),
             ("DELIVERBY", self.deliver_by),
@@ -152,6 +157,11 @@ impl Config {
             text.push_str(&self.max_recipients.to_string());
         }
         text
+    }
+
+    /// Who asks for it has to log in.
+    pub(super) fn offers_atrn(&self) -> bool {
+        self.atrn && self.auth.is_some() && self.protocol == Protocol::Smtp
     }
 
     /// BDAT alone can carry it, and BODY alone can name it.

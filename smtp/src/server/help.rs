@@ -20,6 +20,7 @@ pub(super) fn help(config: &Config) -> Reply {
         ("STARTTLS", config.starttls),
         ("AUTH", config.auth.is_some()),
         ("ETRN", config.etrn && !lmtp),
+        ("ATRN", config.offers_atrn()),
         ("XCLIENT", config.xclient),
         ("QUIT", true),
     ] {

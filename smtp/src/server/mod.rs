@@ -5,7 +5,7 @@
 //!   then loop { poll_event } until None, answering each question before polling again,
 //!   then write poll_transmit, then arm poll_timeout.
 //! ```
-//! A *question* (`Event::Mail`, `Recipient`, `XClient`, `Etrn`, `Auth`) stops parsing until it is answered. A `Message` does not: its
+//! A *question* (`Event::Mail`, `Recipient`, `XClient`, `Etrn`, `Atrn`, `Auth`) stops parsing until it is answered. A `Message` does not: its
 //! reply is given by `complete` when the message is durable, while later pipelined commands are already being parsed;
 //! replies always leave in command order (RFC 2920 §3.2).
 //!
@@ -17,6 +17,7 @@
 //! extension parameters after HELO.
 
 mod answers;
+mod atrn;
 mod auth;
 mod command;
 mod config;
@@ -89,6 +90,12 @@ pub enum Event {
     XClient(Box<Introduction>),
     /// Question: ETRN, with the replies of RFC 1985 as answers.
     Etrn(Node),
+    /// Question: ATRN (RFC 2645) of the user that [`Server::user`] names, for these domains in lower case; none: for all that
+    /// are the user's. A 2xx answer turns the connection round: `Turned` follows, and nothing else.
+    Atrn(Vec<Box<str>>),
+    /// ATRN has succeeded: transmit what is left, then hand the stream to a [`crate::Client`], which awaits the greeting.
+    /// What came behind the command before its reply has been thrown away.
+    Turned,
     /// Question: what only the owner knows in an AUTH exchange. Answered by `answer_auth`; a plain `answer` ends it.
     Auth {
         /// How.
@@ -227,8 +234,8 @@ impl Server {
         if matches!(self.phase, Phase::Data(_) | Phase::Chunk { .. }) {
             self.deadline = now + self.config.idle_timeout;
         }
-        // While TLS is being set up, clear text is an injection (RFC 3207 §6).
-        if self.ending.is_none() && !self.eof && !matches!(self.phase, Phase::Tls { .. }) {
+        // While TLS is being set up, clear text is an injection (RFC 3207 §6); behind ATRN nothing is a command.
+        if self.ending.is_none() && !self.eof && !self.is_out_of_hand() {
             self.input.push(bytes);
         }
     }
@@ -297,6 +304,8 @@ impl Server {
             }
             Some(Question::XClient(claims)) => return self.introduced(claims, reply),
             Some(Question::Etrn) => {}
+            Some(Question::Atrn) if reply.is_success() => self.turn(),
+            Some(Question::Atrn) => {}
             Some(Question::Auth) => self.authentication.give_up(),
             None => return,
         }
@@ -327,9 +336,11 @@ impl Server {
     pub fn poll_transmit(&mut self) -> &mut BytesMut {
         &mut self.outbox.transmit
     }
-    /// When to call `handle_timeout`. `None` while a message awaits completion: then it is us who are slow.
+    /// When to call `handle_timeout`. `None` while a message awaits completion: then it is us who are slow; and once the
+    /// connection is turned round.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let awaited = self.ending.is_none() && self.outbox.pending() == 0;
+        let turned = matches!(self.phase, Phase::Turned { .. });
+        let awaited = self.ending.is_none() && self.outbox.pending() == 0 && !turned;
         let deadline = self.transaction.as_ref().map_or(self.deadline, |open| open.until.min(self.deadline));
         awaited.then_some(deadline)
     }
@@ -339,6 +350,7 @@ impl Server {
     pub fn wants_bytes(&self) -> bool {
         self.ending.is_none()
             && self.question.is_none()
+            && !matches!(self.phase, Phase::Turned { .. })
             && !self.is_paused()
             && self.outbox.queued() < MAX_QUEUED_REPLIES
             && self.outbox.transmit.len() < MAX_UNSENT_BYTES

@@ -23,6 +23,8 @@ pub(super) enum Phase {
     Auth,
     /// The TLS handshake, which is not for this machine. It is announced when all replies before it have been given.
     Tls { announced: bool },
+    /// The other side of the conversation, which is not for this machine either.
+    Turned { announced: bool },
 }
 
 /// What the owner was asked.
@@ -32,6 +34,7 @@ pub(super) enum Question {
     Recipient(Recipient),
     XClient(Claims),
     Etrn,
+    Atrn,
     Auth,
 }
 
@@ -50,7 +53,12 @@ impl Server {
                 self.events.push_back(Event::StartTls);
                 true
             }
-            Phase::Tls { .. } => false,
+            Phase::Turned { announced: false } if self.outbox.pending() == 0 => {
+                self.phase = Phase::Turned { announced: true };
+                self.events.push_back(Event::Turned);
+                true
+            }
+            Phase::Tls { .. } | Phase::Turned { .. } => false,
         }
     }
 
@@ -85,7 +93,8 @@ impl Server {
         }
     }
 
-    /// Queues the last reply. In the midst of a TLS handshake nothing can be said.
+    /// Queues the last reply. In the midst of a TLS handshake nothing can be said, nor to a client that has become a
+    /// server.
     pub(super) fn end(&mut self, reason: CloseReason, last_reply: Option<Reply>) {
         if self.ending.is_some() {
             return;
@@ -97,9 +106,14 @@ impl Server {
         self.question = None;
         self.input.clear();
         self.abort();
-        if let (Some(reply), false) = (last_reply, matches!(self.phase, Phase::Tls { .. })) {
+        if let (Some(reply), false) = (last_reply, self.is_out_of_hand()) {
             self.outbox.push(reply);
         }
+    }
+
+    /// What comes is not for this machine.
+    pub(super) fn is_out_of_hand(&self) -> bool {
+        matches!(self.phase, Phase::Tls { .. } | Phase::Turned { .. })
     }
 
     fn step_command(&mut self) -> bool {
@@ -136,6 +150,7 @@ impl Server {
             Command::Expand => return Err(answers::NO_LISTS),
             Command::XClient(attributes) => self.xclient(attributes)?,
             Command::Etrn(node) => self.etrn(node)?,
+            Command::Atrn(domains) => self.atrn(domains)?,
             Command::Auth(argument) => self.auth(argument)?,
             Command::Turn => return Err(answers::NO_TURN),
             Command::StartTls => self.start_tls()?,

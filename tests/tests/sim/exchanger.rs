@@ -278,6 +278,8 @@ impl World {
             | server::Event::StartTls
             | server::Event::XClient(_)
             | server::Event::Etrn(_)
+            | server::Event::Atrn(_)
+            | server::Event::Turned
             | server::Event::Auth { .. }
             | server::Event::Closed(_) => {}
         }

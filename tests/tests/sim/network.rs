@@ -6,7 +6,7 @@ use crate::exchanger::ServerEnd;
 use crate::world::{Event, MILLISECOND, Micros, SECOND, World};
 use bytes::Bytes;
 use engine::config::{SocketName, TlsPolicy};
-use engine::dispatch::{ConnectionId, Deliver, Input, Open, TlsState};
+use engine::dispatch::{ConnectionId, Deliver, Input, Open, Peer, TlsState};
 use smtp::client::{self, Cause, Client, Outcome, Report, Stage, StartTls, Transaction};
 use smtp::reply::Reply;
 use smtp::server::{Ticket, TlsInfo};
@@ -110,7 +110,7 @@ impl Links {
 
 impl World {
     pub fn open(&mut self, open: Box<Open>) {
-        let SocketName::Tcp(peer) = open.peer else { unreachable!("no route leads to a Unix socket here") };
+        let Peer::At(SocketName::Tcp(peer)) = open.peer else { unreachable!("all mail goes to exchangers here") };
         let hosts = &self.scenario.hosts;
         let host = hosts.iter().position(|host| host.addresses.contains(&peer.ip())).expect("an address of the zone");
         assert_eq!(hosts[host].name, *open.host, "the address belongs to the host");

@@ -50,8 +50,8 @@ fn the_next_host_of_a_list_is_used_only_while_those_before_it_fail() {
     w.accept("a@from.test", &["ok@x.test"]);
     w.settle_down();
     let port = |open: &Open| match &open.peer {
-        SocketName::Tcp(address) => address.port(),
-        SocketName::Unix(_) => 0,
+        Peer::At(SocketName::Tcp(address)) => address.port(),
+        _ => 0,
     };
     assert_eq!(w.opens.iter().map(|(_, o)| port(o)).collect::<Vec<_>>(), [25, 26, 27]);
     assert_eq!(w.count(Kind::Delivered), 1);

@@ -5,7 +5,7 @@
 //! `lost` (lost at DATA, once), `close` (421 at MAIL, once), `big` (over the SIZE limit); a number may follow.
 
 use crate::config::*;
-use crate::dispatch::action::{Deliver, Open};
+use crate::dispatch::action::{Deliver, Open, Peer as To};
 use crate::dispatch::{Action, ConnectionId, Dispatch, Happened, Input, Kind, Operation};
 use crate::now::Now;
 use dns::{AddressAnswer, Exchanger, MxAnswer, MxFailure};
@@ -362,8 +362,8 @@ impl World {
         assert!(same < most, "{} connections to {}", same + 1, open.site);
         self.opens.push((self.now.mono, open.clone()));
         let door = match &open.peer {
-            SocketName::Tcp(peer) => self.doors.get(&peer.ip()).copied().unwrap_or_default(),
-            SocketName::Unix(_) => Door::Open,
+            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()).copied().unwrap_or_default(),
+            To::At(SocketName::Unix(_)) | To::Caller(_) => Door::Open,
         };
         let tls = open.tls != TlsPolicy::Off;
         let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, last: self.now.mono };
@@ -409,8 +409,8 @@ impl World {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(deliver) = peer.in_flight.pop_front() else { return };
         let slams = match &peer.open.peer {
-            SocketName::Tcp(peer) => self.doors.get(&peer.ip()) == Some(&Door::Slams),
-            SocketName::Unix(_) => false,
+            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()) == Some(&Door::Slams),
+            To::At(SocketName::Unix(_)) | To::Caller(_) => false,
         };
         let mut exceptions = Vec::new();
         let mut whole = None;

@@ -33,7 +33,7 @@ fn mail_is_asked_for_between_transactions() {
         S: 459 4.7.1 Node not allowed: queues have no names here, give a domain
         S: 501 5.5.4 This command needs an argument
         S: 501 5.5.4 Syntax: ETRN domain, or ETRN @domain for those below it too
-        S: 502 5.5.1 TURN would hand mail to whoever asks for it; use ETRN
+        S: 502 5.5.1 TURN would hand mail to whoever asks for it; use ATRN or ETRN
         E: hello me true
         E: etrn b.example
         E: etrn @b.example

@@ -10,6 +10,7 @@
 //! ```
 //! Each script is played with its flights cut in several ways, which must make no difference.
 
+mod atrn;
 mod auth;
 mod commands;
 mod content;
@@ -113,6 +114,13 @@ impl Play {
                 }
                 format!("etrn {node}")
             }
+            Event::Atrn(domains) => {
+                let user = self.server.user().unwrap_or("nobody").to_owned();
+                let own = domains.iter().all(|domain| domain.ends_with(".example"));
+                self.server.answer(reply(if own { "250 2.0.0 Reversing" } else { "450 4.7.1 Not yours" }));
+                format!("atrn {user} {}", domains.join(" ")).trim_end().to_owned()
+            }
+            Event::Turned => "turned".into(),
             Event::Auth { mechanism, inquiry } => {
                 let text = format!("auth {} {}", mechanism.name(), inquiry.user());
                 let asks_for_keys = matches!(inquiry, Inquiry::Keys { .. });

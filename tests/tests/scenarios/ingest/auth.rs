@@ -10,11 +10,11 @@ use smtp::sasl::{Mechanism, decode, encode};
 use std::path::Path;
 
 const BODY: &[u8] = b"Subject: x\r\n\r\nx\r\n";
-const AUTH: &str =
+pub(super) const AUTH: &str =
     "[auth]\nusers = \"DIR/users.toml\"\nmechanisms = [\"SCRAM-SHA-256\", \"CRAM-MD5\", \"PLAIN\", \"LOGIN\"]\n";
 
 /// The users file: each with the password `secret`, and the addresses that they may send as.
-fn write(dir: &Path, users: &[(&str, &str)]) {
+pub(super) fn write(dir: &Path, users: &[(&str, &str)]) {
     let mut all = Users::default();
     for (name, sender) in users {
         all.put(User::new(name, "secret", vec![sender.parse().expect("a pattern")], true).expect("a user"));
@@ -31,7 +31,7 @@ fn plan(keys: &str) -> Plan {
 }
 
 /// What a client says with this mechanism; returns the last reply.
-fn log_in(injector: &mut Injector, mechanism: Mechanism, user: &str, password: &str) -> String {
+pub(super) fn log_in(injector: &mut Injector, mechanism: Mechanism, user: &str, password: &str) -> String {
     let credentials = Credentials { user: user.into(), password: password.into() };
     let mut exchange = Exchange::new(mechanism, &credentials, "a-nonce").expect("credentials");
     let mut line = format!("AUTH {}", mechanism.name());

@@ -15,6 +15,7 @@ mod lmtp_listener;
 mod mail_loops;
 mod messages_too_large;
 mod odd_splits;
+mod odmr;
 mod proxy_protocol;
 mod resets_mid_body;
 mod slow_injector;

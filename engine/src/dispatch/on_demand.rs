@@ -1,0 +1,113 @@
+//! Mail that its recipients' own server comes for (ODMR, RFC 2645): there is no way to it but the connection that the
+//! customer opened, proved itself on, and turned round.
+//!
+//! While the customer is away its mail is as that of a host which does not answer: deferred by the schedule of `[retry]`,
+//! so that nothing of it stays in memory, and delays and expiry are told as ever. When it comes, what waits for the domains
+//! that it names is made due (as by an operator), and goes over its connection; whatever else of the user's is due is
+//! deferred all the same.
+
+use super::domain::DomainId;
+use super::open::Way;
+use super::site::{SiteId, SiteKey, Target};
+use super::{ConnectionId, Dispatch, Offer, Peer, route};
+use crate::config::TlsPolicy;
+use crate::limit::{Binding, Limit};
+use crate::verdict::Fate;
+use queue::Domain;
+use smtp::Reply;
+use smtp::reply::EnhancedCode;
+use std::sync::Arc;
+
+/// A customer that has come.
+pub(super) struct Caller {
+    pub(super) connection: ConnectionId,
+    /// Whose mail it takes; `None`: all of the site's.
+    domains: Option<Box<[Domain]>>,
+}
+
+impl Dispatch {
+    /// Whether the user has come, and its connection has not ended: it is served by one at a time.
+    pub fn is_served(&self, user: &Arc<str>) -> bool {
+        self.site_by_key.get(&key(user)).is_some_and(|id| self.sites[*id as usize].caller.is_some())
+    }
+
+    /// Takes the connection, unless nobody needs it: then nothing follows, and whoever has it hangs up.
+    pub(super) fn handle_offered(&mut self, offer: Offer) {
+        if self.draining || self.is_served(&offer.user) {
+            return;
+        }
+        let key = key(&offer.user);
+        let id = match self.site_by_key.get(&key) {
+            Some(id) => *id,
+            None => {
+                let (limits, hosts) = (route::default_limits(&self.config), key.target.hosts(&[]));
+                self.insert_site(key, offer.user, limits, hosts)
+            }
+        };
+        let way = Way {
+            host: 0,
+            peer: Peer::Caller(offer.id),
+            by_mx: false,
+            address: offer.address,
+            source: None,
+            // As it came, it stays: it was for the customer to begin TLS before it logged in.
+            tls: TlsPolicy::Off,
+        };
+        let connection = self.begin(id, way);
+        self.sites[id as usize].caller = Some(Caller { connection, domains: offer.domains });
+    }
+
+    /// Why mail for the domain cannot go now: it is for a customer to come for it.
+    pub(super) fn must_wait(&self, id: SiteId, domain: DomainId) -> Option<Reply> {
+        let site = &self.sites[id as usize];
+        let Target::OnDemand(user) = &site.key.target else { return None };
+        let takes = |caller: &Caller| {
+            let name = &self.domains[domain].name;
+            caller.domains.as_ref().is_none_or(|domains| domains.contains(name))
+        };
+        let goes = self.is_caller_there(id) && site.caller.as_ref().is_some_and(takes);
+        (!goes).then(|| waits(user))
+    }
+
+    /// The caller's connection takes transactions, or will.
+    fn is_caller_there(&self, id: SiteId) -> bool {
+        let caller = self.sites[id as usize].caller.as_ref().and_then(|caller| self.slot(caller.connection));
+        caller.is_some_and(|slot| self.connections[slot].is_alive())
+    }
+
+    /// The turn of a site that a customer comes for. Returns the limit that binds.
+    pub(super) fn serve_caller(&mut self, id: SiteId) -> Binding {
+        let mut binding = Binding::NONE;
+        if self.is_caller_there(id) {
+            if self.hand_over(id) {
+                binding = Limit::Rate.into();
+            }
+            self.read_ahead(id);
+        } else {
+            self.defer_ready(id);
+        }
+        self.want_fetch(id);
+        binding
+    }
+
+    /// The customer has gone: what it did not take waits for the next time.
+    fn defer_ready(&mut self, id: SiteId) {
+        let site = &mut self.sites[id as usize];
+        let Target::OnDemand(user) = &site.key.target else { return };
+        let reply = waits(user);
+        for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
+            for (_, delivery) in list {
+                self.fail_delivery(delivery, Fate::Retry, &reply, id);
+            }
+        }
+    }
+}
+
+/// One site for each user.
+fn key(user: &Arc<str>) -> SiteKey {
+    SiteKey { target: Target::OnDemand(user.clone()), policy: None, apart: None }
+}
+
+fn waits(user: &str) -> Reply {
+    Reply::new(450, EnhancedCode(4, 4, 1), format!("waits for ATRN of user {user}"))
+}

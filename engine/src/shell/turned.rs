@@ -1,0 +1,26 @@
+//! A connection that changes rooms: a customer turned it round (ATRN, RFC 2645), and it is now for delivery.
+
+use super::stream::Stream;
+use crate::tls::Session;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a customer comes for.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// Who has logged in.
+    pub user: Arc<str>,
+    /// In lower case; none: all of the user's.
+    pub domains: Vec<Box<str>>,
+}
+
+/// The connection, registered nowhere; every octet before the reply to ATRN, and that, has left.
+#[derive(Debug)]
+pub(crate) struct Turned {
+    pub call: Call,
+    pub stream: Stream,
+    /// Past its handshake.
+    pub tls: Option<Box<Session>>,
+    /// Where the customer is.
+    pub address: Option<IpAddr>,
+}
