@@ -297,7 +297,10 @@ fn an_address_is_explained_before_and_after_a_reload() {
     assert_eq!(world.explain("u@a.test", "queued"), ["0 ready, 0 active (now)"]);
     assert_eq!(world.explain("u@a.test", "mx"), ["10 mx.a.test: 127.0.0.1 (dns)"]);
 
-    let changed = format!("{configured}[limits]\nconnections = 7\n").replace("5/h", "6/h");
+    // What a customer comes for needs a listener where it can log in.
+    let odmr = "[[listener]]\nbind = \"127.0.0.1:366\"\nauth = \"required\"\n\
+                [[route]]\ndomain = [\"odmr.test\"]\nvia = \"odmr\"\nuser = \"ann\"\n";
+    let changed = format!("{configured}{odmr}[limits]\nconnections = 7\n").replace("5/h", "6/h");
     std::fs::write(world.file("posthaste.toml"), &changed).unwrap();
     world.signal("-HUP");
     let limits = changed.lines().count() - 1;
@@ -306,6 +309,10 @@ fn an_address_is_explained_before_and_after_a_reload() {
         eventually(address, || (world.explain(address, "connections") == expected).then_some(()));
     }
     assert_eq!(world.explain("u@special.test", "rate"), [format!("6/h (posthaste.toml:{site})")]);
+    let route = world.explain("u@odmr.test", "route");
+    assert!(route.len() == 1 && route[0].starts_with("odmr: waits for ATRN of user ann "), "{route:?}");
+    assert!(world.explain("u@odmr.test", "site")[0].starts_with("odmr:ann "));
+    assert_eq!(["mx", "host", "connections", "tls"].map(|subject| world.explain("u@odmr.test", subject).len()), [0; 4]);
     // A mistake changes nothing.
     std::fs::write(world.file("posthaste.toml"), "hostname = 5").unwrap();
     world.signal("-HUP");

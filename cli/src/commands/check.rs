@@ -291,14 +291,15 @@ mod tests {
     fn a_configuration_is_put_into_words() {
         let toml = r#"
             hostname = "mta1.example.net"
-            listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }]
+            listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }, { bind = "unix:/run/c.sock", auth = "required" }]
             limits = { rate = "100/s", tls = "required" }
             site = [{ match = { mx = ["*.google.com"] }, connections = 50 },
                     { match = { domain = ["x.test"] }, suspend = true }]
             route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" },
                      { domain = ["a.test"], via = ["smtps://r:465", "smtp://s:25"], tls = "verified", tls_server_name = "R" },
                      { domain = ["*.void.test"], via = "discard" },
-                     { domain = ["b.test"], via = "smtp://s:587", user = "alice", password_file = "/etc/p" }]
+                     { domain = ["b.test"], via = "smtp://s:587", user = "alice", password_file = "/etc/p" },
+                     { domain = ["c.test"], via = "odmr", user = "carol" }]
         "#;
         let text = text("p.toml", &Config::parse(toml, "p.toml").unwrap(), &["look here".into()]);
         for words in [
@@ -315,6 +316,7 @@ mod tests {
             "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:8)\n",
             "\n          *.void.test is thrown away as if delivered (p.toml:9)\n",
             "\n          b.test via smtp://s:587, as alice (p.toml:10)\n",
+            "\n          c.test waits for ATRN of user carol (p.toml:11)\n",
             "\n          every other domain via its mail exchangers\n",
         ] {
             assert!(text.contains(words), "{words}\n{text}");

@@ -144,14 +144,19 @@ impl Facts {
             None => expected_site(config, domain, answer),
         };
         self.add("site", site, &limits.origin);
+        let route = config.route(domain);
+        if route.is_some_and(|rule| matches!(rule.via, Via::Odmr(_))) {
+            // The customer opens the one connection, as it likes, and gets all that there is.
+            return self.limits(&limits, |name| ["rate", "recipients_per_message", "pipelining"].contains(&name));
+        }
         let sources = &config.delivery.source_addresses;
         if sources.is_empty() {
             self.add("source", "the system's choice", DEFAULT);
         } else {
             self.add("source", listed(sources), "[delivery] source_addresses");
         }
-        self.limits(&limits);
-        self.tls(&limits, config.route(domain));
+        self.limits(&limits, |_| true);
+        self.tls(&limits, route);
     }
 
     /// A route's word on TLS goes before that of the limits; logins only routes have.
@@ -173,7 +178,8 @@ impl Facts {
         }
     }
 
-    fn limits(&mut self, limits: &Limits) {
+    /// Those limits that hold.
+    fn limits(&mut self, limits: &Limits, holds: impl Fn(&str) -> bool) {
         let pipelining = match limits.pipelining {
             Pipelining::Off => "off",
             Pipelining::Transaction => "transaction",
@@ -191,7 +197,9 @@ impl Facts {
             ("idle_timeout", show_duration(limits.idle_timeout)),
             ("pipelining", pipelining.into()),
         ] {
-            self.add(name, value, &limits.origin);
+            if holds(name) {
+                self.add(name, value, &limits.origin);
+            }
         }
     }
 
