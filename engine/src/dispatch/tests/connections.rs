@@ -1,0 +1,172 @@
+//! Hosts, connections, and how fast they may be used.
+
+use super::*;
+
+#[test]
+fn the_next_host_and_address_are_tried_in_order() {
+    let mut w = world();
+    w.mx.insert("x.test".into(), Ok(vec![(20, "b.test".into()), (10, "a.test".into())]));
+    let ips: Vec<std::net::IpAddr> = ["10.1.0.1", "10.1.0.2"].iter().map(|i| i.parse().unwrap()).collect();
+    w.addresses.insert("a.test".into(), ips.clone());
+    w.doors.insert(ips[0], Door::Refused);
+    w.doors.insert(ips[1], Door::Unwelcome);
+    let id = w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    let peers: Vec<String> = w
+        .opens
+        .iter()
+        .map(|(_, o)| match &o.peer {
+            Peer::At(SocketName::Tcp(peer)) => peer.ip().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(peers, ["10.1.0.1".to_string(), "10.1.0.2".into(), address_of("b.test").to_string()]);
+    assert_eq!(w.kinds(id, 0), [Kind::Delivered]);
+    // When its time has passed, the better host is preferred again.
+    w.doors.clear();
+    w.run(S(60));
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    assert_eq!(w.hosts_opened().last().map(|h| &**h), Some("a.test"));
+    check_empty(&mut w);
+}
+
+#[test]
+fn when_all_hosts_fail_what_is_ready_is_deferred_at_once() {
+    let mut w = world();
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    for _ in 0..500 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    assert_eq!(w.count(Kind::Deferred), 500);
+    assert!(w.opens.len() <= 5, "not hammered: {}", w.opens.len());
+    let view = w.dispatch.explain_site("x.test").unwrap();
+    assert!(view.backoff.is_some() && view.last_error.unwrap().text.contains("refused"));
+    w.doors.clear();
+    w.run(S(1200));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
+#[test]
+fn a_site_whose_hosts_do_not_exist_bounces() {
+    let mut w = world();
+    w.addresses.insert("mx.x.test".into(), vec![]);
+    let id = w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    assert_eq!(w.kinds(id, 0), [Kind::Bounced]);
+    assert_eq!(w.happened[0].reply.as_ref().unwrap().enhanced.map(|e| (e.1, e.2)), Some((4, 4)));
+    check_empty(&mut w);
+}
+
+#[test]
+fn failed_tls_is_followed_by_clear_text_only_when_opportunistic() {
+    for (policy, delivered) in
+        [(TlsPolicy::Opportunistic, true), (TlsPolicy::Required, false), (TlsPolicy::Verified, false)]
+    {
+        let mut config = config();
+        config.limits = Arc::new(crate::config::Limits { tls: policy, ..limits() });
+        let mut w = World::new(config, 1);
+        w.doors.insert(address_of("mx.x.test"), Door::BadTls);
+        let id = w.accept("a@from.test", &["ok@x.test"]);
+        w.settle_down();
+        assert_eq!(w.kinds(id, 0), [if delivered { Kind::Delivered } else { Kind::Deferred }], "{policy:?}");
+        if delivered {
+            assert_eq!(w.opens.iter().map(|(_, o)| o.tls).collect::<Vec<_>>(), [policy, TlsPolicy::Off]);
+        }
+    }
+}
+
+#[test]
+fn a_host_that_slams_the_door_is_not_hammered() {
+    let mut w = world();
+    w.doors.insert(address_of("mx.x.test"), Door::Slams);
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(600));
+    assert!(w.opens.len() < 100, "{} connections", w.opens.len());
+    w.doors.clear();
+    check_empty(&mut w);
+    w.check_ends();
+}
+
+#[test]
+fn connections_are_pooled_within_the_limit_and_closed_when_idle() {
+    let mut w = world();
+    w.manual = true;
+    for _ in 0..1000 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    assert_eq!(w.opens.len(), 20);
+    assert_eq!(w.dispatch.counts().active, 40, "two ahead on each");
+    let view = w.dispatch.explain_site("x.test").unwrap();
+    assert_eq!(view.binding.to_string(), "connections");
+    w.manual = false;
+    w.answer_all();
+    w.run(S(1));
+    assert_eq!(w.count(Kind::Delivered), 1000);
+    assert!(w.opens.len() < 40, "{} connections for 1000 messages", w.opens.len());
+    assert!(!w.peers.is_empty(), "kept for a while");
+    w.run(S(10));
+    assert!(w.peers.is_empty(), "closed when idle");
+    check_empty(&mut w);
+}
+
+#[test]
+fn a_connection_carries_no_more_messages_than_allowed() {
+    let mut config = config();
+    config.limits = Arc::new(crate::config::Limits { messages_per_connection: 7, connections: 2, ..limits() });
+    let mut w = World::new(config, 1);
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(1));
+    assert_eq!(w.count(Kind::Delivered), 100);
+    let mut counts = std::collections::BTreeMap::new();
+    w.deliveries.iter().for_each(|d| *counts.entry(d.1).or_insert(0) += 1);
+    assert!(counts.values().all(|c| *c <= 7), "{counts:?}");
+    check_empty(&mut w);
+}
+
+#[test]
+fn stream_hands_many_ahead_but_not_too_many_bytes() {
+    for (body, expected) in [(100, 16), (300 << 10, 4)] {
+        let mut config = config();
+        config.queue.body_cache_bytes = 1 << 30;
+        config.limits = Arc::new(crate::config::Limits { pipelining: Pipelining::Stream, connections: 1, ..limits() });
+        let mut w = World::new(config, 1);
+        w.manual = true;
+        let body = format!("Subject: x\r\n\r\n{}", "0123456789abcde\r\n".repeat(body / 17));
+        for _ in 0..50 {
+            w.accept_body("a@from.test", &["ok@x.test"], &body);
+        }
+        w.settle_down();
+        assert_eq!(w.deliveries.len(), expected, "{} bytes each", body.len());
+    }
+}
+
+#[test]
+fn rates_are_kept_over_all_connections() {
+    let mut config = config();
+    let rate = Rate { count: 50, per: S(1) };
+    let connection_rate = Rate { count: 3, per: S(1) };
+    config.limits =
+        Arc::new(crate::config::Limits { rate: Some(rate), connection_rate: Some(connection_rate), ..limits() });
+    let mut w = World::new(config, 1);
+    w.delay = Duration::from_millis(300);
+    for _ in 0..300 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(10));
+    assert_eq!(w.count(Kind::Delivered), 300);
+    let messages: Vec<Instant> = w.deliveries.iter().map(|d| d.0).collect();
+    let opens: Vec<Instant> = w.opens.iter().map(|o| o.0).collect();
+    assert!(fastest_window(&messages, S(1)) <= 50);
+    assert!(fastest_window(&opens, S(1)) <= 3);
+    assert!(*messages.last().unwrap() - messages[0] < S(8), "the rate is used");
+    assert!(w.throttled["rate"] > S(2), "{:?}", w.throttled);
+    check_empty(&mut w);
+}

@@ -1,0 +1,187 @@
+//! Rules, reloads, and what operators do.
+
+use super::*;
+
+fn rule(domains: &[&str], mx: &[&str], limits: crate::config::Limits) -> SiteRule {
+    let patterns = |list: &[&str]| list.iter().map(|p| Pattern((*p).into())).collect();
+    SiteRule { domains: patterns(domains), mx: patterns(mx), limits: Arc::new(limits) }
+}
+
+#[test]
+fn site_rules_match_by_host_or_set_a_domain_apart() {
+    let mut config = config();
+    let with = |connections| crate::config::Limits { connections, ..limits() };
+    config.sites = vec![rule(&["vip.test"], &[], with(3)), rule(&[], &["*.big.test"], with(2))];
+    let mut w = World::new(config, 1);
+    w.manual = true;
+    for domain in ["vip.test", "x.test", "y.test"] {
+        w.mx.insert(domain.into(), Ok(vec![(10, "mx.big.test".into())]));
+        for _ in 0..50 {
+            w.accept("a@from.test", &[&format!("ok@{domain}")]);
+        }
+    }
+    w.settle_down();
+    let site = |domain: &str| w.dispatch.explain_site(domain).unwrap();
+    assert_eq!((&*site("vip.test").site, site("vip.test").busy), ("vip.test", 3));
+    assert_eq!((&*site("x.test").site, site("x.test").busy), ("mx.big.test", 2));
+    assert_eq!(site("y.test").site, site("x.test").site);
+    assert_eq!(w.opens.len(), 5);
+    for domain in ["vip.test", "x.test", "y.test"] {
+        let answer = w.mx_answer(domain).unwrap();
+        let (name, limits) = explain::expected_site(w.dispatch.config(), domain, Some(&answer));
+        assert_eq!((name, limits), (site(domain).site, site(domain).limits), "{domain}: expected is what happens");
+    }
+}
+
+#[test]
+fn source_addresses_take_turns() {
+    let mut config = config();
+    config.delivery.source_addresses = ["10.9.0.1", "10.9.0.2", "2001:db8::1"].map(|a| a.parse().unwrap()).to_vec();
+    let mut w = World::new(config, 1);
+    w.manual = true;
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    let of = |a: &str| w.opens.iter().filter(|(_, o)| o.source == Some(a.parse().unwrap())).count();
+    assert_eq!((of("10.9.0.1"), of("10.9.0.2"), of("2001:db8::1")), (10, 10, 0));
+}
+
+#[test]
+fn suspended_sites_keep_nothing_in_memory_and_resume_by_reload() {
+    let mut config = config();
+    config.sites = vec![rule(&["x.test"], &[], crate::config::Limits { suspend: true, ..limits() })];
+    let mut w = World::new(config, 1);
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test", "ok@y.test"]);
+    }
+    w.run(S(60));
+    assert_eq!((w.count(Kind::Delivered), w.opens.len()), (100, 1.max(w.opens.len())));
+    assert_eq!((w.dispatch.counts().ready, w.dispatch.messages.held.len(), w.dispatch.kept), (0, 0, 0));
+    assert_eq!(w.dispatch.explain_site("x.test").unwrap().binding.to_string(), "suspend");
+    w.config.sites.clear();
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.run(S(60));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
+/// What was due on disk is due in an hour when the clock is set back by one: nothing but a timer remembers it then.
+#[test]
+fn a_clock_that_is_set_back_forgets_nothing_on_disk() {
+    let mut config = config();
+    config.sites = vec![rule(&["x.test"], &[], crate::config::Limits { suspend: true, ..limits() })];
+    let mut w = World::new(config, 1);
+    for _ in 0..10 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(60));
+    w.now.wall_us -= 3600 * 1_000_000;
+    w.config.sites.clear();
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.run(S(2 * 3600));
+    assert_eq!(w.count(Kind::Delivered), 10);
+    w.check_ends();
+    check_empty(&mut w);
+}
+
+#[test]
+fn a_reload_changes_routes_of_what_is_ready() {
+    let mut w = world();
+    w.manual = true;
+    w.config.limits = Arc::new(crate::config::Limits { connections: 1, ..limits() });
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    for _ in 0..50 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    w.config.routes = vec![routes::route("*", routes::smart_host("relay.test", 2526))];
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.manual = false;
+    w.answer_all();
+    w.run(S(1));
+    w.check_ends();
+    let by = |site: &str| w.happened.iter().filter(|h| &*h.site == site).count();
+    assert_eq!((by("mx.x.test"), by("relay.test:2526")), (2, 48));
+    check_empty(&mut w);
+}
+
+#[test]
+fn operators_hold_release_hurry_and_remove() {
+    let mut w = world();
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    let ids: Vec<MessageId> = (0..4).map(|_| w.accept("a@from.test", &["ok@x.test"])).collect();
+    w.settle_down();
+    w.doors.clear();
+    let entries = |w: &World, id| {
+        w.disk.iter().filter(|(k, _)| k.id == id).map(|(k, e)| (k.clone(), e.clone())).collect::<Vec<_>>()
+    };
+    w.operate(Operation::Hold(entries(&w, ids[0])));
+    w.operate(Operation::Remove(entries(&w, ids[1])));
+    w.operate(Operation::Retry(entries(&w, ids[2])));
+    w.settle_down();
+    assert_eq!(w.kinds(ids[1], 0), [Kind::Deferred, Kind::Removed]);
+    assert_eq!(w.kinds(ids[2], 0), [Kind::Deferred, Kind::Delivered], "at once, through the backoff");
+    assert_eq!(w.kinds(ids[3], 0), [Kind::Deferred]);
+    w.run(S(3600));
+    assert_eq!(w.kinds(ids[3], 0), [Kind::Deferred, Kind::Delivered]);
+    assert_eq!(w.disk.keys().map(|k| k.due_ms).collect::<Vec<_>>(), [EntryKey::HELD]);
+    // Held again by somebody who did not know: that changes nothing.
+    w.operate(Operation::Hold(entries(&w, ids[0])));
+    w.operate(Operation::Release(entries(&w, ids[0])));
+    w.settle_down();
+    assert_eq!(w.kinds(ids[0], 0), [Kind::Deferred, Kind::Delivered]);
+    assert!(w.notices.is_empty());
+    w.check_ends();
+    check_empty(&mut w);
+}
+
+#[test]
+fn operators_act_on_what_is_ready_but_not_on_what_is_in_flight() {
+    let mut w = world();
+    w.config.limits = Arc::new(crate::config::Limits { connections: 1, ..limits() });
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.manual = true;
+    for _ in 0..10 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    let all: Vec<_> = w.disk.iter().map(|(k, e)| (k.clone(), e.clone())).collect();
+    let states = all.iter().map(|(k, e)| w.dispatch.entry_state(k, e));
+    assert_eq!(states.fold((0, 0), |sum, state| (sum.0 + state.0, sum.1 + state.1)), (8, 2), "waiting, in flight");
+    w.operate(Operation::Remove(all.clone()));
+    assert!(all.iter().all(|(k, e)| w.dispatch.entry_state(k, e).0 == 0), "removed, though not yet durably");
+    w.manual = false;
+    w.answer_all();
+    w.run(S(1));
+    assert_eq!((w.count(Kind::Delivered), w.count(Kind::Removed)), (2, 8));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
+#[test]
+fn a_drain_finishes_what_is_in_flight_and_starts_nothing() {
+    let mut w = world();
+    w.manual = true;
+    for _ in 0..100 {
+        w.accept("a@from.test", &["later@x.test"]);
+    }
+    w.settle_down();
+    let in_flight = w.deliveries.len();
+    w.handle(Input::Drain);
+    assert!(!w.dispatch.is_quiet());
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.answer_all();
+    w.run(S(600));
+    assert!(w.dispatch.is_quiet() && w.peers.is_empty());
+    assert_eq!((w.deliveries.len(), w.count(Kind::Deferred)), (in_flight, in_flight));
+    assert_eq!(w.disk.len(), 101, "the rest is in the queue");
+    // A drain while connecting.
+    let mut w = world();
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.delay = S(1);
+    w.run(Duration::from_millis(1));
+    w.handle(Input::Drain);
+    w.run(S(10));
+    assert!(w.dispatch.is_quiet());
+}
