@@ -25,15 +25,28 @@ pub(super) struct Caller {
     domains: Option<Box<[Domain]>>,
 }
 
+impl Caller {
+    /// It is the same customer again, whose former connection may be dead without our having noticed.
+    fn is_succeeded_by(&self, domains: Option<&[Domain]>) -> bool {
+        match (&self.domains, domains) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(former), Some(domains)) => former.iter().all(|domain| domains.contains(domain)),
+        }
+    }
+}
+
 impl Dispatch {
-    /// Whether the user has come, and its connection has not ended: it is served by one at a time.
-    pub fn is_served(&self, user: &Arc<str>) -> bool {
-        self.site_by_key.get(&key(user)).is_some_and(|id| self.sites[*id as usize].caller.is_some())
+    /// Whether the user is being served over a connection that one for these domains would not take the place of. There is
+    /// one at a time, and what is ready is for the domains of that.
+    pub fn is_served(&self, user: &Arc<str>, domains: Option<&[Domain]>) -> bool {
+        let caller = self.site_by_key.get(&key(user)).and_then(|id| self.sites[*id as usize].caller.as_ref());
+        caller.is_some_and(|caller| !caller.is_succeeded_by(domains))
     }
 
     /// Takes the connection, unless nobody needs it: then nothing follows, and whoever has it hangs up.
     pub(super) fn handle_offered(&mut self, offer: Offer) {
-        if self.draining || self.is_served(&offer.user) {
+        if self.draining || self.is_served(&offer.user, offer.domains.as_deref()) {
             return;
         }
         let key = key(&offer.user);
@@ -44,6 +57,10 @@ impl Dispatch {
                 self.insert_site(key, offer.user, limits, hosts)
             }
         };
+        let former = self.sites[id as usize].caller.take();
+        if let Some(slot) = former.and_then(|former| self.slot(former.connection)) {
+            self.close(slot);
+        }
         let way = Way {
             host: 0,
             peer: Peer::Caller(offer.id),

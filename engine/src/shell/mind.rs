@@ -81,11 +81,10 @@ impl Mind {
     /// A customer has come for its mail.
     pub(crate) fn offer(&mut self, turned: Box<Turned>, now: Now) {
         self.next_offer += 1;
-        let domains = &turned.call.domains;
         let offer = Offer {
             id: self.next_offer,
             user: turned.call.user.clone(),
-            domains: (!domains.is_empty()).then(|| domains.iter().map(|domain| Domain::new(domain)).collect()),
+            domains: turned.call.named(),
             address: turned.address,
         };
         self.offers.insert(offer.id, turned);

@@ -25,9 +25,9 @@ const NO_MAIL: Reply = Reply::fixed(453, EnhancedCode(4, 2, 0), "You have no mai
 
 /// The reply to ATRN.
 pub(super) fn answer(handle: &Handle, call: &Call) -> Reply {
-    let user = call.user.clone();
+    let (user, named) = (call.user.clone(), call.named());
     let Some((config, is_served, now)) =
-        handle.ask(move |dispatch, now| (dispatch.config().clone(), dispatch.is_served(&user), now))
+        handle.ask(move |dispatch, now| (dispatch.config().clone(), dispatch.is_served(&user, named.as_deref()), now))
     else {
         return NOT_NOW;
     };

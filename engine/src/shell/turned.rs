@@ -2,6 +2,7 @@
 
 use super::stream::Stream;
 use crate::tls::Session;
+use queue::Domain;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +13,13 @@ pub(crate) struct Call {
     pub user: Arc<str>,
     /// In lower case; none: all of the user's.
     pub domains: Vec<Box<str>>,
+}
+
+impl Call {
+    /// `None`: all of the user's.
+    pub(crate) fn named(&self) -> Option<Box<[Domain]>> {
+        (!self.domains.is_empty()).then(|| self.domains.iter().map(|domain| Domain::new(domain)).collect())
+    }
 }
 
 /// The connection, registered nowhere; every octet before the reply to ATRN, and that, has left.

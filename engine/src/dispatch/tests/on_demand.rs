@@ -70,12 +70,49 @@ fn one_connection_at_a_time_serves_a_user() {
     w.accept("a@from.test", &["ok@c.test"]);
     w.settle_down();
     call(&mut w, "carol", &["c.test"]);
-    assert!(w.dispatch.is_served(&"carol".into()) && !w.dispatch.is_served(&"erin".into()));
-    call(&mut w, "carol", &["c.test"]);
-    assert_eq!(w.opens.len(), 1, "the second one is not taken");
+    let other = [Domain::new("d.test")];
+    assert!(w.dispatch.is_served(&"carol".into(), Some(&other)) && !w.dispatch.is_served(&"erin".into(), None));
+    call(&mut w, "carol", &["d.test"]);
+    assert_eq!(w.opens.len(), 1, "one for other domains is not taken");
     w.run(S(5));
-    assert!(!w.dispatch.is_served(&"carol".into()));
+    assert!(!w.dispatch.is_served(&"carol".into(), Some(&other)));
     check_empty(&mut w);
+}
+
+#[test]
+fn a_customer_that_comes_again_is_not_kept_waiting_for_its_dead_connection() {
+    let mut w = world();
+    w.manual = true;
+    w.accept("a@from.test", &["ok1@c.test"]);
+    w.settle_down();
+    call(&mut w, "carol", &["c.test"]);
+    w.run(S(1));
+    assert_eq!(w.deliveries.len(), 1, "in flight, and never answered");
+    w.accept("a@from.test", &["ok2@c.test"]);
+    w.accept("a@from.test", &["ok3@c.test"]);
+    w.accept("a@from.test", &["ok4@d.test"]);
+    w.run(S(1));
+    w.manual = false;
+    call(&mut w, "carol", &["c.test", "d.test"]);
+    w.run(S(2));
+    let (first, second) = (w.opens[0].1.connection, w.opens[1].1.connection);
+    assert!(first != second && w.opens.len() == 2);
+    assert!(w.deliveries.iter().any(|delivery| delivery.1 == second), "over the new one");
+    let reply = smtp::client::Outcome::Lost {
+        stage: smtp::client::Stage::Data,
+        cause: smtp::client::Cause::Timeout,
+        in_doubt: false,
+    };
+    let lost = w.peers.remove(&first).map(|peer| peer.in_flight).unwrap_or_default();
+    for deliver in lost {
+        let report = smtp::client::Report { id: deliver.transaction, outcome: reply.clone(), exceptions: Vec::new() };
+        w.handle(Input::Report(first, report));
+    }
+    w.handle(Input::Closed(first, smtp::client::Stage::Data, smtp::client::Cause::Timeout));
+    w.run(S(10));
+    assert_eq!(w.count(Kind::Delivered), 4, "{:?}", w.disk.keys());
+    check_empty(&mut w);
+    w.check_ends();
 }
 
 #[test]
