@@ -25,7 +25,7 @@ fn converse(octets: &[u8], piece: usize) -> Heard {
     let nonces = Arc::new(Nonces::new([0; 32]));
     let auth = Auth { mechanisms: Mechanism::ALL.to_vec(), without_tls: true, max_failures: 3, nonces };
     let limits = Config { max_message_bytes: 4096, max_recipients: 5, ..Config::default() };
-    let config = Config { etrn: true, xclient: true, auth: Some(auth), ..limits };
+    let config = Config { etrn: true, atrn: true, xclient: true, auth: Some(auth), ..limits };
     let mut server = Server::new(Arc::new(config), now);
     let mut heard = Heard::default();
     for input in octets.chunks(piece) {
@@ -46,7 +46,9 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
         let event = server.poll_event();
         heard.replies.extend_from_slice(&server.poll_transmit().split());
         match event {
-            Some(Event::Mail { .. } | Event::Recipient(_) | Event::XClient(_) | Event::Etrn(_)) => server.answer(OK),
+            Some(Event::Mail { .. } | Event::Recipient(_) | Event::XClient(_) | Event::Etrn(_) | Event::Atrn(_)) => {
+                server.answer(OK)
+            }
             Some(Event::Auth { inquiry, .. }) => server.answer_auth(finding(&inquiry)),
             Some(Event::Message(message)) => {
                 let recipients =
@@ -54,7 +56,8 @@ fn drain(server: &mut Server, heard: &mut Heard) -> bool {
                 heard.messages.push((recipients, message.body.to_bytes()));
                 server.complete(message.ticket, OK);
             }
-            Some(Event::Closed(_)) => over = true,
+            // Turned round, what comes is for another machine.
+            Some(Event::Closed(_) | Event::Turned) => over = true,
             Some(_) => {}
             None => return over,
         }
