@@ -76,7 +76,11 @@ fn logins(config: &Config) -> impl Iterator<Item = (&Login, &Arc<str>)> {
     config.routes.iter().filter_map(|rule| Some((rule.policy.as_ref()?.login.as_ref()?, &rule.origin)))
 }
 
-fn read_one(path: &Path) -> Result<Arc<str>, String> {
+/// The password in a file: its first line.
+///
+/// # Errors
+/// In words, what is wrong with the file.
+pub fn read_one(path: &Path) -> Result<Arc<str>, String> {
     let mut text = String::new();
     let read = |text: &mut String| File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(text);
     match read(&mut text) {

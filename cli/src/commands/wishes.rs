@@ -1,10 +1,11 @@
 //! What `posthaste send` can ask for beside the addresses.
 
 use crate::exit::{Exit, Failure};
+use engine::{passwords, tls};
+use smtp::Mailbox;
 use smtp::client::Login;
 use smtp::parameters::{DeliverBy, MailParameters, Notify, Recipient, Return, is_envid};
 use smtp::sasl::client::Credentials;
-use smtp::{Mailbox, sasl};
 use std::path::PathBuf;
 
 /// Options of `send`; a server that does not announce what they need is told nothing of them, or gets no message.
@@ -64,18 +65,9 @@ impl Wishes {
     /// The password file cannot be read.
     pub fn login(&self) -> Result<Option<Login>, Failure> {
         let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::new(Exit::NoInput, format!("{}: {error}", file.display())))?;
-        let password = text.lines().next().unwrap_or_default();
-        let credentials = Credentials { user: user.as_str().into(), password: password.into() };
-        Ok(Some(Login { credentials, nonce: nonce()?.into(), in_clear: false }))
+        let password = passwords::read_one(file)
+            .map_err(|reason| Failure::new(Exit::NoInput, format!("{}: {reason}", file.display())))?;
+        let credentials = Credentials { user: user.as_str().into(), password: (*password).into() };
+        Ok(Some(Login { credentials, nonce: tls::nonce().into(), in_clear: false }))
     }
-}
-
-/// What nobody can guess, for SCRAM.
-fn nonce() -> Result<String, Failure> {
-    let mut octets = [0; 18];
-    let random = rustls::crypto::ring::default_provider().secure_random.fill(&mut octets);
-    random.map_err(|_| Failure::new(Exit::Temporary, "the system has no random numbers for a login".to_owned()))?;
-    Ok(sasl::encode(octets))
 }

@@ -163,7 +163,7 @@ impl Connection {
             Some(login) => match settings.passwords.get(&login.password_file) {
                 Some(password) => Some(Login {
                     credentials: Credentials { user: (*login.user).into(), password: (*password).into() },
-                    nonce: settings.tls.nonce().into(),
+                    nonce: crate::tls::nonce().into(),
                     in_clear: login.in_clear || self.stays_here(),
                 }),
                 // A route is known to dispatch only after its password was read.

@@ -16,8 +16,6 @@ use std::sync::Arc;
 /// Hosts whose sessions are kept, each of the two ways; the one used longest ago goes first. A session with its tickets takes
 /// some KiB.
 const SESSIONS: usize = 2048;
-/// As many as SCRAM's own examples have.
-const NONCE_BYTES: usize = 24;
 
 /// Shared by all connections, and with them the sessions that can be resumed.
 pub(crate) struct TlsConfigs {
@@ -25,7 +23,6 @@ pub(crate) struct TlsConfigs {
     verified: Arc<ClientConfig>,
     /// What `verified` goes by, for certificates that came over `unverified`. `None`: there are no roots.
     verifier: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
 }
 
 /// The configured roots cannot be used.
@@ -58,7 +55,7 @@ impl TlsConfigs {
         for config in [&mut unverified, &mut verified] {
             config.resumption = Resumption::in_memory_sessions(SESSIONS);
         }
-        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified), verifier, provider })
+        Ok(TlsConfigs { unverified: Arc::new(unverified), verified: Arc::new(verified), verifier })
     }
 
     /// Whether this chain, which the peer has shown that it has the key of, proves that it is `host`.
@@ -66,15 +63,6 @@ impl TlsConfigs {
         let (Some(verifier), [own, others @ ..]) = (&self.verifier, chain) else { return false };
         server_name(host)
             .is_ok_and(|name| verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()).is_ok())
-    }
-
-    /// What nobody can guess, for SCRAM: base64.
-    pub(crate) fn nonce(&self) -> String {
-        let mut octets = [0; NONCE_BYTES];
-        // The kernel's generator does not fail once it has worked, and it has: for the keys of this configuration.
-        let filled = self.provider.secure_random.fill(&mut octets);
-        debug_assert!(filled.is_ok());
-        smtp::sasl::encode(octets)
     }
 
     /// A new session towards `host`.

@@ -19,3 +19,11 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     random.fill(&mut octets).expect("the system gives random octets");
     octets
 }
+
+/// What nobody can guess, for a login by SCRAM: base64.
+///
+/// # Panics
+/// If the system has no random octets to give.
+pub fn nonce() -> String {
+    smtp::sasl::encode(random::<24>())
+}
