@@ -29,8 +29,9 @@ pub const WINDOW: usize = 2;
 pub const BYTES_AHEAD: usize = 1 << 20;
 /// Connections without work, over all sites; beyond it the longest idle is closed.
 pub const MAX_IDLE: usize = 2_000;
-/// How long a customer that came for its mail is kept waiting for more of it.
-pub const ON_DEMAND_IDLE: Duration = Duration::from_secs(3);
+/// How long a customer that came for its mail is kept waiting for it, while the queue is being walked through. When there
+/// is nothing left, it is not kept waiting.
+pub const ON_DEMAND_IDLE: Duration = Duration::from_secs(300);
 /// Connections over all sites, in any state.
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// When that is reached, a site looks again after this time.

@@ -45,6 +45,13 @@ pub enum Input {
     Closed(ConnectionId, Stage, Cause),
     /// A customer has come for its mail, over a connection that is ours if `Action::Open` follows at once.
     Offered(Offer),
+    /// What waited for that customer has been made due, as far as it could be: nothing more comes of its offer.
+    Collected {
+        /// [`Offer::user`].
+        user: Arc<str>,
+        /// [`Offer::id`].
+        offer: u64,
+    },
     /// An operator's wish.
     Operate(Operation),
     /// SIGHUP: new limits, routes, retry policy.

@@ -111,6 +111,8 @@ pub struct Dispatch {
     /// Ready deliveries of all sites, and entries that wait for a route.
     kept: usize,
     settles: Settles,
+    /// Sites whose customer has all that waited for it, once these settles are durable.
+    collected: Vec<SiteId>,
     actions: VecDeque<Action>,
     counts: Counts,
 }
@@ -141,6 +143,7 @@ impl Dispatch {
             fetching: 0,
             kept: 0,
             settles: Settles::default(),
+            collected: Vec::new(),
             actions: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -164,6 +167,7 @@ impl Dispatch {
             Input::Report(connection, report) => self.handle_report(connection, report),
             Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
             Input::Offered(offer) => self.handle_offered(offer),
+            Input::Collected { user, offer } => self.handle_collected(&user, offer),
             Input::Operate(operation) => self.handle_operation(operation),
             Input::Reload(config) => self.handle_reload(config),
             Input::Drain => self.handle_drain(),

@@ -4,8 +4,9 @@
 //! While the customer is away its mail is as that of a host which does not answer: deferred by the schedule of `[retry]`,
 //! so that nothing of it stays in memory, and delays and expiry are told as ever. When it comes, what waits for the domains
 //! that it names is made due (as by an operator), and goes over its connection; whatever else of the user's is due is
-//! deferred all the same.
+//! deferred all the same. QUIT is said when all that waited has been made due and nothing is left of it.
 
+use super::connection::Phase;
 use super::domain::DomainId;
 use super::open::Way;
 use super::site::{SiteId, SiteKey, Target};
@@ -21,6 +22,10 @@ use std::sync::Arc;
 /// A customer that has come.
 pub(super) struct Caller {
     pub(super) connection: ConnectionId,
+    /// [`Offer::id`].
+    offer: u64,
+    /// All that waited has been made due, once the groups up to this one are durable.
+    collected: Option<u64>,
     /// Whose mail it takes; `None`: all of the site's.
     domains: Option<Box<[Domain]>>,
 }
@@ -71,7 +76,42 @@ impl Dispatch {
             tls: TlsPolicy::Off,
         };
         let connection = self.begin(id, way);
-        self.sites[id as usize].caller = Some(Caller { connection, domains: offer.domains });
+        self.sites[id as usize].caller =
+            Some(Caller { connection, offer: offer.id, collected: None, domains: offer.domains });
+    }
+
+    /// The walk through the queue is over.
+    pub(super) fn handle_collected(&mut self, user: &Arc<str>, offer: u64) {
+        let Some(id) = self.site_by_key.get(&key(user)).copied() else { return };
+        if let Some(caller) = self.sites[id as usize].caller.as_mut().filter(|caller| caller.offer == offer) {
+            caller.collected = Some(self.settles.last());
+            self.collected.push(id);
+            self.wake_collected();
+        }
+    }
+
+    /// Looks at the customers who may have everything now.
+    pub(super) fn wake_collected(&mut self) {
+        for id in std::mem::take(&mut self.collected) {
+            let caller = self.sites.get(id as usize).and_then(|site| site.caller.as_ref());
+            match caller.and_then(|caller| caller.collected) {
+                Some(last) if self.settles.are_durable_to(last) => self.wake(id),
+                Some(_) => self.collected.push(id),
+                None => {}
+            }
+        }
+    }
+
+    /// The caller's connection, if it waits for nothing: what was made due is in the index, and all of it was handed over
+    /// and reported.
+    fn caller_with_everything(&self, id: SiteId) -> Option<usize> {
+        let site = &self.sites[id as usize];
+        let caller = site.caller.as_ref()?;
+        let slot = self.slot(caller.connection)?;
+        let connection = &self.connections[slot];
+        let is_collected = caller.collected.is_some_and(|last| self.settles.are_durable_to(last));
+        let is_idle = connection.phase == Phase::Ready && connection.transactions.is_empty();
+        (is_collected && is_idle && !site.has_more()).then_some(slot)
     }
 
     /// Why mail for the domain cannot go now: it is for a customer to come for it.
@@ -104,6 +144,9 @@ impl Dispatch {
             self.defer_ready(id);
         }
         self.want_fetch(id);
+        if let Some(slot) = self.caller_with_everything(id) {
+            self.close(slot);
+        }
         binding
     }
 

@@ -35,6 +35,14 @@ impl Settles {
     pub(super) fn is_empty(&self) -> bool {
         self.group.is_empty() && self.under_way.is_empty()
     }
+    /// The last group so far, the one that is being gathered included.
+    pub(super) fn last(&self) -> u64 {
+        self.token + u64::from(!self.group.is_empty())
+    }
+    /// Every group up to this one is durable.
+    pub(super) fn are_durable_to(&self, token: u64) -> bool {
+        self.token >= token && self.under_way.keys().all(|under_way| *under_way > token)
+    }
     /// The sender is told of a recipient, together with what else is settled now; but not of a notice.
     pub(super) fn notify(&mut self, content: &Arc<Content>, status: Status) {
         if content.envelope.reverse_path.is_null() {
@@ -106,6 +114,7 @@ impl Dispatch {
                 self.release(held);
             }
         }
+        self.wake_collected();
     }
 }
 

@@ -198,6 +198,10 @@ impl Site {
     pub(super) fn ready(&self) -> usize {
         self.warm.len() + self.cold.len() + self.loading
     }
+    /// Something is ready, or due on disk.
+    pub(super) fn has_more(&self) -> bool {
+        self.ready() > 0 || self.fetching > 0 || self.wants_fetch || !self.spilled.is_empty()
+    }
     /// How many more it may keep, when `kept` are kept by all.
     pub(super) fn room(&self, kept: usize) -> usize {
         if self.limits.suspend { 0 } else { bounds::share(kept).saturating_sub(self.ready() + self.fetching) }

@@ -167,6 +167,12 @@ impl Handle {
         })
     }
 
+    /// All that waited for this customer has been made due.
+    pub(super) fn collected(&self, user: Arc<str>, offer: u64) {
+        let collected = Input::Collected { user, offer };
+        self.loops[0].send(Letter::Ask(Box::new(move |mind, now| mind.handle(collected, now))));
+    }
+
     /// Asks the mind and waits for its answer; `None` when it has ended, or is too busy to answer.
     pub fn ask<T: Send + 'static>(
         &self,

@@ -26,8 +26,8 @@ enum Order {
     Start(Node, Done),
     /// ATRN: whether the connection may be turned round.
     Answer(Call, Done),
-    /// It is.
-    Collect(Call),
+    /// It is, with this offer.
+    Collect(Call, u64),
 }
 
 /// Gets the reply.
@@ -55,8 +55,8 @@ impl Starter {
     }
 
     /// Makes due what a customer has come for.
-    pub(crate) fn collect(&self, call: Call) {
-        self.order(Order::Collect(call));
+    pub(crate) fn collect(&self, call: Call, offer: u64) {
+        self.order(Order::Collect(call, offer));
     }
 
     fn order(&self, order: Order) {
@@ -66,7 +66,7 @@ impl Starter {
                 Order::Start(_, done) => done(TOO_MANY),
                 Order::Answer(_, done) => done(odmr::NOT_NOW),
                 // It gets what becomes due meanwhile, and the rest when it comes again.
-                Order::Collect(call) => tracing::warn!(user = &*call.user, "ATRN: too many ask; mail stays"),
+                Order::Collect(call, _) => tracing::warn!(user = &*call.user, "ATRN: too many ask; mail stays"),
             },
         }
     }
@@ -84,10 +84,13 @@ fn work(handle: &Handle, orders: &Receiver<Order>) {
                 done(reply(&node, started.ok()));
             }
             Order::Answer(call, done) => done(odmr::answer(handle, &call)),
-            Order::Collect(call) => match odmr::start(handle, &call) {
-                Ok(messages) => tracing::info!(user = &*call.user, messages, "ATRN"),
-                Err(error) => tracing::warn!(user = &*call.user, %error, "ATRN"),
-            },
+            Order::Collect(call, offer) => {
+                match odmr::start(handle, &call) {
+                    Ok(messages) => tracing::info!(user = &*call.user, messages, "ATRN"),
+                    Err(error) => tracing::warn!(user = &*call.user, %error, "ATRN"),
+                }
+                handle.collected(call.user, offer);
+            }
         }
     }
 }

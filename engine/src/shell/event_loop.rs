@@ -247,8 +247,8 @@ impl EventLoop {
         match &mut self.mind {
             Some(mind) => {
                 let call = turned.call.clone();
-                mind.offer(turned, now);
-                self.neighbours.starter.collect(call);
+                let offer = mind.offer(turned, now);
+                self.neighbours.starter.collect(call, offer);
                 self.busy = true;
             }
             None => self.neighbours.mind.send(Letter::Offer(turned)),

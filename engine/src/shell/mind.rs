@@ -78,8 +78,8 @@ impl Mind {
         self.dispatch.handle(now, input);
     }
 
-    /// A customer has come for its mail.
-    pub(crate) fn offer(&mut self, turned: Box<Turned>, now: Now) {
+    /// A customer has come for its mail. Returns the offer's id.
+    pub(crate) fn offer(&mut self, turned: Box<Turned>, now: Now) -> u64 {
         self.next_offer += 1;
         let offer = Offer {
             id: self.next_offer,
@@ -89,6 +89,7 @@ impl Mind {
         };
         self.offers.insert(offer.id, turned);
         self.dispatch.handle(now, Input::Offered(offer));
+        self.next_offer
     }
 
     pub(crate) fn handle_timers(&mut self, now: Now) {

@@ -22,6 +22,7 @@ fn call(w: &mut World, user: &str, domains: &[&str]) {
     let address = Some("192.0.2.7".parse().unwrap());
     w.handle(Input::Offered(Offer { id: 7, user: user.into(), domains: Some(domains), address }));
     w.operate(Operation::Retry(waiting));
+    w.handle(Input::Collected { user: user.into(), offer: 7 });
 }
 
 #[test]
@@ -109,6 +110,9 @@ fn a_customer_that_comes_again_is_not_kept_waiting_for_its_dead_connection() {
         w.handle(Input::Report(first, report));
     }
     w.handle(Input::Closed(first, smtp::client::Stage::Data, smtp::client::Cause::Timeout));
+    w.settle_down();
+    assert!(w.peers.is_empty(), "what was in flight there is not waited for");
+    call(&mut w, "carol", &["c.test", "d.test"]);
     w.run(S(10));
     assert_eq!(w.count(Kind::Delivered), 4, "{:?}", w.disk.keys());
     check_empty(&mut w);
@@ -164,6 +168,45 @@ fn a_customer_without_mail_is_said_goodbye_to() {
     assert_eq!(w.opens.len(), 1);
     w.run(S(5));
     assert!(w.peers.is_empty());
+    check_empty(&mut w);
+}
+
+#[test]
+fn goodbye_is_said_when_the_last_message_was_taken_and_not_before() {
+    let mut w = world();
+    w.delay = Duration::from_millis(50);
+    for n in 0..20 {
+        w.accept("a@from.test", &[["ok@c.test", "ok@d.test"][n % 2]]);
+    }
+    w.run(S(1));
+    assert_eq!(w.count(Kind::Deferred), 20);
+    call(&mut w, "carol", &["c.test", "d.test"]);
+    while w.count(Kind::Delivered) < 20 {
+        assert_eq!(w.opens.len(), 1);
+        w.run(Duration::from_millis(1));
+    }
+    // The outcome of the last one is on its way to disk; QUIT, and what the peer says to it.
+    w.run(Duration::from_millis(100));
+    assert!(w.peers.is_empty());
+    check_empty(&mut w);
+}
+
+#[test]
+fn a_customer_waits_for_as_long_as_its_queue_is_looked_through() {
+    let mut w = world();
+    w.accept("a@from.test", &["ok@c.test"]);
+    w.settle_down();
+    let domains: Box<[Domain]> = [Domain::new("c.test")].into();
+    w.handle(Input::Offered(Offer { id: 7, user: "carol".into(), domains: Some(domains), address: None }));
+    w.run(S(10));
+    assert_eq!((w.peers.len(), w.count(Kind::Delivered)), (1, 0));
+    // Another offer's end is not this one's.
+    w.handle(Input::Collected { user: "carol".into(), offer: 6 });
+    w.run(S(10));
+    assert_eq!(w.peers.len(), 1);
+    call(&mut w, "carol", &["c.test"]);
+    w.settle_down();
+    assert_eq!((w.peers.len(), w.count(Kind::Delivered)), (0, 1));
     check_empty(&mut w);
 }
 
