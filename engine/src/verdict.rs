@@ -13,7 +13,7 @@
 //! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
 //! | the connection ended after the content (in doubt) | retry | dropped | host |
 //! | nothing was sent | again | | nobody |
-//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce | kept | message |
+//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce; REQUIRETLS: first the site's other hosts | kept | message |
 //! | too little is left of the sender's time (DELIVERBY) | retry, which gives up when it is over | kept | message |
 //! | no such domain, null MX, mail loop | bounce | | site |
 //! | DNS gave no answer | retry | | site |

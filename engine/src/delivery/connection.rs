@@ -10,9 +10,9 @@ use crate::shell::turned::Turned;
 use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
-use smtp::Client;
 use smtp::client::{Cause, Config, Event, Login, Outcome, Report, Stage, StartTls, Transaction, Unsupported};
 use smtp::sasl::client::Credentials;
+use smtp::{Client, MailParameters};
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -94,7 +94,8 @@ impl Connection {
 
     pub(super) fn deliver(&mut self, deliver: &Deliver, settings: &Settings, now: Now, news: &mut Vec<Input>) {
         let id = deliver.transaction;
-        let unproven = deliver.content.envelope.parameters.require_tls && !self.is_proven(settings);
+        let envelope = &deliver.content.envelope;
+        let unproven = envelope.parameters.require_tls && !self.is_proven(settings);
         let not_sent = |outcome| Input::Report(deliver.connection, Report { id, outcome, exceptions: Vec::new() });
         let Phase::Connected(client) = &mut self.phase else { return };
         if client.credit() == 0 {
@@ -102,17 +103,18 @@ impl Connection {
             news.push(not_sent(Outcome::NotSent));
             return;
         }
-        if unproven {
+        if unproven && !envelope.reverse_path.is_null() {
             return news.push(not_sent(Outcome::Unsupported(Unsupported::RequireTls)));
         }
-        let envelope = &deliver.content.envelope;
+        // A notice goes all the same (RFC 8689 §5), only that nothing is asked of a host that may be anybody.
+        let asking_nothing = unproven.then(|| MailParameters { require_tls: false, ..envelope.parameters.clone() });
         let mut recipients = deliver.recipients.iter().filter_map(|n| envelope.recipients.get(n as usize));
         let transaction = Transaction {
             id,
             reverse_path: &envelope.reverse_path,
             recipients: &mut recipients,
             body: &deliver.content.body,
-            parameters: &envelope.parameters,
+            parameters: asking_nothing.as_ref().unwrap_or(&envelope.parameters),
             age_seconds: envelope.age_seconds(now.wall_us),
         };
         if let Err(unsupported) = client.submit(transaction, now.mono) {

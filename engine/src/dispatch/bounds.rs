@@ -44,6 +44,8 @@ pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration:
 pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
 /// How long a host that misbehaved is spoken to in a plainer manner: without CHUNKING, without pipelining, with HELO.
 pub const MANNER: Duration = Duration::from_secs(3600);
+/// How long mail that requires TLS passes over a host that did not promise it (RFC 8689), where there are others.
+pub const NO_PROMISE: Duration = Duration::from_secs(300);
 /// How long a host that turned out to be this server is taken for that.
 pub const OURSELVES: Duration = Duration::from_secs(60);
 /// How long a failure to route a domain is believed: for good, for now.

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) manner: Manner,
     pub(super) phase: Phase,
     pub(super) window: usize,
+    /// It leads past hosts that other mail prefers, for mail that they will not do for.
+    pub(super) strict: bool,
     /// Transactions in flight, as handed over.
     pub(super) transactions: SmallVec<[u32; 2]>,
     pub(super) bytes_ahead: usize,
@@ -70,6 +72,10 @@ impl Connection {
     /// It takes transactions, or will.
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Connecting)
+    }
+    /// It takes what any host will do for.
+    pub(super) fn is_for_any(&self) -> bool {
+        !self.strict
     }
     /// How many more transactions may be handed over.
     pub(super) fn credit(&self) -> usize {

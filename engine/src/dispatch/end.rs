@@ -154,7 +154,7 @@ impl Dispatch {
             false if nonexistent => (Fate::Bounce, reply),
             false => (Fate::Retry, reply),
         };
-        for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
+        for list in site.take_ready() {
             for (_, delivery) in list {
                 self.fail_delivery(delivery, fate, &reply, id);
             }

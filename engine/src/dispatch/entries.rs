@@ -3,8 +3,9 @@
 use super::Dispatch;
 use super::bounds;
 use super::domain::{DomainId, Route};
-use super::message::{Delivery, Held, HeldId, MessageIndex, Place};
+use super::message::{Delivery, DeliveryId, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
+use super::strict;
 use crate::verdict::Fate;
 use queue::store::Committed;
 use queue::{Domain, Entry, EntryKey};
@@ -108,17 +109,28 @@ impl Dispatch {
             None => {
                 let delivery = Delivery { message, site: site_id, priority, entries: smallvec![held], loading: false };
                 let delivery = self.messages.deliveries.insert(delivery) as u32;
-                let state = &mut self.messages.slab[message as usize];
-                state.deliveries.push(delivery);
-                let site = &mut self.sites[site_id as usize];
-                let list = if state.content.is_some() { &mut site.warm } else { &mut site.cold };
-                list.push(priority, delivery, first);
+                self.messages.slab[message as usize].deliveries.push(delivery);
+                self.line_up(delivery, priority, first);
                 self.kept += 1;
                 delivery
             }
         };
         self.messages.held[held as usize].place = Place::Ready(delivery);
         self.wake(site_id);
+    }
+
+    /// Puts a delivery into that list of its site where it belongs, behind all of the same priority, or ahead of them.
+    pub(super) fn line_up(&mut self, delivery: DeliveryId, priority: i8, first: bool) {
+        let Delivery { message, site, .. } = self.messages.deliveries[delivery as usize];
+        let site = &mut self.sites[site as usize];
+        let list = match &self.messages.slab[message as usize].content {
+            None => &mut site.cold,
+            Some(content) => {
+                let strict = strict::is_strict(content, &site.hosts, self.now.mono);
+                site.list(strict)
+            }
+        };
+        list.push(priority, delivery, first);
     }
 
     /// Recipients that were in a transaction wait again, ahead of others.

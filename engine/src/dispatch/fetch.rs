@@ -196,7 +196,7 @@ impl Dispatch {
             self.sites[site as usize].loading -= 1;
             match &readable {
                 None => {
-                    self.sites[site as usize].warm.push(priority, delivery, false);
+                    self.line_up(delivery, priority, false);
                     // Its site failed while it was being read: it shares that fate, rather than wait out the pause.
                     self.sites[site as usize].doomed |= self.sites[site as usize].failed;
                     self.defer_doomed(site);
@@ -214,8 +214,7 @@ impl Dispatch {
 
     /// Takes everything of the site that is not in flight back to disk.
     pub(super) fn put_site_back(&mut self, id: SiteId) {
-        let site = &mut self.sites[id as usize];
-        for (list, warm) in [(std::mem::take(&mut site.warm), true), (std::mem::take(&mut site.cold), false)] {
+        for list in self.sites[id as usize].take_ready() {
             for (priority, delivery) in list {
                 for held in self.messages.deliveries[delivery as usize].entries.clone() {
                     debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
@@ -224,9 +223,7 @@ impl Dispatch {
                 if self.messages.deliveries[delivery as usize].entries.is_empty() {
                     self.end_delivery(delivery);
                 } else {
-                    let site = &mut self.sites[id as usize];
-                    let list = if warm { &mut site.warm } else { &mut site.cold };
-                    list.push(priority, delivery, false);
+                    self.line_up(delivery, priority, false);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The hosts of a site: which one a connection is opened to next, and which are left alone for a while.
 
-use super::bounds::{CLEAR_TEXT, HOST_PAUSE, OURSELVES};
+use super::bounds::{CLEAR_TEXT, HOST_PAUSE, NO_PROMISE, OURSELVES};
 use super::manner::Learnt;
 use super::refusals::Refusals;
 use crate::config::{NextHop, TlsPolicy};
@@ -30,6 +30,8 @@ pub(super) struct Host {
     pub(super) clear_text_until: Option<Instant>,
     /// It is this server itself, as was seen on a connection: believed until then.
     ours_until: Option<Instant>,
+    /// It did not promise REQUIRETLS, or did not prove who it is: mail that needs that passes it over until then.
+    no_promise_until: Option<Instant>,
     /// How it has to be spoken to.
     pub(super) learnt: Learnt,
     /// How often it takes nobody.
@@ -93,6 +95,7 @@ impl Host {
             nonexistent: false,
             clear_text_until: None,
             ours_until: None,
+            no_promise_until: None,
             learnt: Learnt::default(),
             refusals: Refusals::default(),
         }
@@ -128,6 +131,18 @@ impl Host {
     /// Until when it is taken for this server.
     pub(super) fn ours_until(&self, now: Instant) -> Option<Instant> {
         self.ours_until.filter(|until| *until > now)
+    }
+    /// Mail that requires TLS cannot go to it.
+    pub(super) fn promises_no_tls(&mut self, now: Instant) {
+        self.no_promise_until = Some(now + NO_PROMISE);
+    }
+    /// Whether it promises TLS is looked at anew.
+    pub(super) fn ask_for_promise(&mut self) {
+        self.no_promise_until = None;
+    }
+    /// It promises REQUIRETLS, or has not been asked lately.
+    pub(super) fn may_promise_tls(&self, now: Instant) -> bool {
+        self.no_promise_until.is_none_or(|until| until <= now)
     }
     /// How TLS is used with it now, where `policy` is configured. Nothing on the way to a Unix socket could be overheard.
     pub(super) fn tls(&self, policy: TlsPolicy, now: Instant) -> TlsPolicy {
@@ -209,11 +224,22 @@ pub(super) enum Pick {
 /// The next host to try: of those not paused the lowest preference, equals at random (RFC 5321 §5.1). This is the order
 /// of [`dns::attempt_order`], decided step by step, since what is paused changes between two connections.
 pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut fastrand::Rng) -> Pick {
+    pick_among(hosts, now, sources, rng, |_| true)
+}
+
+/// The same, of those hosts that suit.
+pub(super) fn pick_among(
+    hosts: &[Host],
+    now: Instant,
+    sources: &[IpAddr],
+    rng: &mut fastrand::Rng,
+    suits: impl Fn(&Host) -> bool,
+) -> Pick {
     let mut best: Option<usize> = None;
     let mut equals = 0;
     let mut earliest: Option<Instant> = None;
     let back = leading_back(hosts, now);
-    for (i, host) in hosts.iter().enumerate() {
+    for (i, host) in hosts.iter().enumerate().filter(|(_, host)| suits(host)) {
         let dropped = back.filter(|(preference, _)| host.preference >= *preference).map(|(_, until)| until);
         if let Some(until) = dropped.or_else(|| host.paused_until(now)) {
             earliest = Some(earliest.map_or(until, |e| e.min(until)));

@@ -46,6 +46,7 @@ mod reload;
 mod route;
 mod settle;
 mod site;
+mod strict;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
 mod tests;

@@ -74,6 +74,7 @@ impl Dispatch {
             source: None,
             // As it came, it stays: it was for the customer to begin TLS before it logged in.
             tls: TlsPolicy::Off,
+            strict: false,
         };
         let connection = self.begin(id, way);
         self.sites[id as usize].caller =
@@ -155,7 +156,7 @@ impl Dispatch {
         let site = &mut self.sites[id as usize];
         let Target::OnDemand(user) = &site.key.target else { return };
         let reply = waits(user);
-        for list in [std::mem::take(&mut site.warm), std::mem::take(&mut site.cold)] {
+        for list in site.take_ready() {
             for (_, delivery) in list {
                 self.fail_delivery(delivery, Fate::Retry, &reply, id);
             }

@@ -22,12 +22,14 @@ pub(super) struct Way {
     pub(super) address: Option<IpAddr>,
     pub(super) source: Option<IpAddr>,
     pub(super) tls: TlsPolicy,
+    /// See [`Connection::strict`].
+    pub(super) strict: bool,
 }
 
 impl Dispatch {
     /// Opens as many connections as the ready deliveries need and the limits admit. Returns the limit that binds.
     pub(super) fn open_connections(&mut self, id: SiteId, rate_binds: bool) -> Option<Limit> {
-        let need = self.sites[id as usize].ready();
+        let need = self.sites[id as usize].ready_for_any();
         if need == 0 || (rate_binds && !self.sites[id as usize].connections.is_empty()) {
             return None;
         }
@@ -43,8 +45,8 @@ impl Dispatch {
                 Admit::Wait(binding) => return binding.iter().next(),
             }
             match self.pick(id) {
-                Pick::Address(host, ip) => self.open(id, host, Some(ip)),
-                Pick::Unix(host) => self.open(id, host, None),
+                Pick::Address(host, ip) => self.open(id, host, Some(ip), false),
+                Pick::Unix(host) => self.open(id, host, None, false),
                 Pick::Ask(host) => {
                     self.ask_addresses(id, host);
                     return None;
@@ -69,11 +71,14 @@ impl Dispatch {
     /// Transactions that the site's connections can take, those being set up included.
     fn credit(&self, id: SiteId, each: usize) -> usize {
         let connections = self.sites[id as usize].connections.iter().map(|s| &self.connections[*s as usize]);
-        connections.map(|c| if c.phase == Phase::Connecting { each } else { c.credit() }).sum()
+        connections
+            .filter(|c| c.is_for_any())
+            .map(|c| if c.phase == Phase::Connecting { each } else { c.credit() })
+            .sum()
     }
 
     /// Whether another connection may be opened now.
-    fn admit_open(&self, id: SiteId) -> Admit {
+    pub(super) fn admit_open(&self, id: SiteId) -> Admit {
         let site = &self.sites[id as usize];
         if let Some(until) = site.backoff.filter(|until| *until > self.now.mono) {
             return Admit::At(until, Limit::Backoff.into());
@@ -100,7 +105,7 @@ impl Dispatch {
         host::pick(&site.hosts, self.now.mono, &self.config.delivery.source_addresses, &mut self.rng)
     }
 
-    fn open(&mut self, id: SiteId, host: usize, address: Option<IpAddr>) {
+    pub(super) fn open(&mut self, id: SiteId, host: usize, address: Option<IpAddr>, strict: bool) {
         let now = self.now.mono;
         let source = address.and_then(|ip| self.next_source(id, ip));
         let site = &mut self.sites[id as usize];
@@ -114,7 +119,7 @@ impl Dispatch {
             (None, None) => unreachable!("only Unix sockets are opened without an address"),
         };
         let by_mx = host.hop.is_none();
-        self.begin(id, Way { host: host_index, peer: Peer::At(peer), by_mx, address, source, tls });
+        self.begin(id, Way { host: host_index, peer: Peer::At(peer), by_mx, address, source, tls, strict });
     }
 
     /// A connection of the site begins.
@@ -158,6 +163,7 @@ impl Dispatch {
             manner,
             phase: Phase::Connecting,
             window,
+            strict: way.strict,
             transactions: SmallVec::new(),
             bytes_ahead: 0,
             handed: 0,

@@ -41,6 +41,7 @@ impl Dispatch {
                 state.backoff = None;
                 for host in &mut state.hosts {
                     host.pause.lift();
+                    host.ask_for_promise();
                     host.addresses.iter_mut().for_each(|a| a.pause.lift());
                 }
                 self.wake(site);

@@ -5,7 +5,7 @@ use super::connection::Transaction;
 use super::message::{Failing, HeldId, MessageIndex};
 use super::settle::last_error;
 use super::tidings::Peer;
-use super::{ConnectionId, Dispatch, Happened, Kind, TlsState};
+use super::{ConnectionId, Dispatch, Happened, Kind, TlsState, strict};
 use crate::notice::{Action, Failure};
 use crate::retry::{self, Next};
 use crate::verdict::{self, Fate};
@@ -13,6 +13,7 @@ use queue::store::Retry;
 use queue::{Content, RecipientSet};
 use smtp::Reply;
 use smtp::client::{Outcome, Report, Stage};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(super) struct Trace {
     tls: Option<Arc<TlsState>>,
     attempt_time: Option<Duration>,
     in_doubt: bool,
+    /// The reply is the host's own.
+    pub(super) said: bool,
     pub(super) content: Option<Arc<Content>>,
     pub(super) peer: Peer,
 }
@@ -42,6 +45,7 @@ impl Trace {
             tls: None,
             attempt_time: None,
             in_doubt: false,
+            said: false,
             content: None,
             peer: Peer::default(),
         }
@@ -57,10 +61,12 @@ struct Outcomes {
     crowded: bool,
     /// BDAT may have been used.
     chunking: bool,
+    /// The host does not do for this message, and another one may.
+    elsewhere: bool,
 }
 
 impl Outcomes {
-    fn new(report: Report, transaction: &Transaction, chunking: bool) -> Outcomes {
+    fn new(report: Report, transaction: &Transaction, chunking: bool, elsewhere: bool) -> Outcomes {
         let mut exceptions = report.exceptions;
         if !exceptions.is_empty() {
             let mut positions: Vec<u32> = transaction.parts.iter().flat_map(|(_, part)| part.iter()).collect();
@@ -77,7 +83,7 @@ impl Outcomes {
         }
         let taken = matches!(&report.outcome, Outcome::Replied(Stage::Final, reply) if reply.is_success());
         let crowded = taken && exceptions.iter().any(|(_, outcome)| is_crowd(outcome));
-        Outcomes { rest: report.outcome, exceptions, crowded, chunking }
+        Outcomes { rest: report.outcome, exceptions, crowded, chunking, elsewhere }
     }
     fn of(&self, position: u32) -> &Outcome {
         match self.exceptions.binary_search_by_key(&position, |(p, _)| *p) {
@@ -86,6 +92,9 @@ impl Outcomes {
         }
     }
     fn fate(&self, outcome: &Outcome, losses: u8) -> Fate {
+        if self.elsewhere && strict::is_no_promise(outcome) {
+            return Fate::Again;
+        }
         let verdict = match outcome {
             _ if self.chunking && verdict::is_unknown_chunk(outcome) => verdict::ON_UNKNOWN_CHUNK,
             _ => verdict::on_outcome(outcome),
@@ -126,7 +135,8 @@ impl Dispatch {
         let site_id = self.connections[slot].site;
         self.sites[site_id as usize].active -= 1;
         let manner = self.connections[slot].manner;
-        let outcomes = Outcomes::new(report, &transaction, manner.chunking);
+        let elsewhere = strict::is_no_promise(&report.outcome) && self.may_go_elsewhere(slot);
+        let outcomes = Outcomes::new(report, &transaction, manner.chunking, elsewhere);
         if manner.chunking && outcomes.any(verdict::is_unknown_chunk) {
             // The connection may be of use no more, and its other transactions would fare alike.
             let host = self.connections[slot].host_index;
@@ -168,6 +178,7 @@ impl Dispatch {
             tls: connection.tls.clone(),
             attempt_time: Some(self.now.mono.saturating_duration_since(transaction.handed.mono)),
             in_doubt: false,
+            said: false,
             content: Some(transaction.content.clone()),
             peer: Peer::new(
                 connection.features.as_deref(),
@@ -190,7 +201,10 @@ impl Dispatch {
                 continue;
             }
             trace.in_doubt = matches!(outcome, Outcome::Lost { in_doubt: true, .. });
-            let reply = verdict::tell(outcome).into_owned();
+            let told = verdict::tell(outcome);
+            // A reply that was the peer's is passed on as it is.
+            trace.said = matches!(told, Cow::Borrowed(_));
+            let reply = told.into_owned();
             if fate == Fate::Retry {
                 let (next, retry) = again.get_or_insert_with(|| self.next_attempt(held, &reply));
                 if let Next::At(_) = next {

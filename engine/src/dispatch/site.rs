@@ -110,6 +110,8 @@ pub(super) struct Site {
     /// Deliveries whose content is in memory, and those whose content has to be read first.
     pub(super) warm: ReadyList,
     pub(super) cold: ReadyList,
+    /// Deliveries whose content is in memory and that only some of the hosts will do for.
+    pub(super) strict: ReadyList,
     /// Deliveries whose content is being read.
     pub(super) loading: usize,
     /// New entries that fetches under way may bring.
@@ -166,6 +168,7 @@ impl Site {
             hosts,
             warm: ReadyList::default(),
             cold: ReadyList::default(),
+            strict: ReadyList::default(),
             loading: 0,
             fetching: 0,
             spilled: VecDeque::new(),
@@ -196,7 +199,19 @@ impl Site {
     }
     /// Deliveries in memory.
     pub(super) fn ready(&self) -> usize {
+        self.ready_for_any() + self.strict.len()
+    }
+    /// Those that any host will do for, as far as is known.
+    pub(super) fn ready_for_any(&self) -> usize {
         self.warm.len() + self.cold.len() + self.loading
+    }
+    /// Deliveries whose content is in memory, in the order of their turns.
+    pub(super) fn list(&mut self, strict: bool) -> &mut ReadyList {
+        if strict { &mut self.strict } else { &mut self.warm }
+    }
+    /// Everything that is ready, taken out.
+    pub(super) fn take_ready(&mut self) -> [ReadyList; 3] {
+        [&mut self.warm, &mut self.cold, &mut self.strict].map(std::mem::take)
     }
     /// Something is ready, or due on disk.
     pub(super) fn has_more(&self) -> bool {

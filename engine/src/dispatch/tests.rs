@@ -7,6 +7,7 @@ mod on_demand;
 mod operators;
 mod outcomes;
 mod routes;
+mod strict;
 mod tidings;
 mod world;
 

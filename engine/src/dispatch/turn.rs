@@ -36,6 +36,7 @@ impl Dispatch {
                 binding = Limit::Rate.into();
             }
             self.read_ahead(id);
+            self.serve_strict(id);
             if let Some(limit) = self.open_connections(id, binding.contains(Limit::Rate)) {
                 binding = binding.with(limit);
             }
@@ -55,19 +56,24 @@ impl Dispatch {
                 return true;
             }
             site.rate.take(self.now.mono);
-            self.hand(id, slot, delivery);
+            self.hand(id, slot, delivery, false);
         }
         false
     }
 
-    /// The next delivery whose content is in memory. Withdrawn ones are dropped on the way.
+    /// The next delivery whose content is in memory.
     pub(super) fn first_warm(&mut self, id: SiteId) -> Option<DeliveryId> {
+        self.first_of(id, false)
+    }
+
+    /// The first delivery of a list. Withdrawn ones are dropped on the way.
+    pub(super) fn first_of(&mut self, id: SiteId, strict: bool) -> Option<DeliveryId> {
         loop {
-            let delivery = self.sites[id as usize].warm.front()?;
+            let delivery = self.sites[id as usize].list(strict).front()?;
             if !self.messages.deliveries[delivery as usize].entries.is_empty() {
                 return Some(delivery);
             }
-            self.sites[id as usize].warm.pop_front();
+            self.sites[id as usize].list(strict).pop_front();
             self.end_delivery(delivery);
         }
     }
@@ -84,7 +90,7 @@ impl Dispatch {
         for slot in slots.iter().take(LOOK) {
             let connection = &self.connections[*slot as usize];
             let load = connection.transactions.len();
-            if connection.credit() > 0 && best.is_none_or(|(_, least)| load < least) {
+            if connection.is_for_any() && connection.credit() > 0 && best.is_none_or(|(_, least)| load < least) {
                 best = Some((*slot as usize, load));
                 if load == 0 {
                     break;
@@ -92,12 +98,16 @@ impl Dispatch {
             }
         }
         // Those looked at first are all busy: with very many connections, any other one with credit will do.
-        let more = || slots.iter().skip(LOOK).find(|s| self.connections[**s as usize].credit() > 0);
+        let free = |slot: &&u32| {
+            let connection = &self.connections[**slot as usize];
+            connection.is_for_any() && connection.credit() > 0
+        };
+        let more = || slots.iter().skip(LOOK).find(free);
         best.map(|(slot, _)| slot).or_else(|| more().map(|s| *s as usize))
     }
 
     /// Hands as many of the delivery's recipients to the connection as go into one transaction.
-    fn hand(&mut self, id: SiteId, slot: usize, delivery: DeliveryId) {
+    pub(super) fn hand(&mut self, id: SiteId, slot: usize, delivery: DeliveryId, strict: bool) {
         let limits = self.connections[slot].limits();
         let most = self.sites[id as usize].recipients_per_transaction();
         let most = most.min(limits.recipients.map_or(usize::MAX, |most| most as usize));
@@ -107,7 +117,7 @@ impl Dispatch {
         let state = &self.messages.deliveries[delivery as usize];
         let message = state.message;
         if state.entries.is_empty() {
-            self.sites[id as usize].warm.pop_front();
+            self.sites[id as usize].list(strict).pop_front();
             self.end_delivery(delivery);
         }
         let Some(content) = self.messages.slab[message as usize].content.clone() else {
@@ -181,7 +191,8 @@ impl Dispatch {
             if state.entries.is_empty() {
                 self.end_delivery(delivery);
             } else if self.messages.slab[state.message as usize].content.is_some() {
-                site.warm.push(state.priority, delivery, false);
+                let priority = state.priority;
+                self.line_up(delivery, priority, false);
                 self.wake(id);
             } else {
                 state.loading = true;

@@ -40,7 +40,8 @@ impl Encoder {
             Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
             _ => {}
         }
-        if parameters.require_tls && !features.require_tls {
+        // RFC 8689 §5: a notice is not to be lost for it.
+        if parameters.require_tls && !features.require_tls && !reverse_path.is_null() {
             return Err(Unsupported::RequireTls);
         }
         let deliver_by = remaining(parameters.deliver_by, age_seconds, features)?;
@@ -106,7 +107,7 @@ impl Encoder {
                 self.put_text(" ENVID=", envid);
             }
         }
-        if parameters.require_tls {
+        if parameters.require_tls && features.require_tls {
             self.block.put_slice(b" REQUIRETLS");
         }
         if features.mt_priority && parameters.priority != 0 {

@@ -68,6 +68,8 @@ pub struct World {
     pub manual: bool,
     /// What peers announce.
     pub features: Arc<Features>,
+    /// Hosts that promise REQUIRETLS; `None`: all do.
+    pub promising: Option<Vec<&'static str>>,
     events: BTreeMap<(Instant, u64), Event>,
     serial: u64,
     committed: Instant,
@@ -159,6 +161,7 @@ impl World {
             delay: Duration::ZERO,
             manual: false,
             features: Arc::default(),
+            promising: None,
             events: BTreeMap::new(),
             serial: 0,
             committed: now.mono,
@@ -423,6 +426,12 @@ impl World {
                 exceptions.push((i as u32, own));
             }
             whole = whole.or(all);
+        }
+        let promises = self.promising.as_ref().is_none_or(|hosts| hosts.contains(&&*peer.open.host));
+        let envelope = &deliver.content.envelope;
+        if envelope.parameters.require_tls && !envelope.reverse_path.is_null() && !promises {
+            whole = Some(Outcome::Unsupported(Unsupported::RequireTls));
+            exceptions.clear();
         }
         if slams {
             whole = Some(Outcome::Lost { stage: Stage::Mail, cause: Cause::Eof, in_doubt: false });

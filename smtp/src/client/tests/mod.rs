@@ -120,8 +120,8 @@ impl Theatre {
         }
     }
 
-    /// `utf8`, `large`, `binary`, `eight`, `header`, `dot` among the recipients ask for such a message; so do `requiretls`,
-    /// and `ret`, `envid`, `priority`, `by` and `age` with `=` and a value.
+    /// `utf8`, `large`, `binary`, `eight`, `header`, `dot` among the recipients ask for such a message, `notice` for one with
+    /// the null reverse-path; so do `requiretls`, and `ret`, `envid`, `priority`, `by` and `age` with `=` and a value.
     fn submit(&mut self, id: u64, words: &[&str]) {
         let has = |word: &str| words.contains(&word);
         let content = match () {
@@ -136,7 +136,7 @@ impl Theatre {
             words.iter().filter(|word| word.contains('@')).map(|word| recipient(word)).collect();
         let transaction = Transaction {
             id,
-            reverse_path: &ReversePath(Some(Mailbox::parse("a@x").unwrap())),
+            reverse_path: &ReversePath((!has("notice")).then(|| Mailbox::parse("a@x").unwrap())),
             recipients: &mut recipients.iter(),
             body: &Body::new(content),
             parameters: &parameters(words),

@@ -49,6 +49,8 @@ fn priority_is_passed_on() {
 fn requiretls_needs_a_peer_that_promises_it() {
     check_sent("REQUIRETLS", "b@y requiretls", &["MAIL FROM:<a@x> REQUIRETLS", "RCPT TO:<b@y>", "DATA"]);
     check_unsupported("", "b@y requiretls", Unsupported::RequireTls);
+    check_sent("REQUIRETLS", "b@y requiretls notice", &["MAIL FROM:<> REQUIRETLS", "RCPT TO:<b@y>", "DATA"]);
+    check_sent("", "b@y requiretls notice", &["MAIL FROM:<>", "RCPT TO:<b@y>", "DATA"]);
 }
 
 #[test]

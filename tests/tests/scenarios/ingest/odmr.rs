@@ -3,7 +3,7 @@
 use super::auth::{AUTH, log_in, write};
 use crate::certificates::{FILES, Made};
 use crate::injector::Injector;
-use crate::world::{Plan, World};
+use crate::world::{Plan, SENDER, World};
 use smtp::sasl::Mechanism;
 
 const ROUTES: &str = "[retry]
@@ -48,10 +48,15 @@ struct Mailbox(Injector);
 
 impl Mailbox {
     /// Greets, and hears who comes.
-    fn open(mut customer: Injector) -> Mailbox {
+    fn open(customer: Injector) -> Mailbox {
+        Mailbox::open_with(customer, "250 customer.test\r\n")
+    }
+
+    /// The same, with this reply to EHLO.
+    fn open_with(mut customer: Injector, hello: &str) -> Mailbox {
         customer.say("220 customer.test ESMTP\r\n");
         assert_eq!(customer.hear(), "EHLO mta.home.test");
-        customer.say("250 customer.test\r\n");
+        customer.say(hello);
         Mailbox(customer)
     }
 
@@ -168,6 +173,34 @@ fn the_tls_of_the_login_is_that_of_the_mail() {
     assert_eq!(Mailbox::open(ann).take_all(), OURS);
     let event = world.expect_event("delivered", "u@one.test");
     assert!(event["tls"].to_string().contains("TLSv1.3"), "{event}");
+    world.expect_empty();
+}
+
+#[test]
+fn mail_that_requires_tls_does_not_go_to_who_cannot_prove_itself() {
+    let made = Made::new();
+    let keys = format!("tls = \"starttls\"\nauth = \"required\"\nauth_without_tls = false\n{FILES}");
+    let world = plan(&keys).file("chain.pem", &made.chain).file("key.pem", &made.key);
+    let world = world.listener(&format!("tls = \"implicit\"\n{FILES}")).start();
+    send(&world, &["u@one.test"]);
+    let mut sender = world.connect_to(2).encrypt(made.client()).expect("a handshake").greet();
+    sender.expect("EHLO app.test", "250");
+    sender.expect(&format!("MAIL FROM:<{SENDER}> REQUIRETLS"), "250 ");
+    sender.expect("RCPT TO:<secret@one.test>", "250 ");
+    sender.expect("DATA", "354 ");
+    sender.expect("Subject: secret\r\n\r\nSecret.\r\n.", "250 ");
+    world.expect_event("deferred", "secret@one.test");
+    let mut ann = world.connect_to(1).greet();
+    ann.expect("STARTTLS", "220 ");
+    let mut ann = ann.encrypt(made.client()).expect("a handshake");
+    ann.ask("EHLO customer.test");
+    assert!(log_in(&mut ann, Mechanism::Plain, "ann", "secret").starts_with("235 "));
+    ann.expect("ATRN", "250 ");
+    // It promises what it cannot be held to: it has shown a password, and no certificate.
+    assert_eq!(Mailbox::open_with(ann, "250-customer.test\r\n250 REQUIRETLS\r\n").take_all(), ["u@one.test"]);
+    let event = world.expect_event("bounced", "secret@one.test");
+    assert_eq!(event["reply"]["enhanced"], "5.7.30", "{event}");
+    world.expect_notice();
     world.expect_empty();
 }
 
