@@ -81,7 +81,8 @@ impl Dispatch {
         let Some(content) = &trace.content else { return };
         let envelope = &content.envelope;
         if envelope.recipients.get(position as usize).is_some_and(|to| wanted(to, &envelope.parameters)) {
-            let status = Status { recipient: position, action, reply: reply.clone(), mx: trace.mx.clone() };
+            let (reply, mx, said) = (reply.clone(), trace.mx.clone(), trace.said);
+            let status = Status { recipient: position, action, reply, mx, said };
             self.settles.notify(content, status);
         }
     }

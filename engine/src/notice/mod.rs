@@ -53,8 +53,10 @@ pub struct Status {
     pub action: Action,
     /// What the peer said, or our own words in the same form.
     pub reply: Reply,
-    /// Who said it; `None`: we did.
+    /// The host that it was tried with.
     pub mx: Option<Arc<str>>,
+    /// The reply is that host's own; else it is what we say about it.
+    pub said: bool,
 }
 
 /// RFC 3464 §2.3.3.

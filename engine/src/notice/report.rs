@@ -158,8 +158,11 @@ impl<'a> Report<'a> {
             Action::Relayed => "relayed; ",
         });
         match &status.mx {
-            Some(mx) => {
+            Some(mx) if status.said => {
                 let _ = write!(words, "{mx} said: ");
+            }
+            Some(mx) => {
+                let _ = write!(words, "{}at {mx}: ", if words.ends_with("last ") { "problem " } else { "" });
             }
             None if words.ends_with("last ") => words.push_str("problem: "),
             None => {}
@@ -208,10 +211,9 @@ impl<'a> Report<'a> {
         let _ = write!(out, "Status: {}\r\n", status_code(status));
         if let Some(mx) = &status.mx {
             let _ = write!(out, "Remote-MTA: dns; {mx}\r\n");
-            fold(out, "Diagnostic-Code: smtp; ", "    ", &self.quote(&status.reply));
-        } else {
-            fold(out, "Diagnostic-Code: X-Posthaste; ", "    ", &self.quote(&status.reply));
         }
+        let whose = if status.said { "Diagnostic-Code: smtp; " } else { "Diagnostic-Code: X-Posthaste; " };
+        fold(out, whose, "    ", &self.quote(&status.reply));
         let _ = write!(out, "Last-Attempt-Date: {}\r\n", date(self.now.wall_us));
         if let Action::Delayed { until_ms } = status.action {
             let _ = write!(out, "Will-Retry-Until: {}\r\n", date(until_ms.saturating_mul(1000)));

@@ -21,7 +21,7 @@ fn original(sender: &str, recipients: &[&str], body: impl Into<bytes::Bytes>) ->
 
 fn failure(recipient: u32, text: &str) -> Status {
     let reply = Reply::new(550, EnhancedCode(5, 1, 1), text.to_owned());
-    Status { recipient, action: Action::Failed(Failure::Refused), reply, mx: Some("mx.test".into()) }
+    Status { recipient, action: Action::Failed(Failure::Refused), reply, mx: Some("mx.test".into()), said: true }
 }
 
 fn notice(original: &Content, list: &[Status]) -> Option<String> {
@@ -37,6 +37,19 @@ fn notice(original: &Content, list: &[Status]) -> Option<String> {
     assert!(message.content.body.facts().ends_with_crlf);
     assert!(message.content.body.facts().longest_line <= 998);
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[test]
+fn what_we_say_of_a_host_is_not_put_into_its_mouth() {
+    let original = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\nBody\r\n");
+    let text = notice(&original, &[Status { said: false, ..failure(0, "it lacks something") }]).unwrap();
+    for line in [
+        "at mx.test: 550 5.1.1 it lacks",
+        "Remote-MTA: dns; mx.test\r\nDiagnostic-Code: X-Posthaste; 550 5.1.1 it lacks",
+    ] {
+        assert!(text.contains(line), "{line:?} in\n{text}");
+    }
+    assert!(!text.contains("said"), "{text}");
 }
 
 #[test]
@@ -133,7 +146,7 @@ fn statuses_fit_what_happened() {
         (Action::Delivered, None, "2.0.0"),
     ] {
         let reply = Reply { code: 450, enhanced, text: "".into() };
-        assert_eq!(status_code(&Status { recipient: 0, action, reply, mx: None }), expected);
+        assert_eq!(status_code(&Status { recipient: 0, action, reply, mx: None, said: false }), expected);
     }
 }
 
@@ -172,7 +185,7 @@ fn delay_and_success_return_the_header() {
     original.envelope.parameters.ret = Some(Return::Full);
     let status = |action, code, text: &'static str| {
         let reply = Reply::fixed(code, EnhancedCode((code / 100) as u8, 0, 0), text);
-        Status { recipient: 0, action, reply, mx: Some("mx.test".into()) }
+        Status { recipient: 0, action, reply, mx: Some("mx.test".into()), said: true }
     };
     let delayed = status(Action::Delayed { until_ms: 1_700_000_200_000 }, 450, "later");
     for (status, expected) in [
