@@ -16,11 +16,9 @@ def targets(results):
         at_least("1,000 sites, % of one site", _percent(ours("thousand_sites", speed), ours("one_site", speed)), 80),
         _one_part("CPU per message, one part in … of Postfix's", 15,
                  divided(theirs("one_site", "cpu_ms_per_message"), ours("one_site", "cpu_ms_per_message"))),
-        at_most("generator and sink, CPU as a part of the engine's",
-                divided(ours("one_site", "instruments_cpu_ms_per_message"), ours("one_site", "cpu_ms_per_message")), 0.5),
-        at_least("ingest alone, times Postfix", divided(ours("ingest", speed), theirs("ingest", speed)), 12),
-        at_least("ingest alone, pipelined stream, times Postfix",
-                  divided(ours("ingest_stream", speed), theirs("ingest_stream", speed)), 12),
+        *(_instruments(ours, scenario) for scenario in ("one_site", "one_site_chunking")),
+        *(at_least(f"{scenario}, times Postfix", divided(ours(scenario, speed), theirs(scenario, speed)), 12)
+          for scenario in ("ingest", "ingest_chunking", "ingest_hundreds")),
         _idle("p50", 1.5, ours, hand),
         _idle("p99", 3, ours, hand),
         at_most("accepted → delivered at half load, p99 ms", ours("half_load_latency", "latency_ms", "p99"), 30),
@@ -29,11 +27,15 @@ def targets(results):
         at_most("memory, 1,000,000 messages queued, MiB", divided(ours("queued_million_messages", "rss_bytes"), MIB), 400),
         at_most("memory, 10,000 × 100 recipients queued, MiB", divided(ours("queued_million_bulk", "rss_bytes"), MIB), 400),
         at_most("start to first delivery with them, s", ours("queued_million_messages", "first_delivery_seconds"), 3),
-        at_most("syncs per message, one site", divided(ours("one_site", "syncs"), ours("one_site", "messages")), 0.05),
-        at_most("syncs per message, one site, pipelined stream",
-               divided(ours("one_site_stream", "syncs"), ours("one_site_stream", "messages")), 0.05),
+        *(at_most(f"syncs per message, {scenario}", divided(ours(scenario, "syncs"), ours(scenario, "messages")), 0.05)
+          for scenario in ("one_site", "one_site_chunking")),
     ]
     return rows
+
+
+def _instruments(ours, scenario):
+    part = divided(ours(scenario, "instruments_cpu_ms_per_message"), ours(scenario, "cpu_ms_per_message"))
+    return at_most(f"generator and sink, CPU as a part of the engine's, {scenario}", part, 0.5)
 
 
 def _one_part(what, bound, value):

@@ -21,9 +21,10 @@ AMOUNTS = {
     # scenario: messages for posthaste, for Postfix
     "one_site": (60_000, 6_000),
     "thousand_sites": (60_000, 6_000),
-    "one_site_stream": (60_000, 6_000),
+    "one_site_chunking": (100_000, 6_000),
     "ingest": (80_000, 8_000),
-    "ingest_stream": (80_000, 8_000),
+    "ingest_chunking": (120_000, 8_000),
+    "ingest_hundreds": (80_000, 8_000),
     "bulk": (4_000, 400),
     "one_site_smtp_source": (25_000, 6_000),
 }
@@ -31,6 +32,8 @@ KEYS = (
     "system scenario run messages recipients seconds messages_per_second cpu_ms_per_message rss_bytes syncs connections "
     "latency_ms lost doubled"
 ).split()
+# Injectors at once, where there are hundreds.
+HUNDREDS = 200
 IDLE_RATE = 50
 IDLE_SECONDS = 10
 HALF_LOAD_SECONDS = 10
@@ -52,11 +55,11 @@ class Bench:
         messages = AMOUNTS[scenario][0 if system == "posthaste" else 1]
         return max(messages // 10, 100) if self.quick else messages
 
-    def start(self, system, sink_port, suspended=False):
+    def start(self, system, sink_port, suspended=False, clients=0):
         name = f"{system}-{time.monotonic_ns()}"
         if system == "posthaste":
             return PosthasteSystem(self.scratch, self.program, sink_port, self.nameserver, limits(suspended), name)
-        return PostfixSystem(self.scratch, sink_port, suspended, name)
+        return PostfixSystem(self.scratch, sink_port, suspended, name, clients=clients)
 
 
 def limits(suspended):
@@ -112,10 +115,11 @@ def one_site(bench, system):
     return through(bench, system, "one_site", Load(bench.amount("one_site", system)))
 
 
-def one_site_stream(bench, system):
-    """The generator says the next MAIL, RCPT and DATA without waiting for the reply to the last dot (RFC 2920 §3.1)."""
-    load = Load(bench.amount("one_site_stream", system), pipelining="stream")
-    return through(bench, system, "one_site_stream", load)
+def one_site_chunking(bench, system):
+    """Each message in one flight with its commands (BDAT), the next behind it without waiting for a reply: what a
+    back end that has much to say would do, and the most that goes through."""
+    load = Load(bench.amount("one_site_chunking", system), pipelining="stream", chunking=True)
+    return through(bench, system, "one_site_chunking", load)
 
 
 def thousand_sites(bench, system):
@@ -142,17 +146,22 @@ def half_load_latency(bench, system):
 
 def ingest(bench, system):
     """Destinations suspended (posthaste) or every message put on hold (Postfix): accepting and keeping alone."""
-    return kept(bench, system, "ingest", "transaction")
+    return kept(bench, system, "ingest", Load(bench.amount("ingest", system)))
 
 
-def ingest_stream(bench, system):
-    return kept(bench, system, "ingest_stream", "stream")
+def ingest_chunking(bench, system):
+    load = Load(bench.amount("ingest_chunking", system), pipelining="stream", chunking=True)
+    return kept(bench, system, "ingest_chunking", load)
 
 
-def kept(bench, system, scenario, pipelining):
-    server = bench.start(system, free_port(), suspended=True)
+def ingest_hundreds(bench, system):
+    """Hundreds of injectors, each with one message at a time."""
+    return kept(bench, system, "ingest_hundreds", Load(bench.amount("ingest_hundreds", system), connections=HUNDREDS))
+
+
+def kept(bench, system, scenario, load):
+    server = bench.start(system, free_port(), suspended=True, clients=load.connections)
     cpu, syncs = server.cpu_seconds(), server.syncs()
-    load = Load(bench.amount(scenario, system), pipelining=pipelining)
     sent = load.run(bench.program, server.port, patience=600)
     cpu = server.cpu_seconds() - cpu
     syncs = None if syncs is None else server.syncs() - syncs
@@ -263,10 +272,11 @@ def queued_million(bench, scenario):
 
 SCENARIOS = {
     "one_site": one_site,
-    "one_site_stream": one_site_stream,
+    "one_site_chunking": one_site_chunking,
     "thousand_sites": thousand_sites,
     "ingest": ingest,
-    "ingest_stream": ingest_stream,
+    "ingest_chunking": ingest_chunking,
+    "ingest_hundreds": ingest_hundreds,
     "bulk": bulk,
     "idle_latency": idle_latency,
     "half_load_latency": half_load_latency,

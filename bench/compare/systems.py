@@ -41,14 +41,15 @@ class PostfixSystem(System):
     }
     PROCESSES = 60
 
-    def __init__(self, scratch, sink_port, suspended=False, name="postfix", more=None):
+    def __init__(self, scratch, sink_port, suspended=False, name="postfix", more=None, clients=0):
+        """`clients`: so many come at once, and each wants a process of its own."""
         main = {**self.TUNED, "relayhost": f"[127.0.0.1]:{sink_port}", "transport_maps": ""}
         if suspended:
             main["smtpd_recipient_restrictions"] = "check_client_access static:HOLD, permit_mynetworks, reject"
         # Each domain is a destination of its own to Postfix because its text is: the second hop is never needed.
         table = "".join(f"d{n}.test smtp:[127.0.0.1]:{sink_port},[127.0.0.1]:{20000 + n}\n" for n in range(DOMAINS))
         main["transport_maps"] = "texthash:" + scratch.write(f"{name}.transport", table)
-        super().__init__(Instance(scratch, name, {**main, **(more or {})}, process_limit=self.PROCESSES))
+        super().__init__(Instance(scratch, name, {**main, **(more or {})}, process_limit=max(self.PROCESSES, clients + 20)))
         self.spool = f"{self.instance.home}/spool"
 
     def outstanding(self, _recipients):

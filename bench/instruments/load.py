@@ -24,13 +24,13 @@ class Load:
     rate: float | None = None
     threads: int = 1
     pipelining: str = "transaction"
+    chunking: bool = False
 
     def run(self, program, port, patience):
         command = [program, "load", "--json", "--to", f"127.0.0.1:{port}", "--messages", str(self.messages)]
         command += ["--connections", str(self.connections), "--size", f"{self.bytes // 1024}KiB"]
-        # DATA, also where CHUNKING is announced: with a body in the same flight as MAIL and RCPT, Postfix's final reply
-        # waits for the acknowledgement of its earlier ones (Nagle against delayed ACK, 40 ms), which would halve it.
-        command += ["--recipients", str(self.recipients), "--threads", str(self.threads), "--no-chunking"]
+        command += ["--recipients", str(self.recipients), "--threads", str(self.threads)]
+        command += [] if self.chunking else ["--no-chunking"]
         command += ["--domains", str(self.domains), "--domain-pattern", "d%N.test", "--same-domain"]
         command += ["--pipelining", self.pipelining]
         if self.rate:
