@@ -28,6 +28,8 @@ pub(super) struct Held {
     pub(super) open: u32,
     /// Settles of this key that are not yet durable.
     pub(super) settling: u16,
+    /// What is being moved to a later time is to be due at once instead.
+    pub(super) hurried: bool,
     pub(super) attempts: u16,
     pub(super) terms: Terms,
     /// The sender was told of the delay.
@@ -48,6 +50,7 @@ impl Held {
             waiting: RecipientSet::new(),
             open: entry.open.len() as u32,
             settling: 0,
+            hurried: false,
             attempts: entry.attempts,
             terms: entry.terms,
             delay_told: entry.delay_told,

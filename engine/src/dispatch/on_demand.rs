@@ -91,6 +91,17 @@ impl Dispatch {
         }
     }
 
+    /// What is gathered now has to be durable, too, before those who still wait have everything.
+    pub(super) fn await_collected(&mut self) {
+        let last = self.settles.last();
+        for id in &self.collected {
+            let caller = self.sites.get_mut(*id as usize).and_then(|site| site.caller.as_mut());
+            if let Some(caller) = caller.filter(|caller| caller.collected.is_some()) {
+                caller.collected = Some(last);
+            }
+        }
+    }
+
     /// Looks at the customers who may have everything now.
     pub(super) fn wake_collected(&mut self) {
         for id in std::mem::take(&mut self.collected) {

@@ -32,11 +32,16 @@ impl Dispatch {
         }
     }
 
-    /// Due now, and no host is left alone any longer.
-    fn hurry(&mut self, entries: Vec<(EntryKey, Entry)>) {
+    /// Due now, and no host is left alone any longer. What is just being deferred is due when that is on disk.
+    pub(super) fn hurry(&mut self, entries: Vec<(EntryKey, Entry)>) {
         let now_ms = self.now.wall_ms();
         for (key, entry) in entries {
-            if let Some(site) = self.domains.find(key.domain.as_str()).and_then(|d| self.domains[d].site()) {
+            let domain = self.domains.find(key.domain.as_str());
+            if let Some(held) = domain.and_then(|domain| self.messages.find_held(domain, key.due_ms, key.id)) {
+                let state = &mut self.messages.held[held as usize];
+                state.hurried |= state.settling > 0;
+            }
+            if let Some(site) = domain.and_then(|domain| self.domains[domain].site()) {
                 let state = &mut self.sites[site as usize];
                 state.backoff = None;
                 for host in &mut state.hosts {

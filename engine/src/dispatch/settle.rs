@@ -1,12 +1,11 @@
 //! Outcomes on their way to disk: gathered into one group per drain, and remembered until it is durable.
 
 use super::bounds::LAST_ERROR_BYTES;
-use super::domain::DomainId;
 use super::message::HeldId;
 use super::{Action, Dispatch};
 use crate::notice::{self, Status};
 use queue::store::Retry;
-use queue::{Content, EntryKey, Group, MessageId, RecipientSet, Settle};
+use queue::{Content, Entry, EntryKey, Group, MessageId, RecipientSet, Settle};
 use smtp::Reply;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -27,8 +26,8 @@ pub(super) struct Settles {
 #[derive(Default)]
 struct Record {
     held: Vec<HeldId>,
-    /// Entries moved to these due times.
-    due: Vec<(DomainId, u64)>,
+    /// What of them moves to another due time.
+    moved: Vec<(HeldId, Retry)>,
 }
 
 impl Settles {
@@ -64,7 +63,7 @@ impl Dispatch {
         state.open -= (done.len() + moved) as u32;
         state.settling += 1;
         if let Some(retry) = &retry {
-            self.settles.record.due.push((state.domain, retry.due_ms));
+            self.settles.record.moved.push((held, retry.clone()));
         }
         let key = EntryKey {
             domain: self.domains[state.domain].name.clone(),
@@ -98,13 +97,22 @@ impl Dispatch {
     pub(super) fn handle_settled(&mut self, token: u64) {
         let Some(record) = self.settles.under_way.remove(&token) else { return };
         // Due times first: the domain is not forgotten while its entries are held.
-        for (domain, due_ms) in record.due {
+        let mut hurried = Vec::new();
+        for (held, retry) in record.moved {
+            let (domain, due_ms) = (self.messages.held[held as usize].domain, retry.due_ms);
+            if self.messages.held[held as usize].hurried {
+                hurried.push(self.moved(held, retry));
+            }
             self.note_due(domain, due_ms);
         }
         for held in record.held {
             let state = &mut self.messages.held[held as usize];
             state.settling -= 1;
-            if state.settling > 0 || state.open > 0 {
+            if state.settling > 0 {
+                continue;
+            }
+            state.hurried = false;
+            if state.open > 0 {
                 continue;
             }
             let domain = &mut self.domains[state.domain];
@@ -114,7 +122,31 @@ impl Dispatch {
                 self.release(held);
             }
         }
+        if !hurried.is_empty() {
+            self.hurry(hurried);
+            // What customers wait for may be among it.
+            self.await_collected();
+        }
         self.wake_collected();
+    }
+
+    /// The entry on disk that a retry made of a part of this one.
+    fn moved(&self, held: HeldId, retry: Retry) -> (EntryKey, Entry) {
+        let state = &self.messages.held[held as usize];
+        let message = &self.messages.slab[state.message as usize];
+        let domain = self.domains[state.domain].name.clone();
+        let key = EntryKey { domain, due_ms: retry.due_ms, id: message.id };
+        let entry = Entry {
+            location: message.location,
+            open: retry.recipients,
+            attempts: retry.attempts,
+            accepted_ms: state.accepted_ms,
+            body_bytes: message.body_bytes,
+            last_error: retry.last_error,
+            terms: state.terms,
+            delay_told: retry.delay_told,
+        };
+        (key, entry)
     }
 }
 

@@ -210,6 +210,36 @@ fn a_customer_waits_for_as_long_as_its_queue_is_looked_through() {
     check_empty(&mut w);
 }
 
+/// Its line is cut, and it comes again before the deferral of what it did not take is on disk.
+#[test]
+fn a_customer_that_comes_again_at_once_gets_what_is_just_being_deferred() {
+    let mut w = world();
+    w.manual = true;
+    w.accept("a@from.test", &["ok@c.test"]);
+    w.settle_down();
+    call(&mut w, "carol", &["c.test"]);
+    w.settle_down();
+    w.delay = S(1);
+    let connection = *w.peers.keys().next().unwrap();
+    let lost = smtp::client::Outcome::Lost {
+        stage: smtp::client::Stage::Data,
+        cause: smtp::client::Cause::Eof,
+        in_doubt: false,
+    };
+    for deliver in std::mem::take(&mut w.peers.get_mut(&connection).unwrap().in_flight) {
+        let report = smtp::client::Report { id: deliver.transaction, outcome: lost.clone(), exceptions: Vec::new() };
+        w.handle(Input::Report(connection, report));
+    }
+    w.peers.remove(&connection);
+    w.handle(Input::Closed(connection, smtp::client::Stage::Data, smtp::client::Cause::Eof));
+    w.manual = false;
+    call(&mut w, "carol", &["c.test"]);
+    w.run(S(10));
+    assert_eq!((w.count(Kind::Delivered), w.peers.len()), (1, 0));
+    check_empty(&mut w);
+    w.check_ends();
+}
+
 #[test]
 fn nobody_is_served_while_the_engine_ends() {
     let mut w = world();

@@ -185,3 +185,21 @@ fn a_drain_finishes_what_is_in_flight_and_starts_nothing() {
     w.run(S(10));
     assert!(w.dispatch.is_quiet());
 }
+
+/// The deferral is not on disk yet when the operator's walk comes by.
+#[test]
+fn a_retry_of_what_is_just_being_deferred_is_not_lost() {
+    let mut w = World::new(config(), 1);
+    w.accept("a@from.test", &["later1@x.test", "later2@x.test"]);
+    w.delay = S(1);
+    while w.count(Kind::Deferred) == 0 {
+        w.run(Duration::from_millis(1));
+    }
+    let before: Vec<_> = w.disk.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect();
+    assert!(before.iter().all(|(key, _)| key.due_ms <= w.now.wall_ms()), "{before:?}");
+    w.operate(Operation::Retry(before));
+    w.run(S(20));
+    assert_eq!(w.count(Kind::Delivered), 2, "before the minute of [retry] is over: {:?}", w.disk.keys());
+    check_empty(&mut w);
+    w.check_ends();
+}
