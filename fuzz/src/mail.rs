@@ -85,6 +85,7 @@ impl Mail {
             envid: has(4).then(|| "QQ+2B314".into()),
             priority: priority.clamp(-9, 9),
             deliver_by: has(5).then(|| DeliverBy { seconds: i32::from(seconds) + 1, mode, trace: has(7) }),
+            hold: None,
         }
     }
 }

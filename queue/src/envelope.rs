@@ -2,9 +2,10 @@
 
 use crate::MessageId;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
-use smtp::parameters::{ByMode, DeliverBy, Notify, Return};
+use smtp::parameters::{ByMode, DeliverBy, Hold, Notify, Return};
 use smtp::{Body, MailParameters, Mailbox, Recipient, ReversePath};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A domain in lower case; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +149,8 @@ const ENVID: u8 = 4;
 const DELIVER_BY: u8 = 8;
 const BY_RETURN: u8 = 16;
 const BY_TRACE: u8 = 32;
+const HOLD_FOR: u8 = 64;
+const HOLD_UNTIL: u8 = 128;
 
 fn put_parameters(out: &mut Vec<u8>, parameters: &MailParameters) {
     let ret = match parameters.ret {
@@ -159,10 +162,21 @@ fn put_parameters(out: &mut Vec<u8>, parameters: &MailParameters) {
     let by = parameters
         .deliver_by
         .map_or(0, |by| DELIVER_BY | flag(by.mode == ByMode::Return, BY_RETURN) | flag(by.trace, BY_TRACE));
-    out.push(ret | flag(parameters.envid.is_some(), ENVID) | by);
+    // Whole seconds, of a time or since 1970.
+    let (hold, held) = match parameters.hold {
+        None => (0, 0),
+        Some(Hold::For(time)) => (HOLD_FOR, time.as_secs()),
+        Some(Hold::Until(time)) => {
+            (HOLD_UNTIL, time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+        }
+    };
+    out.push(ret | flag(parameters.envid.is_some(), ENVID) | by | hold);
     out.push(parameters.priority.cast_unsigned());
     parameters.envid.iter().for_each(|envid| put_text(out, envid));
     parameters.deliver_by.iter().for_each(|by| out.extend_from_slice(&by.seconds.to_le_bytes()));
+    if hold != 0 {
+        put_varint(out, held);
+    }
 }
 
 fn read_parameters(reader: &mut Reader<'_>) -> Result<MailParameters, Malformed> {
@@ -176,13 +190,22 @@ fn read_parameters(reader: &mut Reader<'_>) -> Result<MailParameters, Malformed>
     } else {
         None
     };
+    let hold = match flags & (HOLD_FOR | HOLD_UNTIL) {
+        0 => None,
+        HOLD_FOR => Some(Hold::For(Duration::from_secs(reader.varint()?))),
+        HOLD_UNTIL => {
+            let since = Duration::from_secs(reader.varint()?);
+            Some(Hold::Until(SystemTime::UNIX_EPOCH.checked_add(since).ok_or(Malformed("HOLDUNTIL"))?))
+        }
+        _ => return Err(Malformed("HOLDFOR")),
+    };
     let ret = match flags & (RET_FULL | RET_HEADERS) {
         0 => None,
         RET_FULL => Some(Return::Full),
         RET_HEADERS => Some(Return::Headers),
         _ => return Err(Malformed("RET")),
     };
-    Ok(MailParameters { ret, envid, priority, deliver_by, ..MailParameters::default() })
+    Ok(MailParameters { ret, envid, priority, deliver_by, hold, ..MailParameters::default() })
 }
 
 /// Envelope and body of one message, shared by all its deliveries.
@@ -219,10 +242,14 @@ mod tests {
             prop::option::of((any::<i32>(), any::<bool>(), any::<bool>()).prop_map(|(seconds, returns, trace)| {
                 DeliverBy { seconds, mode: if returns { ByMode::Return } else { ByMode::Notify }, trace }
             }));
-        (any::<bool>(), any::<bool>(), ret, prop::option::of("[!-*]{1,9}"), -9..=9i8, by).prop_map(
-            |(smtputf8, require_tls, ret, envid, priority, deliver_by)| {
+        let hold = prop::option::of((any::<bool>(), any::<u32>()).prop_map(|(until, seconds)| {
+            let time = Duration::from_secs(seconds.into());
+            if until { Hold::Until(SystemTime::UNIX_EPOCH + time) } else { Hold::For(time) }
+        }));
+        (any::<bool>(), any::<bool>(), ret, prop::option::of("[!-*]{1,9}"), -9..=9i8, by, hold).prop_map(
+            |(smtputf8, require_tls, ret, envid, priority, deliver_by, hold)| {
                 let envid = envid.map(Into::into);
-                MailParameters { smtputf8, require_tls, ret, envid, priority, deliver_by }
+                MailParameters { smtputf8, require_tls, ret, envid, priority, deliver_by, hold }
             },
         )
     }

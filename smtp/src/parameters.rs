@@ -1,5 +1,10 @@
 //! What MAIL and RCPT say beside the addresses, as far as it goes with the message to its next host: DSN (RFC 3461),
-//! SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689), MT-PRIORITY (RFC 6710), DELIVERBY (RFC 2852).
+//! SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689), MT-PRIORITY (RFC 6710), DELIVERBY (RFC 2852); and FUTURERELEASE (RFC 4865),
+//! which ends here.
+
+pub(crate) mod hold;
+
+pub use hold::Hold;
 
 use crate::Mailbox;
 
@@ -25,6 +30,8 @@ pub struct MailParameters {
     pub priority: i8,
     /// BY: when delivery is of no use any more.
     pub deliver_by: Option<DeliverBy>,
+    /// HOLDFOR or HOLDUNTIL: not to be sent before (RFC 4865). The next host is not told.
+    pub hold: Option<Hold>,
 }
 
 /// RET (RFC 3461 §4.3).
@@ -178,6 +185,15 @@ impl Notify {
     /// A notice of delay was asked for.
     pub fn asks_delay(self) -> bool {
         self.0 & DELAY != 0
+    }
+
+    /// The same and notices of delay, unless none at all are wanted.
+    pub fn with_delay(self) -> Notify {
+        match self.0 {
+            0 => Notify(FAILURE | DELAY),
+            NEVER => self,
+            bits => Notify(bits | DELAY),
+        }
     }
 
     /// No notice at all is wanted.

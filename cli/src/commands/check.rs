@@ -166,6 +166,7 @@ fn listener(listener: &Listener) -> String {
     let tls = match listener.tls_mode() {
         None => "",
         Some(TlsMode::StartTls) => " with STARTTLS",
+        Some(TlsMode::Required) => " with STARTTLS before all else",
         Some(TlsMode::Implicit) => " over TLS",
     };
     format!(

@@ -51,6 +51,7 @@ impl Wishes {
             envid: self.envid.clone(),
             priority: self.priority,
             deliver_by: self.deliver_by,
+            hold: None,
         }
     }
 

@@ -285,9 +285,14 @@ pub(super) const LOG_FORMAT_IS_JSON: Kind<bool> = Kind {
 
 pub(super) const LISTENER_TLS: Kind<Option<TlsMode>> = Kind {
     what: "how TLS begins",
-    allowed: "\"none\", \"starttls\", \"implicit\"",
+    allowed: "\"none\", \"starttls\", \"required\", \"implicit\"",
     read: |value| {
-        let modes = [("none", None), ("starttls", Some(TlsMode::StartTls)), ("implicit", Some(TlsMode::Implicit))];
+        let modes = [
+            ("none", None),
+            ("starttls", Some(TlsMode::StartTls)),
+            ("required", Some(TlsMode::Required)),
+            ("implicit", Some(TlsMode::Implicit)),
+        ];
         choice(value, &modes)
     },
 };
@@ -460,6 +465,10 @@ fn next_hop(text: &str) -> Result<NextHop, String> {
         _ => return Err(format!("`{scheme}` is no protocol for mail")),
     };
     let (host, port) = host_and_port(rest)?;
+    if protocol == Protocol::Lmtp && port == 25 {
+        // RFC 2033 §5.
+        return Err("LMTP is never spoken on port 25".into());
+    }
     Ok(NextHop::Tcp { protocol, implicit_tls, host, port })
 }
 

@@ -3,7 +3,11 @@
 use super::auth::policy;
 use super::raw::{At, Document, Kind, Table};
 use super::{AuthPolicy, Listener, ListenerTls, Mode, QueueLimits, SocketName, defaults, kinds, relay};
+use smtp::client::Protocol;
 use smtp::server::BareNewline;
+use std::time::Duration;
+
+const SMTP_PORT: u16 = 25;
 
 /// Sockets that are taken, with the lines that say so.
 pub(super) type Binds = Vec<(SocketName, usize)>;
@@ -22,7 +26,7 @@ pub(super) fn listeners(document: &Document<'_>, root: &mut Table<'_>, queue: &Q
 fn default_listener(bind: SocketName) -> Listener {
     Listener {
         bind,
-        protocol: smtp::client::Protocol::Smtp,
+        protocol: Protocol::Smtp,
         mode: Mode::Relay,
         // Both are constants, and a test reads them.
         allow: defaults::LISTENER_ALLOW.iter().filter_map(|net| net.parse().ok()).collect(),
@@ -33,7 +37,7 @@ fn default_listener(bind: SocketName) -> Listener {
         max_connections: defaults::MAX_CONNECTIONS,
         max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
         bare_newline: BareNewline::Reject,
-        max_hold: defaults::MAX_HOLD,
+        max_hold: Duration::ZERO,
         tls: None,
         auth: AuthPolicy::None,
         auth_without_tls: false,
@@ -61,12 +65,10 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     let [allow, proxy_protocol, xclient] =
         ["allow", "proxy_protocol", "xclient"].map(|key| networks(document, &mut table, key, &defaults.bind));
     let protocol = table.read_or("protocol", &kinds::PROTOCOL, defaults.protocol);
-    let mode = table.read("mode", &kinds::MODE);
-    if let Some(At { span, .. }) = mode.as_ref().filter(|mode| mode.value == Mode::Submission)
-        && protocol == smtp::client::Protocol::Lmtp
-    {
-        let help = "protocol = \"smtp\", or mode = \"relay\"";
-        document.note(span.clone(), "submission is SMTP", "`protocol` is \"lmtp\"", Some(help.into()));
+    let mode = mode(document, &mut table, protocol);
+    if protocol == Protocol::Lmtp && matches!(&defaults.bind, SocketName::Tcp(address) if address.port() == SMTP_PORT) {
+        // RFC 2033 §5.
+        document.note(at, "LMTP is never spoken on port 25", "whoever connects there speaks SMTP", None);
     }
     let size = table.read("max_message_size", &SIZE_IN_MEMORY);
     if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
@@ -75,7 +77,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     }
     let listener = Listener {
         protocol,
-        mode: mode.map_or(defaults.mode, |at| at.value),
+        mode,
         allow: allow.unwrap_or(defaults.allow),
         proxy_protocol: proxy_protocol.unwrap_or_default(),
         xclient: xclient.unwrap_or_default(),
@@ -86,7 +88,15 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
             .read("max_connections_per_address", &kinds::COUNT)
             .map_or(defaults.max_connections_per_address, as_usize),
         bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
-        max_hold: table.read_or("max_hold", &kinds::HOLD, defaults.max_hold),
+        // RFC 4865 §4.2: for submission, unless the operator says that mail is submitted here all the same.
+        max_hold: table.read_or(
+            "max_hold",
+            &kinds::HOLD,
+            match mode {
+                Mode::Submission => defaults::MAX_HOLD,
+                Mode::Relay => defaults.max_hold,
+            },
+        ),
         tls,
         auth,
         auth_without_tls,
@@ -94,6 +104,15 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     };
     table.finish();
     listener
+}
+
+fn mode(document: &Document<'_>, table: &mut Table<'_>, protocol: Protocol) -> Mode {
+    let Some(At { value: mode, span }) = table.read("mode", &kinds::MODE) else { return Mode::default() };
+    if mode == Mode::Submission && protocol == Protocol::Lmtp {
+        let help = "protocol = \"smtp\", or mode = \"relay\"";
+        document.note(span, "submission is SMTP", "`protocol` is \"lmtp\"", Some(help.into()));
+    }
+    mode
 }
 
 /// Nobody relays by address where everybody has to authenticate, so the key would say what is not so.
@@ -131,7 +150,7 @@ fn tls(document: &Document<'_>, table: &mut Table<'_>) -> Option<ListenerTls> {
     let certificate = table.read("tls_certificate", &kinds::PATH);
     let key = table.read("tls_key", &kinds::PATH);
     let Some(At { value: Some(mode), span }) = mode else {
-        let help = "tls = \"starttls\" or tls = \"implicit\" makes use of it";
+        let help = "tls = \"starttls\", \"required\" or \"implicit\" makes use of it";
         for file in certificate.iter().chain(&key) {
             document.note(file.span.clone(), "nothing uses this file", "`tls` is \"none\"", Some(help.into()));
         }

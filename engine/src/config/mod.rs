@@ -169,8 +169,10 @@ pub struct ListenerTls {
 /// How TLS begins on a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// By STARTTLS (RFC 3207).
+    /// By STARTTLS, if the client wants it (RFC 3207).
     StartTls,
+    /// By STARTTLS, and before anything else.
+    Required,
     /// With the first octet (RFC 8314 §3.3).
     Implicit,
 }

@@ -174,6 +174,15 @@ fn proxies_and_submission() {
         "4:8 \"submission\": submission is SMTP; `protocol` is \"lmtp\"",
     );
     check(
+        "[[listener]]\nprotocol = \"lmtp\"\nbind = \"192.0.2.1:25\"",
+        "4:8 \"192.0.2.1:25\": LMTP is never spoken on port 25; whoever connects there speaks SMTP",
+    );
+    let config = parse(
+        "[[listener]]\nmode = \"submission\"\n[[listener]]\nbind = \"[::1]:2525\"\n[[listener]]\nbind = \"[::1]:26\"\nmax_hold = \"1h\"",
+    );
+    let held: Vec<u64> = config.listeners.iter().map(|listener| listener.max_hold.as_secs()).collect();
+    assert_eq!(held, [30 * 86_400, 0, 3600], "mail is given ahead of its time to who submits it");
+    check(
         "[[listener]]\nbind = \"unix:/x\"\nproxy_protocol = [\"10.0.0.0/8\"]",
         "4:18 [\"10.0.0.0/8\"]: `proxy_protocol` has no meaning for a Unix socket; it has no addresses",
     );

@@ -261,23 +261,15 @@ impl Connection {
     }
 
     fn start_tls(&mut self, settings: &Settings, now: Now) {
-        match settings.tls.connect(self.open.tls, self.server_name()) {
+        match settings.tls.connect(self.open.tls, server_name(&self.open)) {
             Ok(session) => self.tls = Some(Session::new(session)),
             Err(error) => self.fail(Cause::Tls(error.to_string().into()), now),
         }
     }
 
-    /// Whom the certificate has to name.
-    fn server_name(&self) -> &str {
-        let name = self.open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
-        name.unwrap_or(&self.open.host)
-    }
-
-    /// The peer has proven over TLS who it is, whether the policy asked for that or not (RFC 8689 §4.2.1).
+    /// See below.
     fn is_proven(&self, settings: &Settings) -> bool {
-        self.tls.as_ref().is_some_and(|tls| {
-            self.open.tls == TlsPolicy::Verified || settings.tls.prove(tls.peer_certificates(), self.server_name())
-        })
+        self.tls.as_ref().is_some_and(|tls| is_proven(&self.open, tls, settings))
     }
 
     fn is_shaking_hands(&self) -> bool {
@@ -329,6 +321,7 @@ impl Connection {
     }
 
     fn read_tls(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) -> io::Result<()> {
+        let has_login = self.open.policy.as_ref().is_some_and(|policy| policy.login.is_some());
         let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
         loop {
             loop {
@@ -342,6 +335,9 @@ impl Connection {
             if tls.receive(&mut self.stream)? {
                 let handshakes = &settings.handshakes;
                 if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
+                if has_login && is_proven(&self.open, tls, settings) {
+                    client.trust();
+                }
                 client.handle_tls(tls.info(), now.mono);
             }
         }
@@ -401,6 +397,17 @@ impl Connection {
     pub(super) fn farewell(&mut self, registry: &Registry) {
         let _ = self.stream.deregister(registry);
     }
+}
+
+/// Whom the certificate has to name.
+fn server_name(open: &Open) -> &str {
+    let name = open.policy.as_ref().and_then(|policy| policy.tls_server_name.as_ref());
+    name.unwrap_or(&open.host)
+}
+
+/// The peer has proven over TLS who it is, whether the policy asked for that or not (RFC 8689 §4.2.1, RFC 4954 §14).
+fn is_proven(open: &Open, tls: &Session, settings: &Settings) -> bool {
+    open.tls == TlsPolicy::Verified || settings.tls.prove(tls.peer_certificates(), server_name(open))
 }
 
 fn cause_of(error: io::Error) -> Cause {

@@ -110,6 +110,15 @@ impl Formatter {
 fn message(out: &mut Vec<u8>, content: &Content) {
     text(out, "sender", content.envelope.reverse_path.as_str());
     number(out, "size", content.body.len() as u64);
+    match content.envelope.parameters.priority {
+        0 => {}
+        // RFC 6710 §4.1. One digit.
+        priority => {
+            key(out, "priority");
+            out.extend_from_slice(if priority < 0 { b"-" } else { b"" });
+            decimal(out, priority.unsigned_abs().into());
+        }
+    }
     if let Some(campaign) = &content.envelope.campaign {
         text(out, "campaign", campaign);
     }
@@ -279,6 +288,16 @@ mod tests {
             "campaign": "spring \"26\"",
         });
         assert_eq!(line(&delivered), expected);
+    }
+
+    #[test]
+    fn a_priority_that_was_said_is_told() {
+        let mut delivered = happened(Kind::Delivered);
+        assert_eq!(line(&delivered).get("priority"), None);
+        let mut content = Content::clone(&content());
+        content.envelope.parameters.priority = -4;
+        delivered.content = Some(Arc::new(content));
+        assert_eq!(line(&delivered)["priority"], -4);
     }
 
     #[test]

@@ -16,8 +16,9 @@ use crate::shell::turned::Call;
 use mio::Registry;
 use mio::event::Source as _;
 use queue::{Content, Envelope, NewMessage};
-use smtp::server::{Event, Hold, Message, RECIPIENT_OK, SENDER_OK, Ticket};
-use smtp::{EnhancedCode, Mailbox, Reply, ReversePath, Server};
+use smtp::parameters::DeliverBy;
+use smtp::server::{Event, Message, RECIPIENT_OK, SENDER_OK, Ticket};
+use smtp::{EnhancedCode, MailParameters, Mailbox, Reply, ReversePath, Server};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -38,6 +39,13 @@ const HOLD_TOO_LONG: Reply = Reply::fixed(
     501,
     EnhancedCode(5, 5, 4),
     "HOLDUNTIL lies further ahead than the limit announced in the reply to EHLO",
+);
+
+/// RFC 4865 §5.2.2.
+const RELEASED_TOO_LATE: Reply = Reply::fixed(
+    501,
+    EnhancedCode(5, 5, 4),
+    "The message would be released after the time within which it is to be delivered (BY)",
 );
 
 /// Whether a connection may have more to read.
@@ -226,8 +234,8 @@ impl Connection {
     pub(super) fn serve(&mut self, key: usize, room: &mut Room<'_>, now: Now) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Mail { reverse_path, declared_bytes, hold, .. } => {
-                    let checked = self.check_mail(&reverse_path, hold, now);
+                Event::Mail { reverse_path, declared_bytes, parameters } => {
+                    let checked = self.check_mail(&reverse_path, &parameters, now);
                     self.handle_mail(checked, declared_bytes, room.shared);
                 }
                 Event::Recipient(recipient) => self.handle_recipient(&recipient.mailbox),
@@ -269,10 +277,17 @@ impl Connection {
         }
     }
 
-    fn check_mail(&self, reverse_path: &ReversePath, hold: Option<Hold>, now: Now) -> Result<(), Refusal> {
-        let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
-        if hold.is_some_and(|hold| hold.release(now.wall()) > now.wall() + longest) {
-            return Err(("hold_too_long", HOLD_TOO_LONG));
+    fn check_mail(&self, reverse_path: &ReversePath, parameters: &MailParameters, now: Now) -> Result<(), Refusal> {
+        if let Some(hold) = parameters.hold {
+            let release = hold.release(now.wall());
+            let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
+            if release > now.wall() + longest {
+                return Err(("hold_too_long", HOLD_TOO_LONG));
+            }
+            let useful = |by: DeliverBy| now.wall() + Duration::from_secs(by.seconds.try_into().unwrap_or(0));
+            if parameters.deliver_by.is_some_and(|by| release > useful(by)) {
+                return Err(("hold_too_long", RELEASED_TOO_LATE));
+            }
         }
         self.check_owner(reverse_path)?;
         if self.guest.is_submission() { submission::check_sender(reverse_path) } else { Ok(()) }
@@ -315,7 +330,7 @@ impl Connection {
                 return self.server.complete(ticket, reply);
             }
         };
-        let release = message.hold.map(|hold| unix_ms(hold.release(now.wall())));
+        let release = message.parameters.hold.map(|hold| unix_ms(hold.release(now.wall())));
         let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
         let content = Arc::new(self.content(message, missing, room, now));
         room.received.push(NewMessage::new(content, due_ms));
@@ -342,6 +357,7 @@ impl Connection {
                 protocol: self.server.config().protocol,
                 extended: self.extended,
                 smtputf8: message.parameters.smtputf8,
+                priority: message.parameters.priority,
                 tls: self.server.tls(),
                 authenticated: self.server.user().is_some(),
             },

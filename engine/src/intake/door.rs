@@ -28,7 +28,7 @@ const TOO_MANY: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Too many conne
 const TOO_MANY_OF_YOURS: Reply =
     Reply::fixed(421, EnhancedCode(4, 7, 0), "Too many connections from your address; close some, or try again later");
 const NOT_ALLOWED: Reply =
-    Reply::fixed(550, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
+    Reply::fixed(554, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
 pub(super) const SHUTTING_DOWN: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down; try again later");
 
 enum Socket {
@@ -335,7 +335,8 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
             wall: now.wall(),
         }),
         limits: true,
-        starttls: listener.tls_mode() == Some(TlsMode::StartTls),
+        starttls: matches!(listener.tls_mode(), Some(TlsMode::StartTls | TlsMode::Required)),
+        tls_first: listener.tls_mode() == Some(TlsMode::Required),
         ..smtp::server::Config::default()
     }
 }

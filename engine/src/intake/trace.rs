@@ -35,6 +35,8 @@ pub(super) struct With<'a> {
     pub extended: bool,
     /// The message needs SMTPUTF8.
     pub smtputf8: bool,
+    /// MT-PRIORITY; 0 where nothing was said.
+    pub priority: i8,
     pub tls: Option<&'a TlsInfo>,
     /// AUTH has succeeded.
     pub authenticated: bool,
@@ -71,6 +73,10 @@ impl Trace {
         if let Some(TlsInfo { version, cipher }) = source.with.tls {
             // RFC 8314 §4.3.
             let _ = write!(self.buffer, "\r\n\ttls {cipher} ({version})");
+        }
+        if source.with.priority != 0 {
+            // RFC 6710 §4.1.
+            let _ = write!(self.buffer, "\r\n\tPRIORITY {}", source.with.priority);
         }
         self.buffer.put_slice(b";\r\n\t");
         self.buffer.put_slice(self.date.as_bytes());
@@ -109,8 +115,14 @@ mod tests {
     use crate::intake::client::Address;
     use std::time::Instant;
 
-    const ESMTP: With<'_> =
-        With { protocol: Protocol::Smtp, extended: true, smtputf8: false, tls: None, authenticated: false };
+    const ESMTP: With<'_> = With {
+        protocol: Protocol::Smtp,
+        extended: true,
+        smtputf8: false,
+        priority: 0,
+        tls: None,
+        authenticated: false,
+    };
 
     fn check(name: &str, peer: Option<&str>, with: With<'_>, expected: &str) {
         let mut trace = Trace::new("mta1.example.net".into());
@@ -144,6 +156,7 @@ mod tests {
             (With { extended: false, tls, ..ESMTP }, "with SMTP id "),
             (With { tls, ..ESMTP }, "with ESMTPS id "),
             (With { tls, ..ESMTP }, "\r\n\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n"),
+            (With { tls, priority: -3, ..ESMTP }, " (TLSv1.3)\r\n\tPRIORITY -3;\r\n"),
             (With { authenticated: true, ..ESMTP }, "with ESMTPA id "),
             (With { tls, authenticated: true, ..ESMTP }, "with ESMTPSA id "),
             (With { smtputf8: true, tls, authenticated: true, ..ESMTP }, "with UTF8SMTPSA id "),

@@ -108,10 +108,11 @@ pub fn write(config: &Config, id: MessageId, now: Now, original: &Content, list:
             reverse_path: ReversePath(None),
             recipients: vec![Recipient::new(sender.clone())],
             accepted_us: now.wall_us,
-            // REQUIRETLS holds for notices, too (RFC 8689 §5).
+            // REQUIRETLS and the priority hold for notices, too (RFC 8689 §5, RFC 6710 §4.6).
             parameters: MailParameters {
                 smtputf8: report.is_international(),
                 require_tls: original.envelope.parameters.require_tls,
+                priority: original.envelope.parameters.priority,
                 ..MailParameters::default()
             },
             tenant: original.envelope.tenant.clone(),

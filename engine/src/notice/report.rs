@@ -182,13 +182,24 @@ impl<'a> Report<'a> {
         if let Some(envid) = &self.original.envelope.parameters.envid {
             let _ = write!(out, "Original-Envelope-Id: {}\r\n", self.decoded(envid));
         }
+        let accepted_us = self.original.envelope.accepted_us;
         let _ = write!(
             out,
-            "Reporting-MTA: dns; {}\r\nX-Posthaste-Queue-ID: {}\r\nArrival-Date: {}\r\n\r\n",
+            "Reporting-MTA: dns; {}\r\nX-Posthaste-Queue-ID: {}\r\nArrival-Date: {}\r\n",
             self.config.hostname,
             self.original.id,
-            date(self.original.envelope.accepted_us),
+            date(accepted_us),
         );
+        if let Some(by) = self.original.envelope.parameters.deliver_by {
+            // RFC 2852 §5.
+            let at = accepted_us.saturating_add_signed(i64::from(by.seconds) * 1_000_000);
+            let _ = write!(out, "Deliver-By-Date: {}\r\n", date(at));
+        }
+        if let Some(hold) = self.original.envelope.parameters.hold {
+            // RFC 4865 §5.1.2.
+            let _ = write!(out, "Future-Release-Request: {}\r\n", hold.field());
+        }
+        out.push_str("\r\n");
         for status in self.list {
             self.recipient_fields(out, status);
         }

@@ -4,6 +4,7 @@ use super::report::status_code;
 use super::*;
 use mail_parser::{MessageParser, MimeHeaders};
 use smtp::Mailbox;
+use smtp::parameters::{DeliverBy, Hold};
 use smtp::reply::EnhancedCode;
 
 fn original(sender: &str, recipients: &[&str], body: impl Into<bytes::Bytes>) -> Content {
@@ -208,6 +209,27 @@ fn delay_and_success_return_the_header() {
         }
         assert!(text.contains("text/rfc822-headers\r\n") && !text.contains("secret"), "{text}");
     }
+}
+
+#[test]
+fn what_the_sender_said_of_time_comes_back() {
+    let mut original = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\n");
+    original.envelope.parameters.deliver_by = DeliverBy::parse("-60;N");
+    original.envelope.parameters.hold = Some(Hold::For(std::time::Duration::from_secs(60)));
+    let text = notice(&original, &[failure(0, "no")]).unwrap();
+    let fields = "Arrival-Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n\
+        Deliver-By-Date: Tue, 14 Nov 2023 22:12:20 +0000\r\n\
+        Future-Release-Request: for;60\r\n\r\n";
+    assert!(text.contains(fields), "{text}");
+}
+
+#[test]
+fn a_notice_is_as_urgent_as_what_it_is_about() {
+    let mut original = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\n");
+    original.envelope.parameters.priority = -4;
+    let now = Now { mono: std::time::Instant::now(), wall_us: 0 };
+    let notice = write(&crate::dispatch::test_config(), MessageId(1), now, &original, &[failure(0, "no")]).unwrap();
+    assert_eq!(notice.content.envelope.parameters.priority, -4);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A login that fails ends the connection: mail that was to go with it must not go without. There is one attempt, with one
 //! mechanism: a server that refuses the strongest is not asked for a weaker one.
 
-use super::setup::{Command, Setup, Step};
+use super::setup::{Channel, Command, Setup, Step};
 use super::{Cause, Features, Stage};
 use crate::reply::ReplyRef;
 use crate::sasl::client::{Credentials, Exchange, ExchangeError};
@@ -19,7 +19,8 @@ pub struct Login {
     pub credentials: Credentials,
     /// Printable ASCII without a comma, unpredictable, and for one connection only (RFC 5802 §5.1).
     pub nonce: Box<str>,
-    /// The password itself may cross an unencrypted connection (RFC 4954 §4 forbids it: for what never leaves the machine).
+    /// The password itself may be shown without TLS, and to a server that has not proven who it is (RFC 4954 §4 and §14
+    /// forbid it: for what never leaves the machine).
     pub in_clear: bool,
 }
 
@@ -57,8 +58,8 @@ pub(super) struct Dialogue {
 }
 
 /// Says AUTH; or closes, where that is no use.
-pub(super) fn begin(login: &Login, features: Features, encrypted: bool) -> Step {
-    match Dialogue::begin(login, features, encrypted) {
+pub(super) fn begin(login: &Login, features: Features, channel: Channel) -> Step {
+    match Dialogue::begin(login, features, channel) {
         Ok((line, dialogue)) => Step::Say(Command::Line(line), Setup::Auth(Box::new(dialogue))),
         Err(error) => fail(error),
     }
@@ -69,8 +70,8 @@ fn fail(error: AuthError) -> Step {
 }
 
 impl Dialogue {
-    fn begin(login: &Login, features: Features, encrypted: bool) -> Result<(String, Dialogue), AuthError> {
-        let mechanism = choose(&features, encrypted || login.in_clear)?;
+    fn begin(login: &Login, features: Features, channel: Channel) -> Result<(String, Dialogue), AuthError> {
+        let mechanism = choose(&features, channel, login.in_clear)?;
         let mut exchange = Exchange::new(mechanism, &login.credentials, &login.nonce)?;
         let mut line = format!("AUTH {}", mechanism.name());
         let mut held = None;
@@ -117,8 +118,9 @@ impl Dialogue {
     }
 }
 
-/// `shown`: a password may be.
-fn choose(features: &Features, shown: bool) -> Result<Mechanism, AuthError> {
+/// `in_clear`: a password may be shown to anyone.
+fn choose(features: &Features, channel: Channel, in_clear: bool) -> Result<Mechanism, AuthError> {
+    let shown = in_clear || channel == Channel::Proven;
     let announced = || features.auth.iter().map(|name| &**name);
     if features.auth.is_empty() {
         return Err(AuthError::NotOffered);
@@ -126,7 +128,8 @@ fn choose(features: &Features, shown: bool) -> Result<Mechanism, AuthError> {
     Mechanism::choose(announced(), shown).ok_or_else(|| AuthError::NoMechanism {
         offered: features.auth.join(" ").into(),
         reason: match Mechanism::choose(announced(), true) {
-            Some(_) => "these show the password, and the connection is not encrypted",
+            Some(_) if channel == Channel::Clear => "these show the password, and the connection is not encrypted",
+            Some(_) => "these show the password, and its certificate does not prove who it is",
             None => "none of these is known here",
         },
     })

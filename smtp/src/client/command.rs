@@ -29,6 +29,7 @@ impl Encoder {
         features: &Features,
         chunking: bool,
         each: bool,
+        logged_in: bool,
     ) -> Result<Exchange, Unsupported> {
         let Transaction { id, reverse_path, recipients, body, parameters, age_seconds } = transaction;
         let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
@@ -45,9 +46,14 @@ impl Encoder {
             return Err(Unsupported::RequireTls);
         }
         let deliver_by = remaining(parameters.deliver_by, age_seconds, features)?;
+        let watched = parameters.deliver_by.is_none() || features.deliver_by.is_some();
         self.block.reserve(BLOCK_BYTES / 8);
         self.put_mail(reverse_path.as_str(), body, features);
         self.put_parameters(parameters, deliver_by, features);
+        if logged_in {
+            // Who first submitted it is not known (RFC 4954 §5).
+            self.block.put_slice(b" AUTH=<>");
+        }
         let parameters_end = self.block.len();
         self.block.put_slice(b"\r\n");
         let mut count = 0;
@@ -56,7 +62,7 @@ impl Encoder {
             self.block.put_slice(b"RCPT TO:<");
             self.put_address(recipient.mailbox.as_str());
             if features.dsn {
-                self.put_recipient_parameters(recipient);
+                self.put_recipient_parameters(recipient, watched);
             }
             self.block.put_slice(b"\r\n");
             count += 1;
@@ -110,7 +116,8 @@ impl Encoder {
         if parameters.require_tls && features.require_tls {
             self.block.put_slice(b" REQUIRETLS");
         }
-        if features.mt_priority && parameters.priority != 0 {
+        // RFC 6710 §4.2: 0, too.
+        if features.mt_priority {
             self.put_number(" MT-PRIORITY=", parameters.priority);
         }
         if let Some(by) = deliver_by {
@@ -119,10 +126,12 @@ impl Encoder {
         }
     }
 
-    /// RFC 3461 §5.2.1: as they came.
-    fn put_recipient_parameters(&mut self, recipient: &Recipient) {
+    /// RFC 3461 §5.2.1: as they came. But where a host that does not watch the time is to tell of what is late, it hears so
+    /// (RFC 2852 §4.1.4.2).
+    fn put_recipient_parameters(&mut self, recipient: &Recipient, watched: bool) {
         let mut before = " NOTIFY=";
-        for word in recipient.notify.words() {
+        let notify = if watched { recipient.notify } else { recipient.notify.with_delay() };
+        for word in notify.words() {
             self.put_text(std::mem::replace(&mut before, ","), word);
         }
         if let Some(orcpt) = &recipient.orcpt {

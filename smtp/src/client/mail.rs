@@ -22,6 +22,8 @@ pub(super) struct Mail {
     careful: bool,
     /// LMTP: a final reply for each recipient.
     each: bool,
+    /// AUTH came first.
+    logged_in: bool,
     window: usize,
     encoder: Encoder,
     /// Submitted, not reported.
@@ -43,6 +45,7 @@ impl Mail {
             chunking: config.chunking && features.chunking,
             careful: config.careful,
             each: config.protocol == Protocol::Lmtp,
+            logged_in: config.login.is_some(),
             window,
             encoder: Encoder::new(),
             exchanges: VecDeque::with_capacity(window.min(16)),
@@ -80,7 +83,7 @@ impl Mail {
     }
 
     pub(super) fn submit(&mut self, transaction: Transaction<'_>) -> Result<(), Unsupported> {
-        let exchange = self.encoder.encode(transaction, &self.features, self.chunking, self.each)?;
+        let exchange = self.encoder.encode(transaction, &self.features, self.chunking, self.each, self.logged_in)?;
         self.exchanges.push_back(exchange);
         Ok(())
     }

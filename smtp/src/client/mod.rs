@@ -69,6 +69,8 @@ pub struct Client {
     transmit: Transmit,
     events: VecDeque<Event>,
     tls: Option<TlsInfo>,
+    /// `trust` was called.
+    trusted: bool,
     /// `quit` was called.
     quitting: bool,
     /// Since when the oldest expected reply is waited for.
@@ -101,6 +103,7 @@ impl Client {
             transmit: Transmit::default(),
             events: VecDeque::new(),
             tls: None,
+            trusted: false,
             quitting: false,
             waiting_since: now,
             written_at: now,
@@ -146,16 +149,23 @@ impl Client {
     /// TLS is up: the machine forgets what it knew and says EHLO again (RFC 3207 §4.2). Where TLS came before SMTP
     /// (RFC 8314), call it before any bytes; then the greeting is awaited as ever and STARTTLS is never asked for.
     pub fn handle_tls(&mut self, info: TlsInfo, now: Instant) {
+        let secured = if self.trusted { Channel::Proven } else { Channel::Encrypted };
         match &mut self.phase {
-            Phase::Setup(Setup::Greeting(channel)) => *channel = Channel::Encrypted,
+            Phase::Setup(Setup::Greeting(channel)) => *channel = secured,
             Phase::Setup(Setup::Handshake) => {
                 self.parser = ReplyParser::default();
-                let step = Setup::hello(Channel::Encrypted, &self.config);
+                let step = Setup::hello(secured, &self.config);
                 self.take(step, now);
             }
             _ => return,
         }
         self.tls = Some(info);
+    }
+
+    /// The peer proves by its certificate that it is who it was taken for: it may be shown a password. To be said before
+    /// `handle_tls`.
+    pub fn trust(&mut self) {
+        self.trusted = true;
     }
 
     /// How many more transactions can be submitted now; 0 before `Ready`, after `quit`, and while the window is full.

@@ -24,7 +24,10 @@ pub(super) enum Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Channel {
     Clear,
+    /// TLS, with whoever it may be.
     Encrypted,
+    /// TLS, and the server has proven who it is.
+    Proven,
 }
 
 /// What a reply leads to.
@@ -105,7 +108,7 @@ impl Setup {
 
     fn features(features: Features, channel: Channel, config: &Config) -> Step {
         match (channel, config.starttls) {
-            (Channel::Encrypted, _) | (_, StartTls::Off) => Setup::log_in(features, channel, config),
+            (Channel::Encrypted | Channel::Proven, _) | (_, StartTls::Off) => Setup::log_in(features, channel, config),
             _ if features.starttls => Step::Say(Command::StartTls, Setup::StartTls(features)),
             (_, StartTls::Opportunistic) => Setup::log_in(features, channel, config),
             (_, StartTls::Required) => {
@@ -117,7 +120,7 @@ impl Setup {
     /// The last step: the login, where there is one.
     fn log_in(features: Features, channel: Channel, config: &Config) -> Step {
         match &config.login {
-            Some(login) => auth::begin(login, features, channel == Channel::Encrypted),
+            Some(login) => auth::begin(login, features, channel),
             None => Step::Ready(features),
         }
     }

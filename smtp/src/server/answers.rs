@@ -65,7 +65,7 @@ pub(super) const BAD_PARAMETER: Reply = reply(501, 5, 5, 4, "Bad parameter value
 pub(super) const UNKNOWN_PARAMETER: Reply =
     reply(555, 5, 5, 4, "Parameter not recognized: it was not announced in the reply to EHLO");
 /// The connection ends with it: how many octets follow can't be known, and none may be taken for a command.
-pub(super) const BAD_CHUNK: Reply = reply(521, 5, 5, 4, "Syntax: BDAT octets [LAST]; closing the connection");
+pub(super) const BAD_CHUNK: Reply = reply(421, 4, 5, 4, "Syntax: BDAT octets [LAST]; closing the connection");
 
 pub(super) const AUTH_OK: Reply = reply(235, 2, 7, 0, "Authentication succeeded");
 pub(super) const AUTH_UNAVAILABLE: Reply = reply(454, 4, 7, 0, "Cannot look at this now; try again later");
@@ -82,6 +82,9 @@ pub(super) const NO_SUCH_MECHANISM: Reply =
 pub(super) const NOT_BASE64: Reply = reply(501, 5, 5, 2, "Authentication ended: this is not base64");
 pub(super) const BAD_EXCHANGE: Reply =
     reply(501, 5, 5, 2, "Authentication ended: this is nothing that the mechanism has");
+/// RFC 4954 §4.
+pub(super) const NO_INITIAL_RESPONSE: Reply =
+    reply(501, 5, 7, 0, "This mechanism begins with a challenge, send AUTH without an initial response");
 pub(super) const AUTH_CANCELLED: Reply = reply(501, 5, 7, 0, "Authentication cancelled");
 pub(super) const AUTH_LINE_TOO_LONG: Reply = reply(500, 5, 5, 6, "Authentication ended: the line is too long");
 
@@ -94,6 +97,10 @@ pub(super) const CHUNKS_BEGUN: Reply = reply(503, 5, 5, 1, "BDAT has begun, send
 /// RFC 3030 §3.
 pub(super) const BINARY_NEEDS_BDAT: Reply = reply(503, 5, 5, 1, "BODY=BINARYMIME needs BDAT, not DATA");
 pub(super) const IN_TRANSACTION: Reply = reply(503, 5, 5, 1, "Not inside a mail transaction");
+/// RFC 5321 §3.1: to all but QUIT, behind a greeting that is a refusal.
+pub(super) const TURNED_AWAY: Reply = reply(503, 5, 5, 1, "No mail is taken from you, as the greeting says; send QUIT");
+/// RFC 3207 §4.
+pub(super) const STARTTLS_FIRST: Reply = reply(530, 5, 7, 0, "Must issue a STARTTLS command first");
 pub(super) const TLS_IS_UP: Reply = reply(503, 5, 5, 1, "TLS is up already");
 
 pub(super) const NEEDS_SMTPUTF8: Reply =
@@ -110,10 +117,11 @@ pub(super) fn reason(reply: &Reply) -> Option<&'static str> {
         (421 | 552, ..) if *reply == FAR_TOO_LARGE || *reply == TOO_LARGE => "too_large",
         (421, 4, 2) => "timeout",
         (421, 7, 0) if *reply == TOO_MANY_AUTH_FAILURES => "auth_failures",
-        (421 | 521, ..) => "too_many_errors",
+        (421, ..) => "too_many_errors",
         (452, 5, 3) => "too_many_recipients",
         (501, 1, 7) => "bad_sender",
         (501, 1, 3) => "bad_recipient",
+        (530, ..) if *reply == STARTTLS_FIRST => "tls_required",
         (530, ..) => "auth_required",
         (550, 6, 11) => "bare_newline",
         (553, 6, 7) => "needs_smtputf8",

@@ -149,6 +149,9 @@ impl Server {
             "=" => Some(Vec::new()),
             text => Some(decode(text).ok_or(answers::NOT_BASE64)?),
         };
+        if mechanism == Mechanism::CramMd5 && initial.is_some() {
+            return Err(answers::NO_INITIAL_RESPONSE);
+        }
         let nonce = auth.nonces.issue();
         let (exchange, step) = Exchange::begin(mechanism, nonce, &self.config.hostname, initial.as_deref());
         self.take_step(exchange, step);
@@ -158,7 +161,7 @@ impl Server {
     /// The next line of the exchange.
     pub(super) fn step_auth(&mut self) -> bool {
         let Some(line) = self.input.next_line(MAX_AUTH_LINE_BYTES) else { return false };
-        self.deadline = self.heard_at + self.config.idle_timeout;
+        self.deadline = self.heard_at + self.patience();
         self.phase = Phase::Commands;
         let Some(mut exchange) = self.authentication.exchange.take() else { return true };
         match response(&line) {

@@ -35,6 +35,8 @@ pub struct Config {
     pub transaction_timeout: Duration,
     /// Announce STARTTLS. The shell gets `Event::StartTls` and later calls `handle_tls`.
     pub starttls: bool,
+    /// Refuse all but EHLO, NOOP, STARTTLS and QUIT (530 5.7.0) until TLS is up.
+    pub tls_first: bool,
     /// Announce PIPELINING.
     pub pipelining: bool,
     /// Announce CHUNKING (RFC 3030).
@@ -85,6 +87,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(300),
             transaction_timeout: Duration::from_secs(3600),
             starttls: false,
+            tls_first: false,
             pipelining: true,
             chunking: true,
             eight_bit_mime: true,

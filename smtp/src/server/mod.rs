@@ -37,7 +37,7 @@ mod xclient;
 pub use auth::Auth;
 pub use config::{BareNewline, Config, Protocol};
 pub use etrn::Node;
-pub use hold::{FutureRelease, Hold};
+pub use hold::FutureRelease;
 pub use xclient::{Introduction, Told};
 
 use crate::sasl::Mechanism;
@@ -50,11 +50,14 @@ use outbox::{Final, Outbox};
 use session::{Phase, Question};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use transaction::Transaction;
 
 /// Octets that wait to be written before the owner should stop reading.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
+/// A client that is not wanted has so long, and so many errors, to say QUIT.
+const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(30);
+const TURNED_AWAY_ERRORS: u32 = 3;
 /// Replies behind a message that awaits completion before the owner should stop reading.
 const MAX_QUEUED_REPLIES: usize = 4096;
 
@@ -78,8 +81,6 @@ pub enum Event {
         reverse_path: ReversePath,
         /// Octets declared by SIZE= (RFC 1870).
         declared_bytes: Option<u64>,
-        /// HOLDFOR or HOLDUNTIL (RFC 4865).
-        hold: Option<Hold>,
         /// The others.
         parameters: MailParameters,
     },
@@ -141,8 +142,6 @@ pub struct Message {
     pub recipients: Vec<Recipient>,
     /// What else MAIL said and goes with the message. (What the content is, its facts tell, whatever BODY said.)
     pub parameters: MailParameters,
-    /// When it may be sent at the earliest (RFC 4865).
-    pub hold: Option<Hold>,
     /// The content, not dot-stuffed, without any trace field of ours.
     pub body: Body,
     /// Octets of the content, also where it was discarded.
@@ -176,6 +175,8 @@ pub struct Server {
     events: VecDeque<Event>,
     next_ticket: Ticket,
     errors: u32,
+    /// The greeting was a refusal.
+    turned_away: bool,
     /// By reason, so it cannot grow.
     refusals: Vec<(&'static str, u64)>,
     /// When bytes came last.
@@ -196,9 +197,16 @@ impl Server {
         let greeting = config.greeting();
         Server::greet(config, greeting, None, now)
     }
-    /// A connection that only gets this reply (421 4.3.2, 550 5.7.1 …) as its greeting and is closed.
+    /// A connection that only gets this reply as its greeting. With 421 it is closed; with 554 it is given a while to say
+    /// QUIT, and nothing else is listened to (RFC 5321 §3.1).
     pub fn refuse(config: Arc<Config>, reply: Reply, now: Instant) -> Server {
-        Server::greet(config, reply, Some(CloseReason::Shutdown), now)
+        if reply.code == 421 {
+            return Server::greet(config, reply, Some(CloseReason::Shutdown), now);
+        }
+        let mut server = Server::greet(config, reply, None, now);
+        server.turned_away = true;
+        server.deadline = now + server.patience();
+        server
     }
     fn greet(config: Arc<Config>, greeting: Reply, ending: Option<CloseReason>, now: Instant) -> Server {
         let mut outbox = Outbox::new(config.enhanced_status_codes);
@@ -215,6 +223,7 @@ impl Server {
             events: VecDeque::new(),
             next_ticket: Ticket(0),
             errors: 0,
+            turned_away: false,
             refusals: Vec::new(),
             heard_at: now,
             deadline: now + config.idle_timeout,
@@ -232,7 +241,7 @@ impl Server {
         self.completed_in_silence = false;
         // A command counts once it is whole: a client that sends an octet now and then is as good as silent.
         if matches!(self.phase, Phase::Data(_) | Phase::Chunk { .. }) {
-            self.deadline = now + self.config.idle_timeout;
+            self.deadline = now + self.patience();
         }
         // While TLS is being set up, clear text is an injection (RFC 3207 §6); behind ATRN nothing is a command.
         if self.ending.is_none() && !self.eof && !self.is_out_of_hand() {
@@ -251,7 +260,7 @@ impl Server {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.until <= now) {
             self.end(CloseReason::Timeout, Some(answers::TOO_SLOW));
         } else if std::mem::take(&mut self.completed_in_silence) {
-            self.deadline = now + self.config.idle_timeout;
+            self.deadline = now + self.patience();
         } else {
             self.end(CloseReason::Timeout, Some(answers::IDLE));
         }

@@ -7,8 +7,9 @@ use super::help::help;
 use super::input::{Line, MAX_LINE_BYTES};
 use super::transaction::{BodyType, MailCommand, read_recipient};
 use super::xclient::Claims;
-use super::{CloseReason, Event, Protocol, Server, Ticket, answers};
+use super::{CloseReason, Event, Protocol, Server, TURNED_AWAY_ERRORS, TURNED_AWAY_TIMEOUT, Ticket, answers};
 use crate::{Mailbox, Recipient, Reply, ReversePath};
+use std::time::Duration;
 
 /// What the next octets are.
 #[derive(Debug)]
@@ -77,11 +78,17 @@ impl Server {
     /// Queues the reply to a command, or what the client gets in its place when this was one error too many.
     pub(super) fn say(&mut self, reply: Reply) {
         self.errors += u32::from(reply.is_permanent());
-        if self.errors > self.config.max_errors {
+        let most = if self.turned_away { TURNED_AWAY_ERRORS } else { self.config.max_errors };
+        if self.errors > most {
             self.end(CloseReason::TooManyErrors, Some(answers::TOO_MANY_ERRORS));
         } else {
             self.outbox.push(reply);
         }
+    }
+
+    /// How long silence may last.
+    pub(super) fn patience(&self) -> Duration {
+        if self.turned_away { TURNED_AWAY_TIMEOUT } else { self.config.idle_timeout }
     }
 
     /// For the owner's counters.
@@ -119,7 +126,7 @@ impl Server {
     fn step_command(&mut self) -> bool {
         let most = if self.config.auth.is_some() { MAX_AUTH_LINE_BYTES } else { MAX_LINE_BYTES };
         let Some(line) = self.input.next_line(most) else { return false };
-        self.deadline = self.heard_at + self.config.idle_timeout;
+        self.deadline = self.heard_at + self.patience();
         let executed = match line {
             Line::TooLong => Err(answers::LINE_TOO_LONG),
             Line::Whole(line) => Command::parse(&line).and_then(|command| self.execute(command)),
@@ -133,6 +140,12 @@ impl Server {
 
     /// The error is the reply.
     fn execute(&mut self, command: Command<'_>) -> Result<(), Reply> {
+        if self.turned_away && command != Command::Quit {
+            return Err(answers::TURNED_AWAY);
+        }
+        if self.config.tls_first && self.tls.is_none() && !may_precede_tls(command) {
+            return Err(answers::STARTTLS_FIRST);
+        }
         match command {
             Command::Hello { verb, name } => self.hello(verb, name)?,
             Command::Mail { path, parameters } => self.mail(path, parameters)?,
@@ -193,8 +206,8 @@ impl Server {
         }
         let reverse_path = ReversePath(mailbox);
         self.question = Some(Question::Mail(reverse_path.clone(), command.clone()));
-        let MailCommand { declared_bytes, hold, parameters, .. } = command;
-        self.events.push_back(Event::Mail { reverse_path, declared_bytes, hold, parameters });
+        let MailCommand { declared_bytes, parameters, .. } = command;
+        self.events.push_back(Event::Mail { reverse_path, declared_bytes, parameters });
         Ok(())
     }
 
@@ -289,7 +302,7 @@ impl Server {
     /// Errors here are not counted: a client that sent its chunks ahead gets one for each, and can't help it.
     fn finish_chunk(&mut self) {
         let Phase::Chunk { last, refusal, .. } = std::mem::replace(&mut self.phase, Phase::Commands) else { return };
-        self.deadline = self.heard_at + self.config.idle_timeout;
+        self.deadline = self.heard_at + self.patience();
         let too_large = self.transaction.as_ref().is_some_and(|open| open.content.is_too_large(&self.config));
         match refusal {
             Some(reply) => self.outbox.push(reply),
@@ -337,6 +350,16 @@ impl Server {
         self.input.clear();
         self.phase = Phase::Tls { announced: false };
         Ok(())
+    }
+}
+
+/// RFC 3207 §4. (What is no command of ours ends the connection as ever, and a chunk's octets have to be swallowed.)
+fn may_precede_tls(command: Command<'_>) -> bool {
+    match command {
+        Command::Hello { verb, .. } => verb != Hello::Helo,
+        Command::Noop | Command::StartTls | Command::Quit => true,
+        Command::Bdat { .. } | Command::MalformedBdat | Command::Http | Command::Proxy => true,
+        _ => false,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::command::{Parameters, number};
 use super::content::Content;
-use super::{Config, Hold, Message, Protocol, Ticket, answers};
-use crate::parameters::{DeliverBy, Notify, Return, is_envid, is_orcpt, is_xtext};
+use super::{Config, Message, Protocol, Ticket, answers};
+use crate::parameters::{DeliverBy, Hold, Notify, Return, is_envid, is_orcpt, is_xtext};
 use crate::{MailParameters, Mailbox, Recipient, Reply, ReversePath};
 use smallvec::SmallVec;
 use std::time::Instant;
@@ -29,8 +29,6 @@ pub(super) struct MailCommand {
     /// SIZE (RFC 1870).
     pub(super) declared_bytes: Option<u64>,
     pub(super) body_type: BodyType,
-    /// HOLDFOR or HOLDUNTIL.
-    pub(super) hold: Option<Hold>,
     /// What goes with the message.
     pub(super) parameters: MailParameters,
 }
@@ -84,18 +82,28 @@ impl MailCommand {
         } else if is("REQUIRETLS") && config.require_tls && tls_is_up {
             parameters.require_tls = value.is_none().then_some(true)?;
         } else if is("MT-PRIORITY") && config.mt_priority {
-            parameters.priority = value?.parse().ok().filter(|priority| (-9..=9).contains(priority))?;
+            parameters.priority = priority(value?)?;
         } else if is("BY") && config.deliver_by {
             parameters.deliver_by = Some(DeliverBy::parse(value?)?);
         } else if let (Some(future), true) = (config.future_release, is("HOLDFOR") || is("HOLDUNTIL")) {
             // One of them, once (RFC 4865 §4).
             let hold = if is("HOLDFOR") { Hold::parse_for(value?) } else { Hold::parse_until(value?) };
             let hold = hold.filter(|hold| !matches!(hold, Hold::For(time) if *time > future.longest))?;
-            self.hold.replace(hold).is_none().then_some(())?;
+            parameters.hold.replace(hold).is_none().then_some(())?;
         } else {
             return Some(false);
         }
         Some(true)
+    }
+}
+
+/// `-9` to `9` (RFC 6710 §7): no plus, no leading zero, no minus before zero.
+fn priority(value: &str) -> Option<i8> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    match digits.as_bytes() {
+        [b'1'..=b'9'] => value.parse().ok(),
+        [b'0'] if value == "0" => Some(0),
+        _ => None,
     }
 }
 
@@ -183,7 +191,6 @@ impl Transaction {
             reverse_path: self.reverse_path,
             recipients: self.recipients,
             parameters: self.command.parameters,
-            hold: self.command.hold,
             body_bytes: self.content.bytes() as usize,
             received_count: self.content.received_count(),
             body: self.content.into_body(),

@@ -367,7 +367,7 @@ impl Checker {
         &mut self,
         life: u32,
         connection: ConnectionId,
-        knows_dsn: bool,
+        (knows_dsn, knows_by): (bool, bool),
         recipients: &[Recipient],
         text: &[u8],
         now: Micros,
@@ -379,11 +379,18 @@ impl Checker {
         let id: MessageId = id.and_then(|id| id.parse().ok()).expect("every message of ours has a Message-ID");
         let mail = self.mails.get(&id).unwrap_or_else(|| panic!("{id} came out of nowhere"));
         assert!(mail.text == text, "{id} was changed on its way");
+        let is_watched = knows_by || mail.deliver_by.is_none();
         for recipient in recipients {
             let position = mail_position(&self.mails[&id], &recipient.mailbox);
             let book = self.book((id, position));
             let attempt = book.attempts.iter_mut().rev().find(|a| a.connection == (life, connection) && !a.copied);
-            assert_eq!(recipient.notify, if knows_dsn { book.notify } else { Notify::default() }, "NOTIFY on its way");
+            let notify = match (knows_dsn, is_watched) {
+                (false, _) => Notify::default(),
+                (true, true) => book.notify,
+                // RFC 2852 §4.1.4.2.
+                (true, false) => book.notify.with_delay(),
+            };
+            assert_eq!(recipient.notify, notify, "NOTIFY on its way");
             let fits = attempt.map(|attempt| {
                 (attempt.copied, attempt.knows_dsn) = (true, knows_dsn);
                 attempt.fate.is_none_or(|fate| fate == Fate::InDoubt)

@@ -368,7 +368,8 @@ impl World {
         let text = message.body.to_bytes();
         self.note("copy", &[link.connection.0, message.recipients.len() as u64, text.len() as u64]);
         let extended = link.server.as_ref().is_some_and(|end| end.extended);
-        let knows_dsn = extended && self.exchangers[link.host].config.dsn;
-        self.checker.copied(link.life(), link.connection, knows_dsn, &message.recipients, &text, self.clock.now);
+        let config = &self.exchangers[link.host].config;
+        let knows = (extended && config.dsn, extended && config.deliver_by);
+        self.checker.copied(link.life(), link.connection, knows, &message.recipients, &text, self.clock.now);
     }
 }

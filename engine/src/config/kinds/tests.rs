@@ -101,6 +101,7 @@ fn ways_to_deliver() {
     check(&VIA, "\"smtp://Relay.example:587\"", smtp("relay.example", 587));
     check(&VIA, "\"smtps://relay.example:465\"", tcp(Protocol::Smtp, true, "relay.example", 465));
     check(&VIA, "\"lmtp://127.0.0.1:24\"", tcp(Protocol::Lmtp, false, "127.0.0.1", 24));
+    check(&VIA, "\"lmtp://127.0.0.1:25\"", Err("LMTP is never spoken on port 25"));
     check(&VIA, "\"lmtp+unix:/run/lmtp\"", Ok(Via::Hops([NextHop::Unix("/run/lmtp".into())].into())));
     for text in
         ["mx", "discard", "smtps://a.example:465", "smtp://[::1]:25", "lmtp://127.0.0.1:24", "lmtp+unix:/run/lmtp"]
@@ -124,6 +125,7 @@ fn choices() {
     check(&BARE_NEWLINE, "\"keep\"", Err("no such value"));
     check(&LISTENER_TLS, "\"none\"", Ok(None));
     check(&LISTENER_TLS, "\"starttls\"", Ok(Some(TlsMode::StartTls)));
+    check(&LISTENER_TLS, "\"required\"", Ok(Some(TlsMode::Required)));
     check(&LISTENER_TLS, "\"tls\"", Err("no such value"));
     check(&LISTENER_AUTH, "\"maybe\"", Err("no such value"));
     check(&LISTENER_AUTH, "\"required\"", Ok(AuthPolicy::Required));

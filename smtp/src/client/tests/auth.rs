@@ -19,7 +19,7 @@ fn offer(mechanisms: &str) -> String {
 fn secure(mechanisms: &str) -> String {
     format!(
         "S: 220 mx\nC: EHLO me\nS: 250-mx\nS: 250-AUTH PLAIN CRAM-MD5\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nE: starttls\n\
-         > tls\nC: EHLO me\nS: 250-mx\nS: 250 AUTH {mechanisms}\n"
+         > trust\n> tls\nC: EHLO me\nS: 250-mx\nS: 250 AUTH {mechanisms}\n"
     )
 }
 
@@ -37,7 +37,7 @@ fn logs_in_with_what_the_server_offers() {
     let (user, password) = (encode("tim"), encode("tanstaaftanstaaf"));
     let login = format!(
         "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: {user}\nS: 334 UGFzc3dvcmQ6\nC: {password}\nS: 235 2.7.0 Ok\nE: ready\n\
-         > submit 1 b@y\nC: MAIL FROM:<a@x>"
+         > submit 1 b@y\nC: MAIL FROM:<a@x> AUTH=<>"
     );
     check(tls.clone(), &(secure("XOAUTH2 LOGIN") + &login));
     check(tls, &format!("{}C: AUTH CRAM-MD5\n{CRAM}S: 235 Ok\nE: ready", secure("PLAIN CRAM-MD5")));
@@ -57,6 +57,17 @@ fn the_password_does_not_cross_a_connection_in_clear_text() {
     check(clear.clone(), &(offer("PLAIN LOGIN") + refused));
     check(clear, &(offer("GSSAPI") + "E: closed Auth the server offers AUTH GSSAPI: none of these is known here"));
     check(with(StartTls::Off, true), &format!("{}C: AUTH PLAIN {}\nS: 235 Ok\nE: ready", offer("PLAIN"), plain()));
+}
+
+#[test]
+fn the_password_is_not_shown_to_who_may_be_anybody() {
+    let unproven = |mechanisms| secure(mechanisms).replace("> trust\n", "");
+    let tls = with(StartTls::Required, false);
+    let refused = "E: closed Auth the server offers AUTH PLAIN LOGIN: these show the password, and its certificate does not prove who it is";
+    check(tls.clone(), &(unproven("PLAIN LOGIN") + refused));
+    check(tls, &format!("{}C: AUTH CRAM-MD5\n{CRAM}S: 235 Ok\nE: ready", unproven("PLAIN CRAM-MD5")));
+    let anyhow = format!("{}C: AUTH PLAIN {}\nS: 235 Ok\nE: ready", unproven("PLAIN"), plain());
+    check(with(StartTls::Required, true), &anyhow);
 }
 
 #[test]

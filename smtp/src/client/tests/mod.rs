@@ -101,6 +101,7 @@ impl Theatre {
             ["eof"] => self.client.handle_eof(self.now),
             ["error"] => self.client.handle_error(Cause::Io(std::io::ErrorKind::ConnectionReset), self.now),
             ["quit"] => self.client.quit(self.now),
+            ["trust"] => self.client.trust(),
             ["tls"] => self.client.handle_tls(TlsInfo { version: "TLSv1.3", cipher: "C".into() }, self.now),
             ["write", octets] => self.client.advance(octets.parse().unwrap(), self.now),
             ["credit", credit] => assert_eq!(self.client.credit(), credit.parse::<usize>().unwrap()),
@@ -186,6 +187,7 @@ fn parameters(words: &[&str]) -> MailParameters {
         envid: value("envid").map(Into::into),
         priority: value("priority").map_or(0, |priority| priority.parse().unwrap()),
         deliver_by: value("by").map(|by| DeliverBy::parse(by).unwrap()),
+        hold: None,
     }
 }
 

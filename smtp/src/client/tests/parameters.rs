@@ -41,7 +41,7 @@ fn dsn_is_passed_on() {
 #[test]
 fn priority_is_passed_on() {
     check_sent("MT-PRIORITY", "b@y priority=-3", &["MAIL FROM:<a@x> MT-PRIORITY=-3", "RCPT TO:<b@y>", "DATA"]);
-    check_sent("MT-PRIORITY", "b@y priority=0", &["MAIL FROM:<a@x>", "RCPT TO:<b@y>", "DATA"]);
+    check_sent("MT-PRIORITY", "b@y priority=0", &["MAIL FROM:<a@x> MT-PRIORITY=0", "RCPT TO:<b@y>", "DATA"]);
     check_sent("", "b@y priority=9", &["MAIL FROM:<a@x>", "RCPT TO:<b@y>", "DATA"]);
 }
 
@@ -59,6 +59,17 @@ fn the_time_to_deliver_runs() {
     check_sent("DELIVERBY", "b@y by=120;N age=121", &["MAIL FROM:<a@x> BY=-1;N", "RCPT TO:<b@y>", "DATA"]);
     check_sent("DELIVERBY=100", "b@y by=120;R age=20", &["MAIL FROM:<a@x> BY=100;R", "RCPT TO:<b@y>", "DATA"]);
     check_sent("", "b@y by=120;N", &["MAIL FROM:<a@x>", "RCPT TO:<b@y>", "DATA"]);
+    // Who does not watch the time is asked to tell of delays (RFC 2852 §4.1.4.2).
+    let all = "b@y c@y|NEVER d@y|SUCCESS by=120;N";
+    let told = [
+        "MAIL FROM:<a@x>",
+        "RCPT TO:<b@y> NOTIFY=FAILURE,DELAY",
+        "RCPT TO:<c@y> NOTIFY=NEVER",
+        "RCPT TO:<d@y> NOTIFY=SUCCESS,DELAY",
+        "DATA",
+    ];
+    check_sent("DSN", all, &told);
+    check_sent("DSN DELIVERBY", "b@y by=120;N", &["MAIL FROM:<a@x> BY=120;N", "RCPT TO:<b@y>", "DATA"]);
     check_unsupported("DELIVERBY=101", "b@y by=120;R age=20", Unsupported::TooLate);
     check_unsupported("DELIVERBY", "b@y by=120;R age=120", Unsupported::TooLate);
     check_unsupported("", "b@y by=120;R", Unsupported::DeliverBy);

@@ -209,7 +209,7 @@ fn a_chunk_of_unknown_size_ends_it() {
         config(),
         "C: BDAT ten LAST
         C: QUIT
-        S: 521 5.5.4 Syntax: BDAT octets [LAST]; closing the connection
+        S: 421 4.5.4 Syntax: BDAT octets [LAST]; closing the connection
         E: aborted
         E: closed TooManyErrors",
     );

@@ -242,6 +242,56 @@ fn an_unwanted_connection_gets_its_reply_and_closes() {
 }
 
 #[test]
+fn who_is_turned_away_may_say_quit_and_nothing_else() {
+    let now = Instant::now();
+    let refuse = || Server::refuse(Arc::new(config()), reply("554 5.7.1 Not you"), now);
+    let hear = |server: &mut Server, said: &'static [u8]| {
+        server.handle_bytes(Bytes::from_static(said), now);
+        let closed = std::iter::from_fn(|| server.poll_event()).map(|event| format!("{event:?}")).collect::<String>();
+        (String::from_utf8(server.poll_transmit().split().to_vec()).unwrap(), closed)
+    };
+    let mut server = refuse();
+    assert_eq!(hear(&mut server, b""), ("554 5.7.1 Not you\r\n".into(), String::new()));
+    let refusal = format!("{}\r\n", answers::TURNED_AWAY);
+    assert_eq!(hear(&mut server, b"EHLO me\r\nMAIL FROM:<a@b>\r\n"), (refusal.repeat(2), String::new()));
+    assert_eq!(hear(&mut server, b"quit\r\n"), ("221 2.0.0 Bye\r\n".into(), "Closed(Quit)".into()));
+    // It is not waited for as long as others are, nor as patiently.
+    let mut server = refuse();
+    assert_eq!(server.poll_timeout(), Some(now + TURNED_AWAY_TIMEOUT));
+    let (said, closed) = hear(&mut server, b"DATA\r\n.\r\nBDAT 1\r\nx\r\nQUIT\r\n");
+    assert!(said.ends_with(&format!("{refusal}421 4.7.0 Too many errors, closing the connection\r\n")), "{said}");
+    assert_eq!(closed, "Closed(TooManyErrors)");
+}
+
+#[test]
+fn where_tls_comes_first_nothing_is_taken_before_it() {
+    let refusals: String = ["HELO me", "MAIL FROM:<a@b>", "RSET", "VRFY a", "HELP", "AUTH PLAIN", "ETRN a.example"]
+        .iter()
+        .map(|line| format!("C: {line}\nS: 530 5.7.0 Must issue a STARTTLS command first\n"))
+        .collect();
+    check(
+        Config { starttls: true, tls_first: true, max_errors: 20, ..config() },
+        &format!(
+            "{refusals}C: NOOP
+            S: 250 2.0.0 Ok
+            C: BDAT 2
+            C~ ab
+            S: 503 5.5.1 Send MAIL first
+            C: STARTTLS
+            S: 220 2.0.0 Ready to start TLS
+            E: tls
+            > tls
+            C: HELO me
+            C: MAIL FROM:<a@b>
+            S: 250 mx.example
+            S: 250 2.1.0 Sender ok
+            E: hello me false
+            E: mail <a@b> None"
+        ),
+    );
+}
+
+#[test]
 fn close_answers_an_open_question() {
     let now = Instant::now();
     let mut server = Server::new(Arc::new(config()), now);

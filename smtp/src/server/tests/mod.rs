@@ -74,13 +74,10 @@ impl Play {
     fn own(&mut self, event: Event) -> String {
         match event {
             Event::Hello { name, extended } => format!("hello {name} {extended}"),
-            Event::Mail { reverse_path, declared_bytes, hold, parameters } => {
+            Event::Mail { reverse_path, declared_bytes, parameters } => {
                 let full = reverse_path.as_str().starts_with("full@");
                 self.server.answer(if full { reply("452 4.3.1 Queue is full") } else { SENDER_OK });
                 let mut said = format!("mail <{}> {declared_bytes:?}", reverse_path.as_str());
-                if let Some(hold) = hold {
-                    said += &format!(" {hold:?}");
-                }
                 if parameters != (MailParameters { smtputf8: parameters.smtputf8, ..MailParameters::default() }) {
                     said += &format!(" {}", parameters_text(&parameters));
                 }
@@ -162,7 +159,7 @@ impl Play {
 
 /// What of it is not the default.
 fn parameters_text(parameters: &MailParameters) -> String {
-    let MailParameters { require_tls, ret, envid, priority, deliver_by, .. } = parameters;
+    let MailParameters { require_tls, ret, envid, priority, deliver_by, hold, .. } = parameters;
     let by = deliver_by.map(|by| format!("by={};{}", by.seconds, by.mode_keyword()));
     let said = [
         require_tls.then(|| "requiretls".to_owned()),
@@ -170,6 +167,7 @@ fn parameters_text(parameters: &MailParameters) -> String {
         envid.as_ref().map(|envid| format!("envid={envid}")),
         (*priority != 0).then(|| format!("priority={priority}")),
         by,
+        hold.map(|hold| hold.field()),
     ];
     said.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -91,6 +91,9 @@ fn values_are_checked() {
         "MT-PRIORITY=10",
         "MT-PRIORITY=-10",
         "MT-PRIORITY=",
+        "MT-PRIORITY=+1",
+        "MT-PRIORITY=-0",
+        "MT-PRIORITY=01",
         "BY=0;R",
         "BY=1",
         "HOLDFOR=3601",
@@ -123,7 +126,7 @@ fn what_was_said_is_told() {
         all(),
         "C: MAIL FROM:<a@b> RET=hdrs ENVID=QQ+2B1 MT-PRIORITY=-9 BY=120;rt HOLDFOR=60
         S: 250 2.1.0 Sender ok
-        E: mail <a@b> None For(60s) Headers envid=QQ+2B1 priority=-9 by=120;RT
+        E: mail <a@b> None Headers envid=QQ+2B1 priority=-9 by=120;RT for;60
         C: RCPT TO:<c@d> NOTIFY=success,delay ORCPT=rfc822;Carl+2B@d
         S: 250 2.1.5 Recipient ok
         E: recipient c@d notify=SUCCESS,DELAY orcpt=rfc822;Carl+2B@d",
@@ -148,8 +151,8 @@ fn the_message_carries_what_was_said() {
     play.send(b"HELO me\r\nMAIL FROM:<a@b> ENVID=e HOLDFOR=9\r\nRCPT TO:<c@d> NOTIFY=NEVER\r\n", 1);
     play.send(b"DATA\r\n\r\n.\r\n", 1);
     let message = &play.messages[0];
-    assert_eq!(message.parameters, MailParameters { envid: Some("e".into()), ..MailParameters::default() });
-    assert_eq!(message.hold, Some(Hold::For(Duration::from_secs(9))));
+    let hold = Some(crate::parameters::Hold::For(Duration::from_secs(9)));
+    assert_eq!(message.parameters, MailParameters { envid: Some("e".into()), hold, ..MailParameters::default() });
     assert_eq!(recipient_text(&message.recipients[0]), "recipient c@d notify=NEVER");
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_message_waits_for_its_time() {
-    let mut world = World::plan().start();
+    let mut world = World::plan().listener("mode = \"submission\"").start();
     let mut injector = world.connect().greet();
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=2"), "250 ");
     injector.expect("RCPT TO:<later@d.test>", "250 ");
@@ -29,7 +29,7 @@ fn a_message_waits_for_its_time() {
 
 #[test]
 fn not_beyond_the_limit() {
-    let world = World::plan().listener("max_hold = \"1h\"").listener("max_hold = \"0s\"").start();
+    let world = World::plan().listener("max_hold = \"1h\"").listener("").start();
     let mut injector = world.connect().greet();
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=3601"), "501 5.5.4");
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDUNTIL=9999-12-30T00:00:00Z"), "501 5.5.4");
@@ -40,7 +40,13 @@ fn not_beyond_the_limit() {
     injector.say("\r\n.\r\n");
     queued_as(&injector.hear());
     world.expect_delivered("a@d.test");
+    // Neither beyond the time in which it is to be delivered (§5.2.2).
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=601 BY=600;R"), "501 5.5.4");
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=1 BY=-1;N"), "501 5.5.4");
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=599 BY=600;R"), "250 ");
+    // Who relays is not offered it (§4.2).
     let mut without = world.connect_to(1).greet();
+    assert!(!without.ask("EHLO a.example").contains("FUTURERELEASE"));
     without.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=1"), "555 5.5.4");
     world.finish();
 }

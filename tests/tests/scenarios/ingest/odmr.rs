@@ -23,7 +23,7 @@ fn plan(keys: &str) -> Plan {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), &[("ann", "*@ann.test"), ("bob", "*@bob.test"), ("eve", "*@eve.test")]);
     let users = std::fs::read_to_string(dir.path().join("users.toml")).expect("just written");
-    World::plan().file("users.toml", &users).config(AUTH).config(ROUTES).listener("").listener(keys)
+    World::plan().file("users.toml", &users).config(AUTH).config(ROUTES).listener("max_hold = \"1h\"").listener(keys)
 }
 
 /// Sends, and waits until the mail waits for its customer.

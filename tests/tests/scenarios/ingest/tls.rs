@@ -73,6 +73,21 @@ fn implicit_tls_begins_with_the_first_octet() {
     world.finish();
 }
 
+#[test]
+fn where_tls_is_required_nothing_comes_in_without_it() {
+    let made = Made::new();
+    let world = world("required", &made);
+    let mut injector = world.connect().greet();
+    assert!(injector.ask("EHLO app.example").contains("STARTTLS"));
+    injector.expect(&format!("MAIL FROM:<{SENDER}>"), "530 5.7.0 Must issue a STARTTLS command first");
+    injector.expect("STARTTLS", "220 ");
+    let mut injector = injector.encrypt(made.client()).expect("a handshake");
+    injector.expect("EHLO app.example", "250");
+    queued_as(&injector.send(SENDER, &["u@d.test"], BODY));
+    world.expect_delivered("u@d.test");
+    world.finish();
+}
+
 /// RFC 3207 §6: an attacker's commands, put behind STARTTLS in clear text, must not be taken for the client's.
 #[test]
 fn what_comes_behind_starttls_in_clear_text_is_never_obeyed() {

@@ -44,7 +44,7 @@ fn a_stranger_hears_what_he_would_hear_himself() {
     let world = World::plan().listener("xclient = [\"127.0.0.1\"]").start();
     for address in ["192.0.2.7", "IPV6:2001:db8::7", "[UNAVAILABLE]"] {
         let mut proxy = world.connect().greet();
-        proxy.expect(&format!("XCLIENT ADDR={address}"), "550 5.7.1 Your address may not relay here");
+        proxy.expect(&format!("XCLIENT ADDR={address}"), "554 5.7.1 Your address may not relay here");
         assert_eq!(proxy.rest(), "");
     }
     world.finish();
