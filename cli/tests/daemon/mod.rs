@@ -26,10 +26,15 @@ impl Home {
 
     /// In a directory of one's own.
     pub fn within(directory: TempDir, rest: &str) -> Home {
+        Home::with_listener(directory, "", rest)
+    }
+
+    /// With these keys of the listener.
+    pub fn with_listener(directory: TempDir, listener: &str, rest: &str) -> Home {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let ingest = port.expect("a free port");
         let configuration = format!(
-            "hostname = \"crash.test\"\ndata_dir = {:?}\n[[listener]]\nbind = \"{ingest}\"\n[admin]\nbind = \"off\"\n\
+            "hostname = \"crash.test\"\ndata_dir = {:?}\n[[listener]]\nbind = \"{ingest}\"\n{listener}\n[admin]\nbind = \"off\"\n\
              [log]\nevents = \"events.jsonl\"\n{rest}",
             directory.path().join("data"),
         );
@@ -137,6 +142,13 @@ impl Daemon {
         self.assert_alive();
         self.child.kill().expect("killed");
         self.child.wait().expect("waited for");
+    }
+
+    /// Octets of it in memory.
+    pub fn resident_bytes(&self) -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("Linux");
+        let pages: usize = statm.split(' ').nth(1).expect("a field").parse().expect("a number");
+        pages * rustix::param::page_size()
     }
 
     fn assert_alive(&mut self) {
