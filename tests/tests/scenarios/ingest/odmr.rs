@@ -30,6 +30,8 @@ fn plan(keys: &str) -> Plan {
 fn send(world: &World, recipients: &[&str]) {
     for to in recipients {
         world.send(&[to]);
+    }
+    for to in recipients {
         let event = world.expect_event("deferred", to);
         assert!(event["reply"].to_string().contains("waits for ATRN of user "), "{event}");
     }
@@ -65,6 +67,7 @@ impl Mailbox {
         let mail = self.0.hear();
         if mail == "QUIT" {
             self.0.say("221 2.0.0 Bye\r\n");
+            self.0.half_close();
             assert_eq!(self.0.rest(), "");
             return None;
         }
