@@ -36,6 +36,8 @@ class Peer:
     DEBIAN = ()
     USERS = ()
     GROUPS = ()
+    # The Debian release that they come from, where the machine's own is older than it.
+    RELEASE = None
     # Fields that it puts on top of a message, the topmost first.
     TRACE = ("Received",)
     # Those that it puts above them when the client has logged in.
@@ -55,7 +57,9 @@ class Peer:
         self.name = type(self).__module__.rpartition(".")[2]
         self.home = scratch.path(self.name)
         self.process = None
-        self.view = View(scratch, self.name, self.DEBIAN, self.USERS, self.GROUPS) if self.DEBIAN else None
+        self.view = None
+        if self.DEBIAN:
+            self.view = View(scratch, self.name, self.DEBIAN, self.USERS, self.GROUPS, release=self.RELEASE)
 
     def version(self):
         return self.view.version

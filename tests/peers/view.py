@@ -47,11 +47,11 @@ def _nameserver():
 class View:
     """`users` and `groups` are made up to the peer; `files` maps paths under /etc to texts."""
 
-    def __init__(self, scratch, name, debian, users=(), groups=(), files=None):
+    def __init__(self, scratch, name, debian, users=(), groups=(), files=None, release=None):
         if os.geteuid() != 0:
             raise Unavailable(f"{name}: only root can start it in a view of its own")
         self.scratch, self.name = scratch, name
-        self.root, self.version = packages.unpacked(debian)
+        self.root, self.version = packages.unpacked(debian, release)
         self.ids = {who: FIRST_ID + number for number, who in enumerate([*users, *groups])}
         self.etc = scratch.path(f"{name}-etc")
         asked = {"resolv.conf": f"nameserver {_nameserver()}\noptions timeout:1 attempts:1\n"}
