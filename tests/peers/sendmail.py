@@ -35,8 +35,9 @@ define(`confCACERT', `/etc/mail/tls/root.pem')dnl
 define(`confCACERT_PATH', `/etc/mail/tls')dnl
 define(`confSERVER_CERT', `/etc/mail/tls/chain.pem')dnl
 define(`confSERVER_KEY', `/etc/mail/tls/key.pem')dnl
-define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl
-TRUST_AUTH_MECH(`PLAIN LOGIN')dnl
+define(`confAUTH_MECHANISMS', `SCRAM-SHA-256')dnl
+TRUST_AUTH_MECH(`SCRAM-SHA-256')dnl
+FEATURE(`authinfo', `text -z| -k0 -v1 /etc/mail/authinfo')dnl
 define(`confTLS_SRV_OPTIONS', `V')dnl
 FEATURE(`no_default_msa')dnl
 FEATURE(`nocanonify')dnl
@@ -56,8 +57,10 @@ MAILER_DEFINITIONS
 # k: to ourselves, m: several recipients, u: keep case, X: dots, a: ESMTP, 8: 8-bit as it is, n: no From line. What puts
 # fields in front (D, F, M) and what rewrites addresses (S=, R=) is left out.
 MAILER = "Mhop{number}, P=[IPC], F=kmuXa8n, E=\\r\\n, L=0, T=DNS/RFC822/SMTP, A=TCP $h {port}"
-RULE = "R$* < @ {domain} . > $*\t$#hop{number} $@ [127.0.0.1] $: $1 < @ {domain} . > $2\n"
-RULE += "R$* < @ {domain} > $*\t$#hop{number} $@ [127.0.0.1] $: $1 < @ {domain} > $2"
+RULE = "R$* < @ {domain} . > $*\t$#hop{number} $@ [{host}] $: $1 < @ {domain} . > $2\n"
+RULE += "R$* < @ {domain} > $*\t$#hop{number} $@ [{host}] $: $1 < @ {domain} > $2"
+# Where it logs in depends on the next hop's name, not on its port.
+HOST, HOST_WITH_LOGIN = "127.0.0.1", "login.posthaste.test"
 
 
 class Sendmail(Relay):
@@ -65,15 +68,16 @@ class Sendmail(Relay):
     DEBIAN = ("sendmail-bin", "sendmail-cf", "m4", "libsasl2-modules", "sasl2-bin")
     USERS = ("smmta", "smmsp")
     INTO = ("plain", "STARTTLS", "implicit TLS", "AUTH")
+    OUT = ("plain", "STARTTLS", "AUTH")
     CHANGES = (
         "Fields with addresses are folded anew, white space between the name of a field and its colon is taken out, and so "
         "is Return-Path, which only final delivery may add (RFC 5321 §4.4)."
     )
     LACKS = {
         "SMTPUTF8": "Debian builds 8.17 without it",
-        "AUTH from it": "not tried yet",
         "implicit TLS from it": "its client knows STARTTLS only",
     }
+    REMARKS = ["Logs in, and is logged in to, with SCRAM-SHA-256, by Cyrus SASL."]
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
@@ -93,12 +97,15 @@ class Sendmail(Relay):
         command = ["saslpasswd2", "-p", "-c", "-f", accounts, "-u", "sendmail.posthaste.test", LOGIN.user]
         self.view.run(command, input=LOGIN.password.encode())
         os.chmod(accounts, 0o600)
+        self.view.write("hosts", f"127.0.0.1 localhost\n127.0.0.1 {HOST_WITH_LOGIN}\n")
+        words = f'AuthInfo:{HOST_WITH_LOGIN}|"U:{LOGIN.user}" "P:{LOGIN.password}"\n'
+        os.chmod(self.view.write("mail/authinfo", words), 0o600)
         routes = list(enumerate(self.routes.items()))
         text = MACROS.format(
             home=self.home,
             port=self.port,
             tls_port=self.tls_port,
-            rules="\n".join(RULE.format(number=n, domain=domain) for n, (domain, _) in routes),
+            rules="\n".join(self._rule(n, domain, hop) for n, (domain, hop) in routes),
             mailers="\n".join(MAILER.format(number=n, port=hop.port) for n, (_, hop) in routes),
         )
         macros = self.scratch.write(f"{self.name}/sendmail.mc", text)
@@ -108,3 +115,7 @@ class Sendmail(Relay):
         self.process = self.view.start(command)
         wait_for("Sendmail", lambda: listens(self.port), self.process)
         return self
+
+    @staticmethod
+    def _rule(number, domain, hop):
+        return RULE.format(number=number, domain=domain, host=HOST_WITH_LOGIN if hop.login else HOST)
