@@ -1,6 +1,7 @@
 """A private Courier: its queue lies in the view's /var, which is memory."""
 
-from .peer import Hop, Relay
+from . import certificate
+from .peer import LOGIN, Hop, Relay
 from .scratch import end_daemon, free_port, listens, wait_for
 
 # The files of /etc/courier that say something else than Debian's.
@@ -77,7 +78,18 @@ TLS_VERIFYPEER=NONE
 START = """\
 mkdir -p /run/courier /var/lib/courier/sts {home}
 chown -R courier:courier /var/lib/courier /run/courier {home}
-chown courier:courier /etc/courier/esmtpd.pem
+chown courier:courier /etc/courier/esmtpd.pem /etc/courier/esmtpauthclient
+chmod 600 /etc/courier/esmtpd.pem /etc/courier/esmtpauthclient
+password=$(echo '{login.password}' | /usr/sbin/userdbpw -hmac-md5)
+/usr/sbin/userdb '{login.user}' set home=/tmp uid=courier gid=courier systempw='{hashed}' hmac-md5pw="$password"
+/usr/sbin/makeuserdb
+mkdir -p /run/courier/authdaemon
+chown courier:courier /run/courier/authdaemon
+(
+    set -a
+    . /etc/courier/authdaemonrc
+    exec /usr/lib/courier/courier-authlib/authdaemond
+) &
 /usr/sbin/makealiases
 /usr/lib/courier/esmtpd start
 /usr/lib/courier/esmtpd-ssl start
@@ -88,13 +100,22 @@ exec /usr/lib/courier/courier/courierd
 SECURITY = {"none": "NONE", "starttls": "REQUIRED", "implicit": "SMTPS"}
 
 
+AUTHDAEMON = """\
+authmodulelist="authuserdb"
+authmodulelistorig="authuserdb"
+daemons=5
+authdaemonvar=/run/courier/authdaemon
+DEBUG_LOGIN=0
+DEFAULTOPTIONS=""
+"""
+
+
 class Courier(Relay):
     TITLE = "Courier"
     DEBIAN = ("courier-mta",)
     USERS = ("courier",)
-    LACKS = {"AUTH": "not tried yet; into it, it takes courier-authlib's daemon"}
     CHANGES = "Fields with addresses are folded anew; a header without recipients gets `To: undisclosed-recipients: ;`."
-    INTO = OUT = ("plain", "STARTTLS", "implicit TLS")
+    INTO = OUT = ("plain", "STARTTLS", "implicit TLS", "AUTH")
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
@@ -104,12 +125,14 @@ class Courier(Relay):
         return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def start(self):
-        filled = {"home": self.home, "port": self.port, "tls_port": self.tls_port}
+        filled = {"home": self.home, "port": self.port, "tls_port": self.tls_port, "login": LOGIN}
+        filled["hashed"] = certificate.hashed(LOGIN.password)
         for name, text in SETTINGS.items():
             self.view.write(f"courier/{name}", text)
         self.view.write("courier/esmtpd", ESMTPD.format(**filled))
         self.view.write("courier/esmtpd-ssl", ESMTPD_SSL.format(**filled))
         self.view.write("courier/courierd", COURIERD)
+        self.view.write("courier/authdaemonrc", AUTHDAEMON)
         for name, path in ("esmtpd.pem", self.certificate.both), ("root.pem", self.certificate.root):
             with open(path, encoding="ascii") as file:
                 self.view.write(f"courier/{name}", file.read())
@@ -117,6 +140,9 @@ class Courier(Relay):
             f"{domain}: [127.0.0.1],{hop.port} /SECURITY={SECURITY[hop.tls]}\n" for domain, hop in self.routes.items()
         )
         self.view.write("courier/esmtproutes", routes)
+        logins = {hop.port: hop.login for hop in self.routes.values() if hop.login}
+        words = "".join(f"[127.0.0.1],{port} {login.user} {login.password}\n" for port, login in logins.items())
+        self.view.write("courier/esmtpauthclient", words)
         self.scratch.daemons += [f"{self.home}/esmtpd.pid", f"{self.home}/esmtpd-ssl.pid"]
         self.process = self.view.start(["sh", "-c", START.format(**filled)])
         wait_for("Courier", lambda: listens(self.port), self.process)
