@@ -88,17 +88,21 @@ def engine(ground, name, via, tls="none", listener="", login=False):
     return Posthaste(ground.scratch, ground.program, text, name, listener)
 
 
-def inward(ground, mode, peer_class, direction="from"):
-    """A posthaste in front of the sink, for mail that the peer hands on; and how the peer reaches it."""
+def inward(ground, mode, peer_class, direction="from", login=True):
+    """A posthaste in front of the sink, for mail that the peer hands on; and how the peer reaches it.
+
+    `login`: the mode AUTH asks the peer to log in.
+    """
     listener = peer_class.TELLS.get(mode, "") + "\n"
     secured = security(peer_class, mode)
     if secured != "none":
         pair = ground.certificate
         listener += f'tls = "{secured}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
-    if mode == AUTH:
+    login = login and mode == AUTH
+    if login:
         listener += 'auth = "required"\n'
     made = engine(ground, named(direction, mode), f"smtp://127.0.0.1:{ground.sink.port}", listener=listener)
-    return made, Hop(made.port, secured, LOGIN if mode == AUTH else None)
+    return made, Hop(made.port, secured, LOGIN if login else None)
 
 
 def security(peer, mode):
@@ -162,7 +166,7 @@ def of_client(ground, peer_class):
 
 def of_filter(ground, peer_class):
     sink = ground.sink
-    behind = {mode: inward(ground, mode, peer_class, "behind") for mode in peer_class.INTO}
+    behind = {mode: inward(ground, mode, peer_class, "behind", login=False) for mode in peer_class.INTO}
     routes = {f"{named('through', mode)}.test": hop for mode, (_, hop) in behind.items()}
     peer = ground.start(peer_class(ground.scratch, ground.certificate, {"control.test": Hop(sink.port), **routes}))
     trace = list(peer.TRACE)
@@ -170,7 +174,8 @@ def of_filter(ground, peer_class):
     for mode, (made, _) in behind.items():
         secured, name = SECURED[mode], named("through", mode)
         hop = peer.entry(f"{name}.test", secured)
-        outward = engine(ground, name, f"{SCHEME[secured]}://127.0.0.1:{hop.port}", POLICY[secured]).start()
+        outward = engine(ground, name, f"{SCHEME[secured]}://127.0.0.1:{hop.port}", POLICY[secured], login=mode == AUTH)
+        outward.start()
         made.start()
         hops = TRACE + trace + TRACE
         yield Path(peer, mode, f"{name}.test", Hop(outward.port), hops, sink.received, outward, "through")

@@ -2,8 +2,8 @@
 
 import os
 
-from .peer import Filter
-from .scratch import listens, wait_for
+from .peer import Filter, Hop
+from .scratch import free_port, listens, wait_for
 
 CONFIGURATION = """\
 use strict;
@@ -26,7 +26,9 @@ $nanny_details_level = 0;
 $do_syslog = 0;
 $log_level = 1;
 $inet_socket_bind = '127.0.0.1';
-$inet_socket_port = [{port}];
+$inet_socket_port = [{port}, {login_port}];
+$interface_policy{{'{login_port}'}} = 'LOGIN';
+$policy_bank{{'LOGIN'}} = {{ auth_mech_avail => [ 'PLAIN', 'LOGIN' ], auth_required_inp => 1 }};
 @inet_acl = qw( 127.0.0.0/8 );
 @mynetworks = qw( 127.0.0.0/8 );
 @local_domains_maps = ();
@@ -60,9 +62,20 @@ class Amavis(Filter):
     TITLE = "amavisd-new"
     DEBIAN = ("amavisd-new",)
     USERS = ("amavis",)
-    INTO = ("plain", "STARTTLS")
+    INTO = ("plain", "STARTTLS", "AUTH")
     CHANGES = "NUL becomes the two octets C0 80."
-    LACKS = {"AUTH": "not tried: filters are told apart from others by their address"}
+    LACKS = {
+        "AUTH from it": "it says \"AUTH not supported in this version of amavisd\"",
+        "implicit TLS": "neither its server nor its client knows it",
+    }
+    REMARKS = ["It believes whoever logs in, whatever the password is."]
+
+    def __init__(self, scratch, certificate, routes):
+        super().__init__(scratch, certificate, routes)
+        self.login_port = free_port()
+
+    def entry(self, domain, tls="none", login=None):
+        return Hop(self.login_port if domain == "through-auth.test" else self.port, tls, login)
 
     def start(self):
         for directory in "tmp", "db":
@@ -71,7 +84,7 @@ class Amavis(Filter):
             os.chown(directory, self.view.ids["amavis"], self.view.ids["amavis"])
             os.chmod(directory, 0o750)
         routes = ", ".join(f"'{domain}' => 'smtp:[127.0.0.1]:{hop.port}'" for domain, hop in self.routes.items())
-        text = CONFIGURATION.format(home=self.home, port=self.port, certificate=self.certificate, routes=routes)
+        text = CONFIGURATION.format(home=self.home, port=self.port, login_port=self.login_port, certificate=self.certificate, routes=routes)
         self.view.write("amavis/interop.conf", text)
         command = ["/usr/sbin/amavisd", "-c", "/etc/amavis/interop.conf", "foreground"]
         self.process = self.view.start(command, env={**os.environ, "SSL_CERT_FILE": self.certificate.root})
