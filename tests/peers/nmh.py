@@ -17,7 +17,6 @@ The message is attached.
 class Nmh(Composer):
     TITLE = "nmh"
     DEBIAN = ("nmh", "libsasl2-modules")
-    LACKS = {"SMTPUTF8": "nmh 1.8 sends addresses as they are given, without the SMTPUTF8 parameter"}
     TLS = {"none": ["-notls"], "starttls": ["-tls", "-certverify"], "implicit": ["-initialtls", "-certverify"]}
 
     def compose(self, hop, sender, recipients, file):
@@ -34,6 +33,8 @@ class Nmh(Composer):
             os.chmod(self.scratch.write(f"{name}/netrc", words), 0o600)
             command += ["-sasl", "-saslmech", "PLAIN", "-user", hop.login.user]
         environment = {**os.environ, "HOME": home, "MH": f"{home}/.mh_profile", "PATH": "/usr/bin/mh:/usr/bin:/bin"}
+        # An address beyond ASCII needs a locale of UTF-8, and fields that are not encoded: then it asks for SMTPUTF8.
+        environment["LC_ALL"] = "C.UTF-8"
         environment["SSL_CERT_FILE"] = self.certificate.root
-        for step in ["/usr/bin/mh/mhbuild", draft], [*command, draft]:
+        for step in ["/usr/bin/mh/mhbuild", "-headerencoding", "utf-8", draft], [*command, draft]:
             self.view.run(step, env=environment, cwd=home)
