@@ -7,34 +7,46 @@ from .scratch import free_port, listens, tail, wait_for
 
 # CRLF line ends are kept in the maildir, so that what lies there is what came.
 CONFIGURATION = """\
+dovecot_config_version = 2.4.1
+dovecot_storage_version = 2.4.1
 base_dir = {home}/run
 state_dir = {home}/state
 log_path = {home}/log
 protocols = lmtp
 listen = 127.0.0.1
-ssl = required
-ssl_cert = <{certificate.chain}
-ssl_key = <{certificate.key}
-mail_location = maildir:~/
-mail_save_crlf = yes
-mail_uid = nobody
-mail_gid = nogroup
-first_valid_uid = 1
-first_valid_gid = 1
+ssl_server_cert_file = {certificate.chain}
+ssl_server_key_file = {certificate.key}
+ssl_client_ca_file = {certificate.root}
 default_process_limit = 20
 lmtp_hdr_delivery_address = none
+# Addresses beyond ASCII; and no character is forbidden in a name.
+mail_utf8_extensions = yes
+auth_username_chars =
+"""
+# CRLF line ends are kept in the maildir, so that what lies there is what came.
+MAILBOXES = """\
+ssl = required
+mail_driver = maildir
+mail_path = ~/
+mail_save_crlf = yes
 mail_fsync = never
-passdb {{
-  driver = static
-  args = nopassword=y
+first_valid_uid = 1
+first_valid_gid = 1
+passdb static {{
+  fields {{
+    nopassword = yes
+  }}
 }}
-userdb {{
-  driver = static
-  args = uid=nobody gid=nogroup home={home}/mail/%d/%n
+userdb static {{
+  fields {{
+    uid = nobody
+    gid = nogroup
+    home = {home}/mail/%{{user|domain}}/%{{user|username}}
+  }}
 }}
 service lmtp {{
   inet_listener lmtp {{
-    address = 127.0.0.1
+    listen = 127.0.0.1
     port = {port}
   }}
   unix_listener {home}/lmtp {{
@@ -48,8 +60,9 @@ class Dovecot(Mailbox):
     TITLE = "Dovecot LMTP"
     DEBIAN = ("dovecot-core", "dovecot-lmtpd")
     USERS = ("dovecot", "dovenull")
+    # The first one to take addresses beyond ASCII.
+    RELEASE = 13
     LACKS = {
-        "SMTPUTF8": "Dovecot 2.3 refuses addresses beyond ASCII",
         "AUTH": "Dovecot's LMTP has none; whoever reaches its port or socket may deliver",
     }
     REMARKS = ["No TLS over the Unix socket: posthaste never speaks it there, whatever `tls` says."]
@@ -63,7 +76,7 @@ class Dovecot(Mailbox):
         for directory in "run", "state", "mail":
             os.makedirs(f"{self.home}/{directory}")
         os.chmod(f"{self.home}/mail", 0o777)
-        text = CONFIGURATION.format(home=self.home, port=self.port, certificate=self.certificate)
+        text = (CONFIGURATION + MAILBOXES).format(home=self.home, port=self.port, certificate=self.certificate)
         file = self.scratch.write(f"{self.name}/dovecot.conf", text)
         self.process = self.view.start(["/usr/sbin/dovecot", "-F", "-c", file])
         self.process.log = f"{self.home}/log"
