@@ -93,7 +93,7 @@ def inward(ground, mode, peer_class, direction="from", login=True):
 
     `login`: the mode AUTH asks the peer to log in.
     """
-    listener = peer_class.TELLS.get(mode, "") + "\n"
+    listener = peer_class.TELLS.get(mode, "") + "\n" + ('protocol = "lmtp"\n' if peer_class.LMTP else "")
     secured = security(peer_class, mode)
     if secured != "none":
         pair = ground.certificate

@@ -87,6 +87,8 @@ class Relay(Peer):
     # How mail gets into it and out of it.
     INTO = ("plain", "STARTTLS")
     OUT = ("plain", "STARTTLS")
+    # It speaks LMTP to posthaste.
+    LMTP = False
     # It announces what it cannot do.
     STARTTLS_FAILS = False
 
