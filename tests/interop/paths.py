@@ -2,6 +2,7 @@
 
     to       client → posthaste → peer → sink
     from     client → peer → posthaste → sink
+    ATRN     client → posthaste → peer → sink, when the peer comes for it
     through  client → posthaste → peer → posthaste → sink
     control  client → peer → sink: what the peer by itself makes of a message
 
@@ -10,11 +11,11 @@ domain of its own, which is how a relay knows the next hop, and a posthaste of i
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 from peers import corpus, smtp
-from peers.peer import LOGIN, Client, Hop, Peer
+from peers.peer import LOGIN, Client, Customer, Hop, Peer
 from peers.posthaste import Posthaste
 from peers.scratch import Failed, wait_for
 
@@ -40,6 +41,7 @@ class Path:
     engine: Posthaste | None = None
     direction: str = "control"
     detail: str = ""
+    sink: smtp.Sink | None = None  # for a customer, who has to be told
 
     def send(self, envelopes, root):
         if isinstance(self.peer, Client):
@@ -49,6 +51,8 @@ class Path:
         for envelope in envelopes:
             connection.submit(*envelope)
         connection.quit()
+        if isinstance(self.peer, Customer):
+            self.peer.fetch(replace(self.hop, login=LOGIN), self.domain, self.sink.port)
 
     def bare(self, content):
         content = corpus.without_trace(content, *self.trace)
@@ -58,7 +62,7 @@ class Path:
         """That the hop between posthaste and the peer was what the mode says, by what posthaste says of it."""
         way = security(self.peer, self.mode) if self.direction == "from" else SECURED[self.mode]
         wanted = way != "none"
-        if self.direction in ("to", "through"):
+        if self.direction in ("to", "ATRN", "through"):
             # The log is written a moment after the mail has gone.
             events = wait_for(f"the event of {recipient}", lambda: self.engine.events_of(recipient, "delivered"))
             secured = "tls" in events[0]
@@ -79,12 +83,13 @@ class Path:
 
 
 def engine(ground, name, via, tls="none", listener="", login=False):
-    """A posthaste that sends everything one way."""
+    """A posthaste that sends everything one way. `login`: to the next hop; with ODMR, whose mail it is."""
     text = f'[delivery]\ntls_ca_file = "{ground.certificate.root}"\n[limits]\ntls = "{tls}"\n{RETRY}'
     text += f'[auth]\nusers = "{ground.users()}"\nmechanisms = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"]\n'
     text += f'[[route]]\ndomain = ["*"]\nvia = "{via}"\n'
     if login:
-        text += f'user = "{LOGIN.user}"\npassword_file = "{ground.password()}"\n'
+        text += f'user = "{LOGIN.user}"\n'
+        text += "" if via == "odmr" else f'password_file = "{ground.password()}"\n'
     return Posthaste(ground.scratch, ground.program, text, name, listener)
 
 
@@ -95,14 +100,27 @@ def inward(ground, mode, peer_class, direction="from", login=True):
     """
     listener = peer_class.TELLS.get(mode, "") + "\n" + ('protocol = "lmtp"\n' if peer_class.LMTP else "")
     secured = security(peer_class, mode)
-    if secured != "none":
-        pair = ground.certificate
-        listener += f'tls = "{secured}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
+    listener += offering(ground, secured)
     login = login and mode == AUTH
     if login:
         listener += 'auth = "required"\n'
     made = engine(ground, named(direction, mode), f"smtp://127.0.0.1:{ground.sink.port}", listener=listener)
     return made, Hop(made.port, secured, LOGIN if login else None)
+
+
+def kept(ground, mode):
+    """A posthaste that keeps all mail for a customer; and how that comes for it."""
+    secured = SECURED[mode]
+    listener = 'auth = "optional"\n' + offering(ground, secured)
+    made = engine(ground, named("atrn", mode), "odmr", listener=listener, login=True)
+    return made, Hop(made.port, secured)
+
+
+def offering(ground, secured):
+    """What a listener needs for this."""
+    pair = ground.certificate
+    named = f'tls = "{secured}"\ntls_certificate = "{pair.chain}"\ntls_key = "{pair.key}"\n'
+    return "" if secured == "none" else named
 
 
 def security(peer, mode):
@@ -161,6 +179,15 @@ def of_client(ground, peer_class):
         made, hop = inward(ground, mode, peer_class)
         made.start()
         yield Path(peer, mode, f"{made.name}.test", hop, trace, received, made, "from")
+        made.stop()
+
+
+def of_customer(ground, peer_class):
+    peer = ground.start(peer_class(ground.scratch, ground.certificate))
+    for mode in peer.MODES:
+        made, hop = kept(ground, mode)
+        made.start()
+        yield Path(peer, mode, f"{made.name}.test", hop, TRACE, ground.sink.received, made, "ATRN", sink=ground.sink)
         made.stop()
 
 

@@ -15,9 +15,9 @@ HEAD = """\
 Real mail between posthaste and other people's mail programs, on loopback: what `tests/interop/run` found when it last ran.
 Written by that command; do not edit.
 
-*to*: client → posthaste → peer. *from*: client → peer → posthaste. *through*: client → posthaste → peer → posthaste. Behind
-the last of them stands a sink that keeps every octet. *plain*, *TLS* (by STARTTLS, or from the first octet) and *AUTH* (with
-TLS): everything was carried that way; posthaste verifies the peer's certificate. *corpus*: so many of the {total} test
+*to*: client → posthaste → peer. *from*: client → peer → posthaste. *through*: client → posthaste → peer → posthaste.
+*ATRN*: client → posthaste → peer, when the peer comes for it (RFC 2645). Behind the last of them stands a sink that keeps
+every octet. *plain*, *TLS* (by STARTTLS, or from the first octet) and *AUTH* (with TLS): everything was carried that way; posthaste verifies the peer's certificate. *corpus*: so many of the {total} test
 messages arrived, over each of these ways, octet for octet as they were sent, less the trace fields that servers add on top.
 Where a peer changes a message also without posthaste (the test looks: client → peer → sink), that message has to arrive
 exactly as the peer alone makes it, and counts; below the table stands what it does. *SMTPUTF8*: an address beyond ASCII on
@@ -36,7 +36,7 @@ def cells(row):
         f"{row.direction} ({row.detail})" if row.detail else row.direction,
         "yes" if "plain" in results else "-",
         ", ".join(mode.removesuffix(" TLS") for mode in results if "TLS" in mode) or "-",
-        "yes" if "AUTH" in results else "-",
+        "yes" if "AUTH" in results or row.peer.LOGS_IN_ALWAYS else "-",
         f"{arrived}/{total}",
         *("yes" if all(result.features.get(f) for result in results.values()) else "-" for f in FEATURES),
     ]

@@ -100,7 +100,8 @@ def complaint(path, lacking):
         recipient = event.get("recipient", "")
         # Others are senders, who get notices.
         ours = recipient.endswith("@" + path.domain) and recipient not in expected
-        if ours and event["event"] in ("deferred", "bounced", "expired"):
+        # What is kept for a customer is deferred until it comes.
+        if ours and event["event"] in ("bounced", "expired", *(["deferred"] if path.direction != "ATRN" else ())):
             return f"{event['event']} for {recipient}: {event.get('reply')}"
     return ""
 

@@ -46,6 +46,8 @@ class Peer:
     LACKS = {}
     # How it tells the next server who the client is, by mode: what a listener of posthaste needs to believe it.
     TELLS = {}
+    # It does not go without a login: there is no mode of its own for it.
+    LOGS_IN_ALWAYS = False
     # It logs in to posthaste in clear text.
     CLEAR_LOGIN = False
     # What it changes in a message by nature, and why that cannot be switched off.
@@ -114,6 +116,23 @@ class Mailbox(Peer):
         raise NotImplementedError
 
     def received(self, recipient):
+        raise NotImplementedError
+
+
+class Customer(Peer):
+    """Comes to posthaste for its mail, with a login. Nothing of it runs longer than that."""
+
+    MODES = ("plain",)
+    LOGS_IN_ALWAYS = True
+
+    def start(self):
+        return self
+
+    def stop(self):
+        pass
+
+    def fetch(self, hop, domain, port):
+        """Takes what waits for the domain, and hands it to the server at this port."""
         raise NotImplementedError
 
 

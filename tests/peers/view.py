@@ -74,13 +74,17 @@ class View:
 
     def run(self, arguments, patience=60, **options):
         """Runs a program to its end; returns what it says, on either output."""
-        done = subprocess.run(
-            self.command(arguments),
-            **(options if "input" in options else {"stdin": subprocess.DEVNULL, **options}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=patience,
-        )
+        try:
+            done = subprocess.run(
+                self.command(arguments),
+                **(options if "input" in options else {"stdin": subprocess.DEVNULL, **options}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=patience,
+            )
+        except subprocess.TimeoutExpired as late:
+            text = (late.stdout or b"").decode("utf-8", "replace")[-2000:]
+            raise Failed(f"{' '.join(arguments)}: not done after {patience} s\n{text}") from None
         if done.returncode:
             text = done.stdout.decode("utf-8", "replace")[-2000:]
             raise Failed(f"{' '.join(arguments)} ended with {done.returncode}\n{text}")
