@@ -17,11 +17,12 @@ Written by that command; do not edit.
 
 *to*: client → posthaste → peer. *from*: client → peer → posthaste. *through*: client → posthaste → peer → posthaste.
 *ATRN*: client → posthaste → peer, when the peer comes for it (RFC 2645). Behind the last of them stands a sink that keeps
-every octet. *plain*, *TLS* (by STARTTLS, or from the first octet) and *AUTH* (with TLS): everything was carried that way; posthaste verifies the peer's certificate. *corpus*: so many of the {total} test
-messages arrived, over each of these ways, octet for octet as they were sent, less the trace fields that servers add on top.
-Where a peer changes a message also without posthaste (the test looks: client → peer → sink), that message has to arrive
-exactly as the peer alone makes it, and counts; below the table stands what it does. *SMTPUTF8*: an address beyond ASCII on
-both sides of the envelope, and in the header. *25 MiB*: a body of that size. A dash: not so; the reason is below.
+every octet. *plain*, *TLS* (by STARTTLS, or from the first octet) and *AUTH* (with TLS): everything was carried that way;
+posthaste verifies the peer's certificate. *corpus*: so many of the {total} test messages arrived, over each of these ways,
+octet for octet as they were sent, less the trace fields that servers add on top. Where a peer changes a message also without
+posthaste (the test looks: client → peer → sink), that message has to arrive exactly as the peer alone makes it, and counts;
+below the table stands what it does. *SMTPUTF8*: an address beyond ASCII on both sides of the envelope, and in the header.
+*25 MiB*: a body of that size. A dash: not so; the reason is below.
 
 """
 
@@ -62,7 +63,8 @@ def write(rows):
 
 def remarks(title, peer, rows):
     own = dict(sorted(change for row in rows for result in row.results.values() for change in result.own))
-    points = [f"No {column}: {reason}." for column, reason in peer.LACKS.items()]
+    points = [f"From Debian {peer.RELEASE}, with its own C library, also on Debian 12."] if peer.RELEASE else []
+    points += [f"No {column}: {reason}." for column, reason in peer.LACKS.items()]
     points += [peer.CHANGES] if peer.CHANGES else []
     points += [f"Changed by {title} itself: `{name}` ({change})." for name, change in list(own.items())[:SHOWN]]
     if len(own) > SHOWN:

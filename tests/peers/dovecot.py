@@ -63,6 +63,7 @@ class Dovecot(Mailbox):
     # The first one to take addresses beyond ASCII.
     RELEASE = 13
     LACKS = {
+        "implicit TLS": "LMTP has no port for it, and posthaste knows `lmtp://` only with STARTTLS",
         "AUTH": "Dovecot's LMTP has none; whoever reaches its port or socket may deliver",
     }
     REMARKS = ["No TLS over the Unix socket: posthaste never speaks it there, whatever `tls` says."]

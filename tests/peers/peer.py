@@ -48,6 +48,8 @@ class Peer:
     TELLS = {}
     # It does not go without a login: there is no mode of its own for it.
     LOGS_IN_ALWAYS = False
+    # It speaks LMTP to posthaste.
+    LMTP = False
     # It logs in to posthaste in clear text.
     CLEAR_LOGIN = False
     # What it changes in a message by nature, and why that cannot be switched off.
@@ -89,8 +91,6 @@ class Relay(Peer):
     # How mail gets into it and out of it.
     INTO = ("plain", "STARTTLS")
     OUT = ("plain", "STARTTLS")
-    # It speaks LMTP to posthaste.
-    LMTP = False
     # It announces what it cannot do.
     STARTTLS_FAILS = False
 
