@@ -14,6 +14,8 @@ pub(super) fn auth(document: &Document<'_>, root: &mut Table<'_>) -> Auth {
         let help = format!("at least one of {}", kinds::MECHANISM.allowed);
         document.note(list.span.clone(), "nobody could log in", "no mechanism is left", Some(help));
     }
+    let max_failures = table.read_or("max_failures", &kinds::COUNT, defaults::MAX_AUTH_FAILURES);
+    let failure_delay = table.read_or("failure_delay", &kinds::FAILURE_DELAY, defaults::AUTH_FAILURE_DELAY);
     table.finish();
     let mut mechanisms: Vec<Mechanism> = match mechanisms {
         Some(list) => list.value.into_iter().map(|at| at.value).collect(),
@@ -22,7 +24,7 @@ pub(super) fn auth(document: &Document<'_>, root: &mut Table<'_>) -> Auth {
     // Strongest first: many clients take the first one that they know.
     mechanisms.sort_by(|one, other| other.cmp(one));
     mechanisms.dedup();
-    Auth { users: document.beside(&users), mechanisms }
+    Auth { users: document.beside(&users), mechanisms, max_failures, failure_delay }
 }
 
 /// `auth` and `auth_without_tls` of a listener, and whether AUTH is allowed in clear text there.

@@ -24,12 +24,22 @@ pub const MAX_RECIPIENTS: usize = 1000;
 pub const MAX_CONNECTIONS: usize = 1000;
 /// `[[listener]] max_connections_per_address`, for addresses that `allow` does not name.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 50;
+/// `[[listener]] max_errors`; Postfix's smtpd_hard_error_limit is the same.
+pub const MAX_ERRORS: u32 = 20;
+/// `[[listener]] idle_timeout` (RFC 5321 §4.5.3.2.7 asks for as much at least).
+pub const LISTENER_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// `[[listener]] transaction_timeout`.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// `[[listener]] max_hold`.
 pub const MAX_HOLD: Duration = Duration::from_secs(30 * 86_400);
 /// `[auth] users`, beside the configuration file.
 pub const USERS_FILE: &str = "users.toml";
 /// `[auth] mechanisms`. CRAM-MD5 is not among them: the server would have to keep passwords.
 pub const MECHANISMS: [Mechanism; 3] = [Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+/// `[auth] max_failures`.
+pub const MAX_AUTH_FAILURES: u32 = 3;
+/// `[auth] failure_delay`.
+pub const AUTH_FAILURE_DELAY: Duration = Duration::from_secs(1);
 /// `[admin] bind`.
 pub const ADMIN_BIND: SocketAddr = loopback(8025);
 /// `[dns] timeout`.

@@ -32,6 +32,26 @@ pub(super) const HOLD: Kind<Duration> = Kind {
         time => Ok(time),
     },
 };
+
+/// How long others may keep a place of ours: nobody means to give it away for days.
+pub(super) const PATIENCE: Kind<Duration> = Kind {
+    what: DURATION.what,
+    allowed: "more than none and at most a day: \"30s\", \"5m\", \"1h\"",
+    read: |value| match (DURATION.read)(value)? {
+        long if long.as_secs() > 86_400 => Err("it is longer than a day".into()),
+        time => Ok(time),
+    },
+};
+
+/// Clients have gone when they are kept waiting for longer.
+pub(super) const FAILURE_DELAY: Kind<Duration> = Kind {
+    what: DURATION.what,
+    allowed: "at most a minute: \"500ms\", \"2s\"; \"0s\" for none",
+    read: |value| match duration(text(value)?)? {
+        long if long.as_secs() > 60 => Err("it is longer than a minute".into()),
+        time => Ok(time),
+    },
+};
 pub(super) const DURATION_OR_ZERO: Kind<Duration> =
     Kind { what: DURATION.what, allowed: DURATION.allowed, read: |value| duration(text(value)?) };
 

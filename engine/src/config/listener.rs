@@ -36,6 +36,9 @@ fn default_listener(bind: SocketName) -> Listener {
         max_recipients: defaults::MAX_RECIPIENTS,
         max_connections: defaults::MAX_CONNECTIONS,
         max_connections_per_address: defaults::MAX_CONNECTIONS_PER_ADDRESS,
+        max_errors: defaults::MAX_ERRORS,
+        idle_timeout: defaults::LISTENER_IDLE_TIMEOUT,
+        transaction_timeout: defaults::TRANSACTION_TIMEOUT,
         bare_newline: BareNewline::Reject,
         max_hold: Duration::ZERO,
         tls: None,
@@ -75,6 +78,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
         document.note(size.span.clone(), "such a message never fits into the queue", label, None);
     }
+    let (idle_timeout, transaction_timeout) = timeouts(document, &mut table, &defaults);
     let listener = Listener {
         protocol,
         mode,
@@ -87,6 +91,9 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         max_connections_per_address: table
             .read("max_connections_per_address", &kinds::COUNT)
             .map_or(defaults.max_connections_per_address, as_usize),
+        max_errors: table.read_or("max_errors", &kinds::COUNT, defaults.max_errors),
+        idle_timeout,
+        transaction_timeout,
         bare_newline: table.read_or("bare_newline", &kinds::BARE_NEWLINE, defaults.bare_newline),
         // RFC 4865 §4.2: for submission, unless the operator says that mail is submitted here all the same.
         max_hold: table.read_or(
@@ -113,6 +120,22 @@ fn mode(document: &Document<'_>, table: &mut Table<'_>, protocol: Protocol) -> M
         document.note(span, "submission is SMTP", "`protocol` is \"lmtp\"", Some(help.into()));
     }
     mode
+}
+
+/// `idle_timeout` and `transaction_timeout`.
+fn timeouts(document: &Document<'_>, table: &mut Table<'_>, defaults: &Listener) -> (Duration, Duration) {
+    let idle = table.read("idle_timeout", &kinds::PATIENCE);
+    let transaction = table.read("transaction_timeout", &kinds::PATIENCE);
+    let times = (
+        idle.as_ref().map_or(defaults.idle_timeout, |at| at.value),
+        transaction.as_ref().map_or(defaults.transaction_timeout, |at| at.value),
+    );
+    if let Some(At { span, .. }) = transaction.or(idle).filter(|_| times.1 < times.0) {
+        let label = format!("`idle_timeout` is {:?}, `transaction_timeout` {:?}", times.0, times.1);
+        let help = "a transaction may take at least as long as one silence in it";
+        document.note(span, "no client could be silent for so long", label, Some(help.into()));
+    }
+    times
 }
 
 /// Nobody relays by address where everybody has to authenticate, so the key would say what is not so.

@@ -105,6 +105,12 @@ pub struct Listener {
     pub max_connections: usize,
     /// 421 4.7.0 beyond, for one address that may not relay by itself.
     pub max_connections_per_address: usize,
+    /// 5xx since the last whole message; beyond it 421 4.7.0, and the end.
+    pub max_errors: u32,
+    /// Without a whole command, or any content: 421 4.4.2, and the end.
+    pub idle_timeout: Duration,
+    /// From MAIL to the end of the content: the same.
+    pub transaction_timeout: Duration,
     /// What becomes of a CR or LF that is not part of CRLF.
     pub bare_newline: BareNewline,
     /// How far ahead a message may be given (FUTURERELEASE, RFC 4865); zero: not at all.
@@ -141,6 +147,10 @@ pub struct Auth {
     pub users: PathBuf,
     /// What is offered, strongest first.
     pub mechanisms: Vec<smtp::sasl::Mechanism>,
+    /// Failed logins of one connection; with the last of them it ends.
+    pub max_failures: u32,
+    /// Before the first refusal is told; the second waits twice as long, and so on.
+    pub failure_delay: Duration,
 }
 
 /// Who has to authenticate before mail is taken.

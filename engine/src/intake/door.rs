@@ -319,6 +319,9 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         protocol: listener.protocol,
         max_message_bytes: listener.max_message_bytes,
         max_recipients: listener.max_recipients,
+        max_errors: listener.max_errors,
+        idle_timeout: listener.idle_timeout,
+        transaction_timeout: listener.transaction_timeout,
         bare_newline: listener.bare_newline,
         // RFC 6409 §7.
         etrn: listener.mode != Mode::Submission,

@@ -9,9 +9,6 @@ use smtp::sasl::server::{Finding, Inquiry};
 use smtp::{EnhancedCode, Reply, ReversePath};
 use std::time::{Duration, Instant};
 
-/// Before the first refusal is told; the second waits twice as long, and so on.
-const FAILURE_DELAY: Duration = Duration::from_secs(1);
-
 const NOT_YOUR_SENDER: Reply =
     Reply::fixed(553, EnhancedCode(5, 7, 1), "You may not send as this address; see `posthaste user list`");
 
@@ -31,8 +28,8 @@ impl Connection {
         room.inquiries.push((Asker { connection: key, generation: self.generation }, inquiry));
     }
 
-    /// What the users file says.
-    pub(super) fn handle_finding(&mut self, finding: Finding, now: Now) {
+    /// What the users file says. The first refusal waits for the delay, the second twice as long, and so on.
+    pub(super) fn handle_finding(&mut self, finding: Finding, failure_delay: Duration, now: Now) {
         let Some((mechanism, decides)) = self.login.asked.take() else { return };
         let result = match &finding {
             Finding::Unavailable => "unavailable",
@@ -46,7 +43,7 @@ impl Connection {
         if let Finding::Refused = finding {
             self.login.failures += 1;
             tracing::info!(client = %self.client, mechanism = mechanism.name(), "a login failed");
-            self.login.refuse_at = Some(now.mono + FAILURE_DELAY * self.login.failures);
+            self.login.refuse_at = Some(now.mono + failure_delay.saturating_mul(self.login.failures));
         } else {
             self.server.answer_auth(finding);
         }

@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub queue: Queue,
     pub permits: Permits,
     pub max_hops: u32,
+    /// `[auth] failure_delay`.
+    pub failure_delay: std::time::Duration,
 }
 
 /// The ingest room of one event loop.
@@ -280,7 +282,7 @@ impl Intake {
     pub(crate) fn handle_finding(&mut self, asker: Asker, finding: Finding, now: Now) {
         let connection = self.connections.get_mut(asker.connection);
         if let Some(connection) = connection.filter(|connection| connection.generation == asker.generation) {
-            connection.handle_finding(finding, now);
+            connection.handle_finding(finding, self.shared.failure_delay, now);
             self.serve(asker.connection, now);
         }
     }
@@ -382,7 +384,11 @@ mod tests {
         let (queue, _) = Queue::open(queue::Options::new(dir.path())).unwrap();
         let limits = QueueLimits { max_recipients: 1, max_bytes: 1, min_free_bytes: 1, body_cache_bytes: 1 };
         let permits = Permits::new(limits, queue.clone());
-        let mut intake = Intake::new(Arc::new(Shared { queue, permits, max_hops: 1 }), &"a.test".into(), Vec::new());
+        let mut intake = Intake::new(
+            Arc::new(Shared { queue, permits, max_hops: 1, failure_delay: std::time::Duration::ZERO }),
+            &"a.test".into(),
+            Vec::new(),
+        );
         let now = crate::shell::read_clock();
         let poll = mio::Poll::new().unwrap();
         intake.drain(poll.registry(), now);

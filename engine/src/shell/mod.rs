@@ -45,8 +45,6 @@ use std::time::{Duration, Instant};
 use verifier::Verifier;
 use watch::{Watch, WatchedCertificate};
 
-/// Failed logins of one connection; with the last of them it ends.
-const MAX_AUTH_FAILURES: u32 = 3;
 /// DNS answers kept, per kind.
 const DNS_CACHE_ENTRIES: usize = 100_000;
 /// DNS questions under way at once.
@@ -115,6 +113,7 @@ impl Engine {
             queue: queue.clone(),
             permits: Permits::new(config.queue.clone(), queue.clone()),
             max_hops: config.delivery.max_hops,
+            failure_delay: config.auth.failure_delay,
         });
         let sites = (0..config.delivery.workers).map(|_| Site::new()).collect::<io::Result<Vec<_>>>()?;
         let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
@@ -263,7 +262,7 @@ fn offer(config: &Config) -> smtp::server::Auth {
     smtp::server::Auth {
         mechanisms: config.auth.mechanisms.clone(),
         without_tls: false,
-        max_failures: MAX_AUTH_FAILURES,
+        max_failures: config.auth.max_failures,
         nonces: Arc::new(Nonces::new(crate::tls::random())),
     }
 }

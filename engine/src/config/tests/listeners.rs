@@ -127,6 +127,42 @@ fn listeners_with_auth() {
 }
 
 #[test]
+fn what_clients_may_cost() {
+    for (written, expected) in [
+        ("max_errors = 0", "3:14 0: `max_errors` in [[listener]] must be a count; out of range"),
+        (
+            "idle_timeout = \"0s\"",
+            "3:16 \"0s\": `idle_timeout` in [[listener]] must be a duration; no time at all is too short",
+        ),
+        (
+            "transaction_timeout = \"2d\"",
+            "3:23 \"2d\": `transaction_timeout` in [[listener]] must be a duration; it is longer than a day",
+        ),
+        (
+            "idle_timeout = \"2h\"",
+            "3:16 \"2h\": no client could be silent for so long; `idle_timeout` is 7200s, `transaction_timeout` 3600s",
+        ),
+        (
+            "transaction_timeout = \"1m\"",
+            "3:23 \"1m\": no client could be silent for so long; `idle_timeout` is 300s, `transaction_timeout` 60s",
+        ),
+    ] {
+        check(&format!("[[listener]]\n{written}"), expected);
+    }
+    check("[auth]\nmax_failures = 0", "3:16 0: `max_failures` in [auth] must be a count; out of range");
+    check(
+        "[auth]\nfailure_delay = \"5m\"",
+        "3:17 \"5m\": `failure_delay` in [auth] must be a duration; it is longer than a minute",
+    );
+    let keys = "max_errors = 5\nidle_timeout = \"1m\"\ntransaction_timeout = \"1m\"";
+    let config = parse(&format!("[auth]\nmax_failures = 9\nfailure_delay = \"0s\"\n[[listener]]\n{keys}"));
+    let listener = &config.listeners[0];
+    let minute = Duration::from_secs(60);
+    assert_eq!((listener.max_errors, listener.idle_timeout, listener.transaction_timeout), (5, minute, minute));
+    assert_eq!((config.auth.max_failures, config.auth.failure_delay), (9, Duration::ZERO));
+}
+
+#[test]
 fn no_configuration_makes_an_open_relay() {
     check(
         "[[listener]]\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]",

@@ -113,7 +113,7 @@ pub fn config() -> Config {
         data_dir: "/nowhere".into(),
         postmaster: Mailbox::parse("postmaster@mta.test").unwrap(),
         listeners: Vec::new(),
-        auth: Auth { users: "/nowhere".into(), mechanisms: Vec::new() },
+        auth: Auth { users: "/nowhere".into(), mechanisms: Vec::new(), max_failures: 3, failure_delay: Duration::ZERO },
         admin: None,
         dns: Dns { nameservers: Vec::new(), timeout: Duration::from_secs(5) },
         delivery: Delivery {

@@ -16,6 +16,7 @@ mod mail_loops;
 mod messages_too_large;
 mod odd_splits;
 mod odmr;
+mod patience;
 mod proxy_protocol;
 mod resets_mid_body;
 mod slow_injector;
