@@ -62,6 +62,30 @@ fn model(content: &[u8]) -> Facts {
     facts
 }
 
+/// The dots that begin a line.
+fn line_dots(content: &[u8]) -> Vec<usize> {
+    let behind_crlf = content.windows(3).enumerate().filter(|(_, three)| three == b"\r\n.").map(|(at, _)| at + 2);
+    content.starts_with(b".").then_some(0).into_iter().chain(behind_crlf).collect()
+}
+
+/// The facts of a content scanned from dot to dot, and the dots that begin a line: those that stopped the scan or came first in
+/// a piece.
+fn to_dots(pieces: &[&[u8]]) -> (Facts, Vec<usize>) {
+    let (mut scan, mut dots, mut at) = (FactScan::default(), Vec::new(), 0);
+    for mut piece in pieces.iter().copied() {
+        while let Some(&first) = piece.first() {
+            if first == b'.' && scan.is_at_line_start() {
+                dots.push(at);
+            }
+            let taken = scan.feed_to_dot(piece);
+            assert!(taken == piece.len() || taken > 0 && piece[taken] == b'.' && scan.is_at_line_start());
+            piece = &piece[taken..];
+            at += taken;
+        }
+    }
+    (scan.facts(), dots)
+}
+
 /// Hands the flight over in pieces; the content of the message that comes of it, or nothing when it is refused.
 fn take(play: &Play, bare_newline: BareNewline, flight: &[u8]) -> Option<Body> {
     let now = Instant::now();
@@ -139,6 +163,7 @@ fuzz_target!(|play: Play| {
     let mut scan = FactScan::default();
     play.pieces(content).iter().for_each(|piece| scan.feed(piece));
     assert_eq!(scan.facts(), facts);
+    assert_eq!(to_dots(&play.pieces(content)), (facts, line_dots(content)));
     let body = Body::from_segments(play.pieces(content).into_iter().map(Bytes::copy_from_slice));
     assert_eq!(body.facts(), facts);
 

@@ -1,9 +1,11 @@
 //! A message's content: stored once, as received, shared by everyone who sends it.
 
 mod facts;
+mod scan;
 mod segments;
 
-pub use facts::{FactScan, Facts};
+pub use facts::Facts;
+pub use scan::FactScan;
 pub use segments::Segments;
 
 use crate::mime::{self, Refusal};

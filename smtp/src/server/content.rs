@@ -1,6 +1,7 @@
 //! Content while it arrives: the end of DATA, dot-stuffing, facts, limits.
 //!
 //! Only CRLF.CRLF ends DATA (RFC 5321 §4.1.1.4), whatever else looks like it; this is the one place that decides it.
+//! Where lines begin is asked of the scan that finds the facts, so that DATA goes over its content once.
 //! The content is not copied: it stays in the buffers it came in, cut where a stuffed dot is left out.
 
 use super::config::{BareNewline, Config};
@@ -8,14 +9,9 @@ use super::newline::NewlineRepair;
 use crate::Body;
 use crate::body::{FactScan, Segments};
 use bytes::{Buf, Bytes};
-use memchr::memmem::Finder;
-use std::sync::LazyLock;
 
 /// What a client may send beyond twice the limit before it is cut off rather than heard to the end.
 const MAX_EXCESS_BYTES: u64 = 1 << 20;
-
-/// Building a searcher costs more than searching a short buffer.
-static LINE_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n."));
 
 /// The content of one message as far as it has come.
 #[derive(Debug, Default)]
@@ -53,11 +49,25 @@ impl Content {
 
     /// The next piece.
     pub(super) fn push(&mut self, piece: Bytes, config: &Config) {
-        if config.bare_newline == BareNewline::Normalize && !self.binary {
+        if self.is_repaired(config) {
             self.repair(config, |newlines, take| newlines.feed(piece, take));
         } else {
             self.take(piece, config);
         }
+    }
+
+    /// The next piece, when all of the content so far and this piece were scanned already.
+    fn push_scanned(&mut self, piece: Bytes, scan: &FactScan, config: &Config) {
+        if self.is_repaired(config) {
+            self.push(piece, config);
+        } else if self.count(&piece, config) {
+            self.facts = *scan;
+            self.keep(piece, config);
+        }
+    }
+
+    fn is_repaired(&self, config: &Config) -> bool {
+        config.bare_newline == BareNewline::Normalize && !self.binary
     }
 
     /// There is no more.
@@ -131,64 +141,51 @@ pub(super) fn is_far_too_large(bytes: u64, config: &Config) -> bool {
 
 /// Finds the end of DATA and undoes dot-stuffing (RFC 5321 §4.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) enum DataScan {
-    /// At the beginning of a line.
+pub(super) struct DataScan {
+    /// Has seen all content so far, and knows by that where lines begin.
+    scan: FactScan,
+    at: InData,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum InData {
+    /// In content.
     #[default]
-    LineStart,
+    Lines,
     /// Behind a dot that began a line. It is either the end or stuffing: never content.
     Dot,
     /// Behind CR after such a dot. The CR is content unless LF follows.
     DotCr,
-    /// Behind CR.
-    Cr,
-    /// Inside a line.
-    Text,
 }
 
 impl DataScan {
     /// Moves content from the front of `input`. True: the end of data was found, and what remains are commands.
     pub(super) fn take(&mut self, input: &mut Bytes, content: &mut Content, config: &Config) -> bool {
-        while let Some(&byte) = input.first() {
-            match (*self, byte) {
-                (DataScan::LineStart, b'.') => self.skip(input, DataScan::Dot),
-                (DataScan::Dot, b'\r') => self.skip(input, DataScan::DotCr),
-                (DataScan::DotCr, b'\n') => {
-                    self.skip(input, DataScan::LineStart);
+        while let Some(&octet) = input.first() {
+            match (self.at, octet) {
+                (InData::Lines, b'.') if self.scan.is_at_line_start() => self.skip(input, InData::Dot),
+                (InData::Dot, b'\r') => self.skip(input, InData::DotCr),
+                (InData::DotCr, b'\n') => {
+                    self.skip(input, InData::Lines);
                     return true;
                 }
-                (DataScan::DotCr, _) => {
-                    content.push(Bytes::from_static(b"\r"), config);
-                    *self = DataScan::Cr;
-                }
-                (DataScan::Cr, b'\n') => {
-                    content.push(input.split_to(1), config);
-                    *self = DataScan::LineStart;
-                }
-                _ => content.push(self.take_lines(input), config),
+                (InData::DotCr, _) => self.take_lines(&mut Bytes::from_static(b"\r"), content, config),
+                (InData::Lines | InData::Dot, _) => self.take_lines(input, content, config),
             }
         }
         false
     }
 
-    fn skip(&mut self, input: &mut Bytes, next: DataScan) {
+    fn skip(&mut self, input: &mut Bytes, next: InData) {
         input.advance(1);
-        *self = next;
+        self.at = next;
     }
 
     /// Takes everything up to the next line that begins with a dot.
-    fn take_lines(&mut self, input: &mut Bytes) -> Bytes {
-        let lines = match LINE_DOT.find(input) {
-            Some(at) => input.split_to(at + 2),
-            None => std::mem::take(input),
-        };
-        *self = if lines.ends_with(b"\r\n") {
-            DataScan::LineStart
-        } else if lines.ends_with(b"\r") {
-            DataScan::Cr
-        } else {
-            DataScan::Text
-        };
-        lines
+    fn take_lines(&mut self, input: &mut Bytes, content: &mut Content, config: &Config) {
+        let octets = self.scan.feed_to_dot(input);
+        content.push_scanned(input.split_to(octets), &self.scan, config);
+        self.at = InData::Lines;
     }
 }
 
@@ -260,7 +257,7 @@ mod tests {
     fn scan(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Facts, u32, Option<Vec<u8>>) {
         let (body, received, behind) = scan_with(&Config::default(), wire, cuts);
         let keep = Config { bare_newline: BareNewline::Keep, ..Config::default() };
-        assert_eq!(scan_with(&keep, wire, cuts).0.facts(), body.facts(), "looked at later");
+        assert_eq!(scan_with(&keep, wire, cuts).0.facts(), body.facts(), "kept as it is");
         (body.to_bytes().to_vec(), body.facts(), received, behind)
     }
 

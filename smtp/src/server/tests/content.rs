@@ -368,14 +368,16 @@ fn lmtp_content_for_nobody_is_out_of_order() {
 
 #[test]
 fn a_message_tells_all_that_was_found() {
-    let mut play = Play::new(config());
-    let content = "Received: a\r\nReceived: b\r\n\r\n.ä\r\n";
-    play.send(b"HELO me\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<c@d>\r\n", 1);
-    play.send(format!("BDAT {} LAST\r\n{content}", content.len()).as_bytes(), 1);
-    let message = &play.messages[0];
-    assert!(message.parameters.smtputf8);
-    assert_eq!((message.received_count, message.body_bytes), (2, content.len()));
-    assert_eq!(message.body.facts(), Body::new(content).facts());
+    for bare_newline in [BareNewline::Reject, BareNewline::Keep, BareNewline::Normalize] {
+        let mut play = Play::new(Config { bare_newline, ..config() });
+        let content = "Received: a\r\nReceived: b\r\n\r\n.ä\r\n";
+        play.send(b"HELO me\r\nMAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<c@d>\r\n", 1);
+        play.send(format!("BDAT {} LAST\r\n{content}", content.len()).as_bytes(), 1);
+        let message = &play.messages[0];
+        assert!(message.parameters.smtputf8);
+        assert_eq!((message.received_count, message.body_bytes), (2, content.len()));
+        assert_eq!(message.body.facts(), Body::new(content).facts(), "{bare_newline:?}");
+    }
 }
 
 #[test]
