@@ -5,7 +5,7 @@ use super::message::HeldId;
 use super::{ConnectionId, Manner, TlsState};
 use crate::config::TlsPolicy;
 use crate::now::Now;
-use queue::{Content, RecipientSet};
+use queue::{Content, Domain, RecipientSet};
 use smallvec::SmallVec;
 use smtp::client::{Features, Limits, Pipelining, Protocol};
 use std::net::IpAddr;
@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub(super) window: usize,
     /// It leads past hosts that other mail prefers, for mail that they will not do for.
     pub(super) strict: bool,
+    /// Whose mail went over it, where the host limits that.
+    pub(super) domains: Vec<Domain>,
     /// Transactions in flight, as handed over.
     pub(super) transactions: SmallVec<[u32; 2]>,
     pub(super) bytes_ahead: usize,

@@ -164,6 +164,7 @@ impl Dispatch {
             phase: Phase::Connecting,
             window,
             strict: way.strict,
+            domains: Vec::new(),
             transactions: SmallVec::new(),
             bytes_ahead: 0,
             handed: 0,

@@ -63,7 +63,6 @@ impl Dispatch {
                     if let Err(at) = site.rate.check(self.now.mono) {
                         return self.timers.arm(&mut site.armed, at, Timer::Site(id));
                     }
-                    site.rate.take(self.now.mono);
                     self.hand(id, slot, delivery, true);
                 }
                 Way::Soon => return,

@@ -55,10 +55,28 @@ impl Dispatch {
                 self.timers.arm(&mut site.armed, at, Timer::Site(id));
                 return true;
             }
-            site.rate.take(self.now.mono);
             self.hand(id, slot, delivery, false);
         }
         false
+    }
+
+    /// How many of a delivery's entries, of one domain each, the connection takes beside the domains that it has seen: the
+    /// host may limit those (RCPTDOMAINMAX, RFC 9422 §4).
+    fn admit_domains(&mut self, slot: usize, delivery: DeliveryId) -> usize {
+        let connection = &mut self.connections[slot];
+        let Some(most) = connection.limits().recipient_domains else { return usize::MAX };
+        let mut entries = 0;
+        for held in &self.messages.deliveries[delivery as usize].entries {
+            let domain = &self.domains[self.messages.held[*held as usize].domain].name;
+            if !connection.domains.contains(domain) {
+                if connection.domains.len() >= most as usize {
+                    break;
+                }
+                connection.domains.push(domain.clone());
+            }
+            entries += 1;
+        }
+        entries
     }
 
     /// The next delivery whose content is in memory.
@@ -106,14 +124,18 @@ impl Dispatch {
         best.map(|(slot, _)| slot).or_else(|| more().map(|s| *s as usize))
     }
 
-    /// Hands as many of the delivery's recipients to the connection as go into one transaction.
+    /// Hands as many of the delivery's recipients to the connection as go into one transaction. If it takes none of their
+    /// domains any more, it ends, and another one will.
     pub(super) fn hand(&mut self, id: SiteId, slot: usize, delivery: DeliveryId, strict: bool) {
+        let entries = self.admit_domains(slot, delivery);
+        if entries == 0 {
+            return self.close(slot);
+        }
+        self.sites[id as usize].rate.take(self.now.mono);
         let limits = self.connections[slot].limits();
         let most = self.sites[id as usize].recipients_per_transaction();
         let most = most.min(limits.recipients.map_or(usize::MAX, |most| most as usize));
-        // An entry is of one domain.
-        let domains = limits.recipient_domains.map_or(usize::MAX, |most| most as usize);
-        let parts = self.take_parts(delivery, most, domains);
+        let parts = self.take_parts(delivery, most, entries);
         let state = &self.messages.deliveries[delivery as usize];
         let message = state.message;
         if state.entries.is_empty() {

@@ -49,7 +49,7 @@ pub struct Limits {
     pub mails: Option<u32>,
     /// RCPTMAX: recipients of a transaction.
     pub recipients: Option<u32>,
-    /// RCPTDOMAINMAX: their domains.
+    /// RCPTDOMAINMAX: domains of recipients of a connection.
     pub recipient_domains: Option<u32>,
 }
 

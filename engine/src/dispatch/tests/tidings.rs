@@ -118,6 +118,34 @@ fn what_is_late_is_told_on_time_and_goes_on() {
 }
 
 #[test]
+fn no_connection_sees_more_domains_than_its_host_allows() {
+    let mut w = world();
+    Arc::make_mut(&mut w.features).limits.recipient_domains = Some(2);
+    let domains: Vec<String> = (0..5).map(|n| format!("d{n}.test")).collect();
+    for domain in &domains {
+        w.mx.insert(domain.clone(), Ok(vec![(10, "mx.test".into())]));
+    }
+    let all: Vec<String> = domains.iter().map(|domain| format!("ok@{domain}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for n in 0..5 {
+        w.accept("a@from.test", &all);
+        w.accept("a@from.test", &[all[n], all[(n + 1) % 5]]);
+        w.accept("a@from.test", &[all[n]]);
+    }
+    w.run(S(10));
+    let mut seen = std::collections::BTreeMap::<_, std::collections::BTreeSet<String>>::new();
+    for (_, connection, id, recipients) in &w.deliveries {
+        let envelope = &w.content(*id).envelope;
+        let names = recipients.iter().map(|n| envelope.recipients[n as usize].mailbox.domain().to_owned());
+        seen.entry(*connection).or_default().extend(names);
+    }
+    assert!(seen.values().all(|domains| domains.len() <= 2), "{seen:?}");
+    assert_eq!(w.count(Kind::Delivered), 5 * 8);
+    check_empty(&mut w);
+    w.check_ends();
+}
+
+#[test]
 fn hosts_set_limits_for_themselves() {
     let mut w = world();
     let limits = smtp::client::Limits { mails: Some(2), recipients: Some(3), recipient_domains: Some(1) };

@@ -586,6 +586,9 @@ impl World {
         self.run(Duration::from_millis(1));
     }
 
+    pub fn content(&self, id: MessageId) -> &Content {
+        &self.contents[&id]
+    }
     pub fn kinds(&self, id: MessageId, recipient: u32) -> Vec<Kind> {
         self.happened.iter().filter(|h| h.id == id && h.recipient == recipient).map(|h| h.kind).collect()
     }
