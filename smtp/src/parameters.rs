@@ -238,6 +238,24 @@ fn is_utf8_address(text: &str, smtputf8: bool) -> bool {
     is_plain(rest, smtputf8)
 }
 
+/// What an ORCPT of type utf-8 stands for: `\x{HEXPOINT}` and xtext decoded (RFC 6533 §3). One that stands for what no field
+/// may hold stays as it is.
+pub fn decode_utf8_address(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, (point, after))) =
+        rest.split_once("\\x{").and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+    {
+        decoded += &decode_xtext(before);
+        match u32::from_str_radix(point, 16).ok().and_then(char::from_u32).filter(|c| !c.is_control()) {
+            Some(c) => decoded.push(c),
+            None => decoded += &rest[before.len()..rest.len() - after.len()],
+        }
+        rest = after;
+    }
+    decoded + &decode_xtext(rest)
+}
+
 fn is_plain(text: &str, smtputf8: bool) -> bool {
     text.split(|c: char| smtputf8 && !c.is_ascii() && !c.is_control() && !c.is_whitespace()).all(is_xtext)
 }
@@ -334,6 +352,18 @@ mod tests {
         }
         assert_eq!(decode_xtext("a+2Bb+3D+0D+0A+C3+A4+x+"), "a+b=ä+x+");
         assert!(is_envid("QQ314159") && !is_envid("") && !is_envid(&"x".repeat(101)));
+    }
+
+    #[test]
+    fn addresses_beyond_ascii_are_decoded() {
+        for (text, decoded) in [
+            ("gr\\x{FC}n@a.example", "gr\u{fc}n@a.example"),
+            ("\\x{5C}\\x{1F600}a+2Bb", "\\\u{1f600}a+b"),
+            ("gr\u{fc}n+20x", "gr\u{fc}n x"),
+            ("a\\x{0A}b\\x{D800}c\\x{", "a\\x{0A}b\\x{D800}c\\x{"),
+        ] {
+            assert_eq!(decode_utf8_address(text), decoded, "{text}");
+        }
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl Dispatch {
             let (policy, time_is_over) = (&self.config.retry, self.is_past_deadline(held));
             let always = policy.notify_delay.is_some() || time_is_over;
             let until_ms = retry::end(policy, state.accepted_ms, state.terms);
-            self.notify(position, Action::Delayed { until_ms }, &reply, trace, |recipient, _| {
+            let action = Action::Delayed { until_ms, late: time_is_over };
+            self.notify(position, action, &reply, trace, |recipient, _| {
                 recipient.notify.asks_delay() || (always && recipient.notify.on_delay())
             });
         }

@@ -68,6 +68,8 @@ pub enum Action {
     Delayed {
         /// Given up then, unix milliseconds.
         until_ms: u64,
+        /// The time within which the sender wanted it delivered is over (DELIVERBY, RFC 2852).
+        late: bool,
     },
     /// At its last host, which tells nobody (LMTP).
     Delivered,

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::now::Now;
 use queue::{Content, MessageId, Recipient};
 use smtp::Reply;
-use smtp::parameters::decode_xtext;
+use smtp::parameters::{decode_utf8_address, decode_xtext};
 use std::fmt::Write as _;
 
 pub(super) struct Report<'a> {
@@ -33,19 +33,19 @@ impl<'a> Report<'a> {
         kind: Kind,
         list: &'a [Status],
     ) -> Report<'a> {
-        // What lines cannot carry would not survive the way back; nor would the notice itself, at a host without 8BITMIME,
-        // with an original in it that cannot be converted.
-        let whole = original.body.len() <= return_bytes(kind, original)
-            && !original.body.facts().binary
-            && original.body.seven_bit().is_ok();
-        let bytes = original.body.to_bytes();
-        let returned = if whole { bytes.to_vec() } else { clean_header(header_of(&bytes)) };
         let envelope = &original.envelope;
         let mut addresses = envelope.recipients.iter().map(|r| r.mailbox.is_ascii());
         let international = original.envelope.parameters.smtputf8
             || !envelope.reverse_path.as_str().is_ascii()
             || !config.postmaster.is_ascii()
             || !addresses.all(|ascii| ascii);
+        // What lines cannot carry would not survive the way back; nor would the notice itself, at a host without 8BITMIME,
+        // with an original in it that cannot be converted. `message/global` is encoded as a whole (RFC 6532 §3.7).
+        let whole = original.body.len() <= return_bytes(kind, original)
+            && !original.body.facts().binary
+            && (international || original.body.seven_bit().is_ok());
+        let bytes = original.body.to_bytes();
+        let returned = if whole { bytes.to_vec() } else { clean_header(header_of(&bytes)) };
         // Not to be found inside: a longer one each time until it is not.
         let mut boundary = format!("={id}/{}", config.hostname);
         while memchr::memmem::find(&returned, boundary.as_bytes()).is_some() {
@@ -209,7 +209,7 @@ impl<'a> Report<'a> {
     fn recipient_fields(&self, out: &mut String, status: &Status) {
         let Some(recipient) = self.recipient(status) else { return };
         if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
-            let _ = write!(out, "Original-Recipient: {kind}; {}\r\n", self.decoded(address));
+            let _ = write!(out, "Original-Recipient: {kind}; {}\r\n", self.original_address(kind, address));
         }
         let address_type = if recipient.mailbox.is_ascii() { "rfc822" } else { "utf-8" };
         let action = match status.action {
@@ -226,7 +226,7 @@ impl<'a> Report<'a> {
         let whose = if status.said { "Diagnostic-Code: smtp; " } else { "Diagnostic-Code: X-Posthaste; " };
         fold(out, whose, "    ", &self.quote(&status.reply));
         let _ = write!(out, "Last-Attempt-Date: {}\r\n", date(self.now.wall_us));
-        if let Action::Delayed { until_ms } = status.action {
+        if let Action::Delayed { until_ms, .. } = status.action {
             let _ = write!(out, "Will-Retry-Until: {}\r\n", date(until_ms.saturating_mul(1000)));
         }
         out.push_str("\r\n");
@@ -238,6 +238,15 @@ impl<'a> Report<'a> {
 
     fn encoding(&self) -> &'static str {
         if self.international { "8bit" } else { "7bit" }
+    }
+
+    /// As the sender named the recipient, as far as the notice can say it (RFC 6533 §3).
+    fn original_address(&self, kind: &str, address: &str) -> String {
+        if self.international && kind.eq_ignore_ascii_case("utf-8") {
+            decode_utf8_address(address)
+        } else {
+            self.decoded(address)
+        }
     }
 
     /// Decoded xtext (RFC 3461 §4), unless it holds what a notice in ASCII cannot: then as it came.
@@ -270,8 +279,9 @@ pub(super) fn status_code(status: &Status) -> String {
     let (classes, otherwise): (&[u8], &str) = match status.action {
         Action::Failed(Failure::Refused) => (&[5], "5.0.0"),
         Action::Failed(Failure::Expired) => (&[4], "4.4.7"),
-        // RFC 2852 §4.1.4, whatever the last problem was.
+        // RFC 2852 §4.1.3, whatever the last problem was.
         Action::Failed(Failure::TooLate) => (&[], "5.4.7"),
+        Action::Delayed { late: true, .. } => (&[], "4.4.7"),
         Action::Delayed { .. } => (&[4], "4.0.0"),
         Action::Delivered | Action::Relayed => (&[2], "2.0.0"),
     };

@@ -128,12 +128,22 @@ fn eight_bit_and_international_originals_are_declared() {
     let text = notice(&utf8, &[failure(0, "no")]).unwrap();
     assert!(text.contains("report-type=global-delivery-status"));
     assert!(text.contains("Final-Recipient: utf-8; gr\u{fc}n@x.test\r\n"));
+    // What the original cannot be converted to by itself, it can be encoded as.
+    let mut global = original("me@from.test", &["gr\u{fc}n@x.test"], "Subject: gr\u{fc}n\r\n\r\nBody\r\n");
+    global.envelope.recipients[0].orcpt = Some("utf-8;gr\\x{FC}n@x.test".into());
+    let text = notice(&global, &[failure(0, "no")]).unwrap();
+    assert!(text.contains("Original-Recipient: utf-8; gr\u{fc}n@x.test\r\n"), "{text}");
+    assert!(text.contains("Content-Type: message/global\r\n") && text.contains("\r\nBody\r\n"), "{text}");
+    let encoded =
+        Body::new(text).seven_bit().map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap();
+    assert!(encoded.contains("Content-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n"), "{encoded}");
+    assert!(encoded.contains("Final-Recipient: utf-8; gr=C3=BCn@x.test\r\n"), "{encoded}");
 }
 
 #[test]
 fn statuses_fit_what_happened() {
     let [failed, expired, late] = [Failure::Refused, Failure::Expired, Failure::TooLate].map(Action::Failed);
-    let delayed = Action::Delayed { until_ms: 0 };
+    let [delayed, behind] = [false, true].map(|late| Action::Delayed { until_ms: 0, late });
     for (action, enhanced, expected) in [
         (failed, Some(EnhancedCode(5, 1, 1)), "5.1.1"),
         (failed, Some(EnhancedCode(4, 2, 2)), "5.0.0"),
@@ -143,6 +153,7 @@ fn statuses_fit_what_happened() {
         (expired, None, "4.4.7"),
         (delayed, Some(EnhancedCode(4, 2, 2)), "4.2.2"),
         (delayed, Some(EnhancedCode(5, 2, 2)), "4.0.0"),
+        (behind, Some(EnhancedCode(4, 2, 2)), "4.4.7"),
         (Action::Relayed, Some(EnhancedCode(2, 1, 5)), "2.1.5"),
         (Action::Delivered, None, "2.0.0"),
     ] {
@@ -188,7 +199,7 @@ fn delay_and_success_return_the_header() {
         let reply = Reply::fixed(code, EnhancedCode((code / 100) as u8, 0, 0), text);
         Status { recipient: 0, action, reply, mx: Some("mx.test".into()), said: true }
     };
-    let delayed = status(Action::Delayed { until_ms: 1_700_000_200_000 }, 450, "later");
+    let delayed = status(Action::Delayed { until_ms: 1_700_000_200_000, late: false }, 450, "later");
     for (status, expected) in [
         (
             delayed,

@@ -33,8 +33,12 @@ impl Encoder {
     ) -> Result<Exchange, Unsupported> {
         let Transaction { id, reverse_path, recipients, body, parameters, age_seconds } = transaction;
         let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
+        let mut body = body;
         if smtputf8 && !features.smtputf8 {
-            return Err(Unsupported::Smtputf8);
+            // A notice may come to one who has nothing to do with SMTPUTF8: what needs it there is encoded (RFC 6533 §4.5).
+            let encoded = if reverse_path.is_null() { body.seven_bit().ok() } else { None };
+            body = encoded.ok_or(Unsupported::Smtputf8)?;
+            smtputf8 = false;
         }
         let body = suited(body, features, chunking, smtputf8)?;
         match features.size {

@@ -125,6 +125,8 @@ impl ContentType {
             (b"multipart" | b"message", _) if !whole => simple(ContentType::Broken),
             (b"message", b"rfc822") => simple(ContentType::Message),
             (b"message", sub) if !sub.starts_with(b"global") => simple(ContentType::Rigid),
+            // Fields, which people may want to read (RFC 6533 §6.3, §6.4).
+            (b"message", sub) if sub != b"global" => simple(ContentType::Text),
             // RFC 2045 §5.2: what cannot be read is plain text.
             _ if main == b"text" || !whole => simple(ContentType::Text),
             _ => simple(ContentType::Data),
@@ -243,6 +245,8 @@ mod tests {
         check("application/pdf; name=\"a;b\"", ContentType::Data, false);
         check("message/rfc822", ContentType::Message, false);
         check("message/global", ContentType::Data, false);
+        check("message/global-headers", ContentType::Text, false);
+        check("message/global-delivery-status", ContentType::Text, false);
         check("message/delivery-status", ContentType::Rigid, false);
         check("multipart", ContentType::Broken, false);
         check("multipart/", ContentType::Broken, false);

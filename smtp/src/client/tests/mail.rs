@@ -310,6 +310,15 @@ fn says_what_the_peer_lacks() {
         "",
         "> submit 1 utf8 b@y\nE: 1 Smtputf8\n> submit 2 b@y ü@y\nE: 2 Smtputf8\n> submit 3 b@y\nC: MAIL FROM:<a@x>",
     );
+    // A notice goes all the same, encoded, unless its header or its recipient would need it.
+    check(
+        Whole,
+        "PIPELINING 8BITMIME",
+        "> submit 1 eight utf8 notice b@y\nC: MAIL FROM:<>\nC: RCPT TO:<b@y>\nC: DATA\nS: 250 Ok\nS: 250 Ok\nS: 354 go\n\
+         C: Content-Type: text/plain; charset=unknown-8bit\nC: Content-Transfer-Encoding: quoted-printable\n\
+         C: MIME-Version: 1.0\nC: \nC: old =C3=BC\nC: .",
+    );
+    check(Whole, "", "> submit 1 header utf8 notice b@y\nE: 1 Smtputf8\n> submit 2 utf8 notice ü@y\nE: 2 Smtputf8");
     // Of two lacks the one is named that conversion would not help.
     check(Whole, "", "> submit 1 eight utf8 b@y\nE: 1 Smtputf8");
     check(Whole, "", "> submit 1 header b@y\nE: 1 EightBit(Header)\n> credit 8\n> wait forever");

@@ -129,7 +129,7 @@ fn what_is_too_late_comes_back() {
 fn what_is_late_is_told() {
     let world = World::plan().config(RETRY_SOON).sink(&["rcpt to=*@d.test reply 450 4.2.1 later"]).start();
     send(&world, "BY=2;N", "a@d.test", "");
-    assert!(world.expect_notice().contains("Action: delayed\r\nStatus: 4.2.1\r\n"));
+    assert!(world.expect_notice().contains("Action: delayed\r\nStatus: 4.4.7\r\n"));
     world.sink().obey(&[]);
     let received = world.expect_delivered("a@d.test");
     let by = received.parameters.deliver_by.expect("the host is told what is left");

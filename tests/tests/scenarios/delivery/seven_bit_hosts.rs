@@ -37,6 +37,23 @@ fn eight_bit_content_is_converted() {
 }
 
 #[test]
+fn who_has_no_smtputf8_hears_of_mail_that_needed_it() {
+    let world = World::plan().sink_options(plain).start();
+    let mut injector = world.connect().greet();
+    injector.expect(&format!("MAIL FROM:<{SENDER}> SMTPUTF8"), "250 ");
+    injector.expect("RCPT TO:<grün@d.test>", "250 ");
+    injector.expect("DATA", "354 ");
+    injector.expect("Subject: grün\r\n\r\nHello.\r\n.", "250 ");
+    let event = world.expect_event("bounced", "grün@d.test");
+    assert_eq!(event["reply"]["enhanced"], "5.6.7", "{event}");
+    let notice = world.expect_notice();
+    assert!(notice.is_ascii() && notice.contains("report-type=global-delivery-status"), "{notice}");
+    assert!(notice.contains("Final-Recipient: utf-8; gr=C3=BCn@d.test\r\n"), "{notice}");
+    world.expect_empty();
+    world.finish();
+}
+
+#[test]
 fn a_host_that_takes_eight_bits_gets_them() {
     let world = World::plan().sink_options(|options| options.chunking = false).start();
     world.inject(SENDER, &["a@d.test"], MIXED);
