@@ -96,6 +96,10 @@ impl Outbox {
         if self.plain {
             reply.enhanced = None;
         }
+        if !reply.text.is_ascii() {
+            // RFC 6531 §3.7.4.2. (What a client said, quoted.)
+            reply.text = reply.text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>().into();
+        }
         reply.encode(&mut self.transmit);
     }
 }

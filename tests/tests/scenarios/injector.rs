@@ -171,6 +171,19 @@ impl Injector {
         }
     }
 
+    /// Whether the stream ends in good order: over TLS that is said before the connection ends.
+    pub fn ends_in_order(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// A line without its CRLF; empty at the end of the stream.
     #[track_caller]
     fn line(&mut self) -> String {

@@ -124,6 +124,22 @@ fn bad_syntax() {
 }
 
 #[test]
+fn a_bad_hello_changes_nothing() {
+    check_in_transaction(
+        config(),
+        "C: EHLO
+        C: HELO a b
+        C: LHLO a
+        S: 501 5.5.4 Give one host name or address literal
+        S: 501 5.5.4 Give one host name or address literal
+        S: 500 5.5.1 This is SMTP, send EHLO
+        C: RCPT TO:<c@d>
+        S: 250 2.1.5 Recipient ok
+        E: recipient c@d",
+    );
+}
+
+#[test]
 fn addresses() {
     check_in_transaction(
         config(),

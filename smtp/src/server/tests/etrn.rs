@@ -46,6 +46,14 @@ fn mail_is_asked_for_between_transactions() {
 }
 
 #[test]
+fn replies_are_ascii_whatever_they_quote() {
+    let mut play = Play::new(Config { etrn: true, ..config() });
+    play.send("EHLO me\r\nETRN later.example\r\n".as_bytes(), 100);
+    play.act("answer 251 2.0.0 nothing for gr\u{fc}n.example");
+    assert!(play.heard.ends_with("251 2.0.0 nothing for gr?n.example\r\n"), "{}", play.heard);
+}
+
+#[test]
 fn what_follows_waits_for_the_answer() {
     check(
         config(),

@@ -74,6 +74,16 @@ fn implicit_tls_begins_with_the_first_octet() {
 }
 
 #[test]
+fn tls_ends_before_the_connection() {
+    let made = Made::new();
+    let world = world("implicit", &made);
+    let mut injector = world.connect().encrypt(made.client()).expect("a handshake").greet();
+    injector.say("QUIT\r\n");
+    assert!(injector.ends_in_order());
+    world.finish();
+}
+
+#[test]
 fn where_tls_is_required_nothing_comes_in_without_it() {
     let made = Made::new();
     let world = world("required", &made);
