@@ -142,9 +142,12 @@ fn facts(config: &Config) -> Vec<(&'static str, Vec<String>)> {
         };
         facts.push(("site", config.sites.iter().map(site).collect()));
     }
-    let rest = if config.routes.is_empty() { "every domain" } else { "every other domain" };
-    let rest = format!("{rest} via its mail exchangers");
-    facts.push(("route", config.routes.iter().map(route).chain([rest]).collect()));
+    let rest = match &*config.routes {
+        [] => Some("every domain via its mail exchangers".into()),
+        routes if routes.iter().any(|rule| rule.domains.iter().any(|pattern| &*pattern.0 == "*")) => None,
+        _ => Some("every other domain via its mail exchangers".into()),
+    };
+    facts.push(("route", config.routes.iter().map(route).chain(rest).collect()));
     facts.push(("log", vec![log(config)]));
     facts
 }
@@ -321,6 +324,21 @@ mod tests {
             "\n          every other domain via its mail exchangers\n",
         ] {
             assert!(text.contains(words), "{words}\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_route_goes_by_mx_where_anything_is_left() {
+        for (route, rest) in [
+            ("", "route     every domain via its mail exchangers\n"),
+            (
+                "[[route]]\ndomain = [\"*\"]\nvia = \"discard\"",
+                "route     * is thrown away as if delivered (p.toml:2)\nlog",
+            ),
+        ] {
+            let config = Config::parse(&format!("hostname = \"mta.example\"\n{route}"), "p.toml").unwrap();
+            let text = text("p.toml", &config, &[]);
+            assert!(text.contains(rest), "{text}");
         }
     }
 
