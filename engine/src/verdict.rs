@@ -226,7 +226,11 @@ pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
         (Stage::Connect, _) => EnhancedCode(4, 4, 1),
         _ => EnhancedCode(4, 4, 2),
     };
-    let mut text = format!("{peer}: {} {}", describe(cause), during(stage));
+    let mut text = format!("{peer}: {}", describe(cause));
+    // A login that was not even tried says itself where it was.
+    if !matches!(cause, Cause::Auth(_)) {
+        let _ = write!(text, " {}", during(stage));
+    }
     if let Cause::Replied(reply) = cause {
         let _ = write!(text, ": {} {}", reply.code, reply.text);
     }
@@ -365,5 +369,9 @@ mod tests {
         let told = tell_closed("mx1.example[192.0.2.1]", Stage::Greeting, &Cause::Replied(refused));
         assert_eq!((told.code, told.enhanced), (451, Some(EnhancedCode(4, 7, 1))));
         assert_eq!(told.text, "mx1.example[192.0.2.1]: refused while awaiting the greeting: 554 go away");
+        let missing = Cause::Auth(smtp::client::AuthError::NotOffered);
+        let told = tell_closed("mx1.example[192.0.2.1]", Stage::Auth, &missing);
+        let text = "mx1.example[192.0.2.1]: not logged in (a user is configured, and the server offers no AUTH)";
+        assert_eq!(told, Reply::new(451, EnhancedCode(4, 7, 8), text));
     }
 }
