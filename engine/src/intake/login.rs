@@ -4,13 +4,14 @@
 use super::connection::Connection;
 use super::{Asker, Refusal, Room};
 use crate::now::Now;
+use crate::users::{SenderPattern, User};
 use smtp::sasl::Mechanism;
 use smtp::sasl::server::{Finding, Inquiry};
 use smtp::{EnhancedCode, Reply, ReversePath};
 use std::time::{Duration, Instant};
 
-const NOT_YOUR_SENDER: Reply =
-    Reply::fixed(553, EnhancedCode(5, 7, 1), "You may not send as this address; see `posthaste user list`");
+/// Of a user's senders, in a refusal.
+const SENDERS_TOLD: usize = 3;
 
 /// How far one connection has come.
 #[derive(Default)]
@@ -59,7 +60,39 @@ impl Connection {
     pub(super) fn check_owner(&self, reverse_path: &ReversePath) -> Result<(), Refusal> {
         let Some(name) = self.server.user() else { return Ok(()) };
         let users = self.guest.users();
-        let may = users.get(name).is_some_and(|user| user.may_send_as(reverse_path));
-        if may { Ok(()) } else { Err(("not_your_sender", NOT_YOUR_SENDER)) }
+        match users.get(name) {
+            Some(user) if user.may_send_as(reverse_path) => Ok(()),
+            user => Err(("not_your_sender", not_your_sender(user.map_or(&[], User::senders)))),
+        }
+    }
+}
+
+/// With what the sender has to change: a client shows nothing else to who uses it.
+fn not_your_sender(senders: &[SenderPattern]) -> Reply {
+    let told: Vec<String> = senders.iter().take(SENDERS_TOLD).map(ToString::to_string).collect();
+    let mut text = "You may not send as this address".to_owned();
+    // Addresses beyond ASCII are for clients that asked for them (RFC 6531 §3.5), which is too much to look at here.
+    if !told.is_empty() && told.iter().all(|pattern| pattern.is_ascii()) {
+        text += &format!(", but as {}{}", told.join(", "), if senders.len() > SENDERS_TOLD { ", ..." } else { "" });
+    }
+    Reply::new(553, EnhancedCode(5, 7, 1), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_as_whom_the_user_may_send() {
+        for (senders, text) in [
+            (&[][..], "You may not send as this address"),
+            (&["ann@a.test"], "You may not send as this address, but as ann@a.test"),
+            (&["*@a.test", "b@b.test"], "You may not send as this address, but as *@a.test, b@b.test"),
+            (&["a@a", "b@b", "c@c", "d@d"], "You may not send as this address, but as a@a, b@b, c@c, ..."),
+            (&["jürgen@a.test"], "You may not send as this address"),
+        ] {
+            let senders: Vec<SenderPattern> = senders.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(not_your_sender(&senders), Reply::new(553, EnhancedCode(5, 7, 1), text));
+        }
     }
 }

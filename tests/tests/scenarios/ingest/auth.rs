@@ -81,7 +81,7 @@ fn a_user_sends_as_who_the_file_says_and_as_nobody() {
     let world = plan("auth = \"required\"").start();
     let mut injector = world.connect().greet();
     assert!(log_in(&mut injector, Mechanism::ScramSha256, "ann", "secret").starts_with("235 "));
-    injector.expect("MAIL FROM:<ann@other.test>", "553 5.7.1 ");
+    injector.expect("MAIL FROM:<ann@other.test>", "553 5.7.1 You may not send as this address, but as *@ann.test");
     injector.expect("MAIL FROM:<ann@ann.test> AUTH=ann@ann.test", "250 ");
     injector.expect("RSET", "250 ");
     queued_as(&injector.send("", &["u@d.test"], BODY));
