@@ -1,6 +1,6 @@
 //! What an operator can ask of the engine and tell it. The types are the API's JSON, for both its ends.
 
-use queue::{Domain, EntryKey, MessageId};
+use queue::{Domain, EntryKey, Flow, MessageId};
 use serde::{Deserialize, Serialize};
 
 /// The engine, as the admin server sees it. Calls may block for a disk read.
@@ -259,9 +259,10 @@ impl Refusal {
     }
 }
 
-/// The text form of a place in the queue, for `after`: `due.id.domain`.
+/// The text form of a place in the queue, for `after`: `priority.tenant.campaign.due.id.domain`.
 pub fn cursor(key: &EntryKey) -> String {
-    format!("{}.{}.{}", key.due_ms, key.id, key.domain.as_str())
+    let Flow { priority, tenant, campaign } = key.flow;
+    format!("{priority}.{tenant}.{campaign}.{}.{}.{}", key.due_ms, key.id, key.domain.as_str())
 }
 
 /// What [`cursor`] wrote.
@@ -269,11 +270,13 @@ pub fn cursor(key: &EntryKey) -> String {
 /// # Errors
 /// It did not write this.
 pub fn parse_cursor(text: &str) -> Result<EntryKey, Refusal> {
-    let mut parts = text.splitn(3, '.');
+    let mut parts = text.splitn(6, '.');
     let mut key = || {
+        let priority = parts.next()?.parse().ok()?;
+        let flow = Flow { priority, tenant: parts.next()?.parse().ok()?, campaign: parts.next()?.parse().ok()? };
         let due_ms = parts.next()?.parse().ok()?;
         let id = parts.next()?.parse().ok()?;
-        Some(EntryKey { due_ms, id, domain: Domain::new(parts.next()?) })
+        Some(EntryKey { flow, due_ms, id, domain: Domain::new(parts.next()?) })
     };
     key().ok_or_else(|| Refusal::invalid(format!("`{text}` is no cursor"), "take `next` of the page before as `after`"))
 }
@@ -284,9 +287,11 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
-        let key = EntryKey { domain: Domain::new("mail.example.com"), due_ms: EntryKey::HELD, id: MessageId(1 << 40) };
+        let flow = Flow { priority: -9, tenant: 255, campaign: 1 };
+        let (domain, id) = (Domain::new("mail.example.com"), MessageId(1 << 40));
+        let key = EntryKey { domain, flow, due_ms: EntryKey::HELD, id };
         assert_eq!(parse_cursor(&cursor(&key)), Ok(key));
-        for text in ["", "1", "1.2", "x.2.a.b", "1..a.b"] {
+        for text in ["", "1", "0.0.0.1.2", "0.0.0.x.2.a.b", "0.256.0.1.2.a.b", "0.0.0.1..a.b"] {
             assert!(matches!(parse_cursor(text), Err(Refusal::Invalid(_))), "{text}");
         }
     }

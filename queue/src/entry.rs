@@ -1,14 +1,16 @@
 //! What is stored once per message × domain × due time: the unit of the index.
 
 use crate::codec::{Malformed, Reader, put_text, put_varint};
-use crate::{Domain, Envelope, MessageId};
+use crate::{Domain, Envelope, Flow, MessageId};
 use smtp::parameters::ByMode;
 
-/// Where an entry stands in the order of the index: all of a domain together, by due time.
+/// Where an entry stands in the order of the index: all of a domain together, in it all of a flow, by due time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey {
     /// The recipients' domain.
     pub domain: Domain,
+    /// Whose mail it is: the same for all entries of a message.
+    pub flow: Flow,
     /// Unix milliseconds from which it may be tried; [`EntryKey::HELD`] for held ones.
     pub due_ms: u64,
     /// The message.
@@ -25,13 +27,23 @@ impl EntryKey {
     }
 
     /// Before every other entry of the domain.
-    pub(crate) fn first_of(domain: Domain) -> EntryKey {
-        EntryKey { domain, due_ms: 0, id: MessageId(0) }
+    pub(crate) fn first_of_domain(domain: Domain) -> EntryKey {
+        EntryKey::first_of(domain, Flow::FIRST)
     }
 
     /// Not before any other entry of the domain.
-    pub(crate) fn last_of(domain: Domain) -> EntryKey {
-        EntryKey { domain, due_ms: u64::MAX, id: MessageId(u64::MAX) }
+    pub(crate) fn last_of_domain(domain: Domain) -> EntryKey {
+        EntryKey::last_of(domain, Flow::LAST)
+    }
+
+    /// Before every other entry of the flow.
+    pub(crate) fn first_of(domain: Domain, flow: Flow) -> EntryKey {
+        EntryKey { domain, flow, due_ms: 0, id: MessageId(0) }
+    }
+
+    /// Not before any other entry of the flow.
+    pub(crate) fn last_of(domain: Domain, flow: Flow) -> EntryKey {
+        EntryKey { domain, flow, due_ms: u64::MAX, id: MessageId(u64::MAX) }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::segment::{self, JOURNAL};
 use crate::spare::Spares;
 
 /// Version of everything in the directory.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 pub(crate) const FORMAT_FILE: &str = "format";
 
 /// The segments of a journal, without a hole, and its spares.

@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
 use crate::entry::Terms;
 use crate::record::{self, Before, Domains, Fixed, Message, RECORD_HEADER, Record};
-use crate::{Content, Entry, EntryKey, Envelope, Location};
+use crate::{Content, Entry, EntryKey, Envelope, Flow, Location};
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -226,6 +226,7 @@ impl<'a> GroupWriter<'a> {
             id: content.id,
             due_ms,
             accepted_ms: expiry_begins(content, due_ms),
+            flow: Flow::of(&content.envelope),
             terms: Terms::of(&content.envelope),
         };
         self.message(record::ACCEPT, body, content.body.len(), |head| {
@@ -248,6 +249,7 @@ impl<'a> GroupWriter<'a> {
             id: message.id,
             due_ms: message.due_ms,
             accepted_ms: message.accepted_ms,
+            flow: message.flow,
             terms: message.terms,
         };
         self.message(record::MOVED, body, message.body.len(), |head| {

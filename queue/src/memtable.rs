@@ -73,11 +73,11 @@ impl Memtable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Domain, Location, MessageId};
+    use crate::{Domain, Flow, Location, MessageId};
 
     #[test]
     fn what_came_and_went_leaves_no_trace_and_a_removal_from_below_stays() {
-        let key = EntryKey { domain: Domain::new("a.example"), due_ms: 1, id: MessageId(1) };
+        let key = EntryKey { domain: Domain::new("a.example"), flow: Flow::default(), due_ms: 1, id: MessageId(1) };
         let entry = Entry {
             location: Location { segment: 1, offset: 4096, len: 9 },
             open: [0].into_iter().collect(),

@@ -5,7 +5,7 @@ use crate::index::IndexError;
 use crate::record;
 use crate::segment;
 use crate::store::{Store, lock};
-use crate::{Content, Domain, Entry, EntryKey, Location, MessageId, QueueError};
+use crate::{Content, Domain, Entry, EntryKey, Flow, Location, MessageId, QueueError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,7 +35,7 @@ pub struct DomainSummary {
     pub body_bytes: u64,
 }
 
-/// What of a domain is due.
+/// What of a flow is due at a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
     /// From the oldest due.
@@ -103,10 +103,10 @@ impl Store {
         }
     }
 
-    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`.
-    pub fn fetch(&self, domain: &Domain, until_ms: u64, limit: usize) -> Result<Due, QueueError> {
-        let from = Bound::Included(EntryKey::first_of(domain.clone()));
-        let last = EntryKey::last_of(domain.clone());
+    /// Entries of a flow to a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`.
+    pub fn fetch(&self, domain: &Domain, flow: Flow, until_ms: u64, limit: usize) -> Result<Due, QueueError> {
+        let from = Bound::Included(EntryKey::first_of(domain.clone(), flow));
+        let last = EntryKey::last_of(domain.clone(), flow);
         let mut due = Due::default();
         self.walk(from, Bound::Included(&last), limit.clamp(16, CHUNK), |key, entry| {
             if key.due_ms > until_ms {
@@ -122,18 +122,20 @@ impl Store {
         Ok(due)
     }
 
-    /// Every domain with something queued, with its earliest due time (unix ms); one seek a domain.
-    pub fn domains(&self) -> Result<Vec<(Domain, u64)>, QueueError> {
-        let mut found: Vec<(Domain, u64)> = Vec::new();
+    /// Every domain's flows with something queued, with the earliest due time (unix ms); one seek each.
+    pub fn backlog(&self) -> Result<Vec<(Domain, Flow, u64)>, QueueError> {
+        let mut found: Vec<(Domain, Flow, u64)> = Vec::new();
         let mut from = Bound::Unbounded;
         loop {
             let before = found.len();
             self.walk(from, Bound::Unbounded, 4, |key, _| {
-                found.push((key.domain, key.due_ms));
+                found.push((key.domain, key.flow, key.due_ms));
                 false
             })?;
             match found.last() {
-                Some((domain, _)) if found.len() > before => from = Bound::Excluded(EntryKey::last_of(domain.clone())),
+                Some((domain, flow, _)) if found.len() > before => {
+                    from = Bound::Excluded(EntryKey::last_of(domain.clone(), *flow));
+                }
                 _ => return Ok(found),
             }
         }
@@ -151,12 +153,12 @@ impl Store {
         after: Option<EntryKey>,
         limit: usize,
     ) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
-        let first = EntryKey::first_of(domain.clone());
+        let first = EntryKey::first_of_domain(domain.clone());
         let from = match after {
             Some(after) if after >= first => Bound::Excluded(after),
             _ => Bound::Included(first),
         };
-        let last = EntryKey::last_of(domain.clone());
+        let last = EntryKey::last_of_domain(domain.clone());
         if from.as_ref() == Bound::Excluded(&last) || matches!(&from, Bound::Excluded(after) if *after > last) {
             return Ok(Vec::new());
         }
@@ -211,6 +213,7 @@ impl Store {
                 domain.entries += 1;
                 domain.recipients += recipients;
                 domain.held_recipients += if key.is_held() { recipients } else { 0 };
+                domain.earliest_due_ms = domain.earliest_due_ms.min(key.due_ms);
                 domain.oldest_accepted_ms = domain.oldest_accepted_ms.min(entry.accepted_ms);
                 domain.body_bytes += u64::from(entry.body_bytes);
             }

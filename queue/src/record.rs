@@ -6,7 +6,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
 use crate::entry::Terms;
-use crate::{Content, Domain, Entry, EntryKey, Envelope, MessageId, RecipientSet};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, Flow, MessageId, RecipientSet};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use smtp::Body;
@@ -46,6 +46,7 @@ pub(crate) struct Message<'a> {
     pub facts: Facts,
     pub due_ms: u64,
     pub accepted_ms: u64,
+    pub flow: Flow,
     pub terms: Terms,
     pub domains: Domains,
     pub envelope: &'a [u8],
@@ -64,13 +65,15 @@ pub(crate) enum Record<'a> {
 
 pub(crate) fn put_key(out: &mut Vec<u8>, key: &EntryKey) {
     put_text(out, key.domain.as_str());
+    out.extend_from_slice(&key.flow.encode());
     out.extend_from_slice(&key.due_ms.to_le_bytes());
     out.extend_from_slice(&key.id.0.to_le_bytes());
 }
 
 fn read_key(reader: &mut Reader<'_>) -> Result<EntryKey, Malformed> {
     let domain = Domain(reader.text()?.into());
-    Ok(EntryKey { domain, due_ms: reader.u64()?, id: MessageId(reader.u64()?) })
+    let flow = Flow::read(reader)?;
+    Ok(EntryKey { domain, flow, due_ms: reader.u64()?, id: MessageId(reader.u64()?) })
 }
 
 pub(crate) fn put_before(out: &mut Vec<u8>, before: Option<&Before>) {
@@ -112,6 +115,7 @@ pub(crate) struct Fixed {
     pub id: MessageId,
     pub due_ms: u64,
     pub accepted_ms: u64,
+    pub flow: Flow,
     pub terms: Terms,
 }
 
@@ -124,6 +128,7 @@ impl Fixed {
         out.extend_from_slice(&self.id.0.to_le_bytes());
         out.extend_from_slice(&self.due_ms.to_le_bytes());
         out.extend_from_slice(&self.accepted_ms.to_le_bytes());
+        out.extend_from_slice(&self.flow.encode());
         self.terms.encode(0, out);
     }
 
@@ -143,6 +148,7 @@ impl Fixed {
             id: MessageId(reader.u64()?),
             due_ms: reader.u64()?,
             accepted_ms: reader.u64()?,
+            flow: Flow::read(reader)?,
             terms: Terms::decode(reader)?.0,
         })
     }
@@ -158,8 +164,8 @@ impl<'a> Message<'a> {
             domains.push((domain, RecipientSet::decode(reader)?));
         }
         let body = tail.bytes(fixed.body_bytes as usize)?;
-        let Fixed { body_crc, facts, id, due_ms, accepted_ms, terms, .. } = fixed;
-        Ok(Message { id, body_crc, facts, due_ms, accepted_ms, terms, domains, envelope: reader.rest(), body })
+        let Fixed { body_crc, facts, id, due_ms, accepted_ms, flow, terms, .. } = fixed;
+        Ok(Message { id, body_crc, facts, due_ms, accepted_ms, flow, terms, domains, envelope: reader.rest(), body })
     }
 
     /// Whether the body is the one that was written.

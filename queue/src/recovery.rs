@@ -336,7 +336,7 @@ impl Replayed {
                 self.last_id = self.last_id.max(message.id.0);
                 let body_bytes = message.body.len() as u32;
                 for (domain, open) in message.domains {
-                    let key = EntryKey { domain, due_ms: message.due_ms, id: message.id };
+                    let key = EntryKey { domain, flow: message.flow, due_ms: message.due_ms, id: message.id };
                     let entry = new_entry(location, open, message.accepted_ms, body_bytes, message.terms);
                     self.state.account(&key, None, Some(&entry));
                     self.state.active.set(key, Some(entry), true);

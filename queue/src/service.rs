@@ -10,7 +10,7 @@ use crate::index::SledIndex;
 use crate::lock::Lock;
 use crate::pace::Pace;
 use crate::store::{Limits, Store};
-use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Location, MessageId};
+use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Flow, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
@@ -151,11 +151,18 @@ impl Queue {
         self.inner.inbox.push(Submission { group, done });
     }
 
-    /// Entries of a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`. Answered on the reader thread.
+    /// Entries of a flow to a domain with `due_ms <= until_ms`, from the oldest due, at most `limit`. Answered on the reader thread.
     ///
     /// What a settle that is not yet answered changes may still be seen as it was before.
-    pub fn fetch(&self, domain: Domain, until_ms: u64, limit: usize, done: Box<dyn FnOnce(Fetched) + Send>) {
-        self.read(Box::new(move |store| done(store.fetch(&domain, until_ms, limit).map_err(Arc::new))));
+    pub fn fetch(
+        &self,
+        domain: Domain,
+        flow: Flow,
+        until_ms: u64,
+        limit: usize,
+        done: Box<dyn FnOnce(Fetched) + Send>,
+    ) {
+        self.read(Box::new(move |store| done(store.fetch(&domain, flow, until_ms, limit).map_err(Arc::new))));
     }
 
     /// Reads a message back, one `pread`. Answered on the reader thread. The location is followed if the message moved.
@@ -169,9 +176,16 @@ impl Queue {
         let _ = self.inner.reads.send(Some(read));
     }
 
-    /// Every domain with something queued, with its earliest due time (unix ms); one seek a domain. Blocks; for start-up.
-    pub fn domains(&self) -> Result<Vec<(Domain, u64)>, QueueError> {
-        self.inner.store.domains()
+    /// Every domain's flows with something queued, with the earliest due time (unix ms); one seek each. Blocks; for start-up.
+    pub fn backlog(&self) -> Result<Vec<(Domain, Flow, u64)>, QueueError> {
+        self.inner.store.backlog()
+    }
+
+    /// Every domain with something queued. Blocks; for operators.
+    pub fn domains(&self) -> Result<Vec<Domain>, QueueError> {
+        let mut domains: Vec<Domain> = self.backlog()?.into_iter().map(|(domain, ..)| domain).collect();
+        domains.dedup();
+        Ok(domains)
     }
 
     /// Walks all entries in key order from `after` (exclusive), at most `limit`. Blocks; for operators.

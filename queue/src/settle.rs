@@ -98,10 +98,10 @@ fn take_moving(entry: &mut Entry, retry: &Retry, due_ms: u64) -> Option<(u64, En
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Domain, Location, MessageId, Terms};
+    use crate::{Domain, Flow, Location, MessageId, Terms};
 
     fn key(due_ms: u64) -> EntryKey {
-        EntryKey { domain: Domain::new("a.example"), due_ms, id: MessageId(1) }
+        EntryKey { domain: Domain::new("a.example"), flow: Flow::default(), due_ms, id: MessageId(1) }
     }
 
     fn set(list: &[u32]) -> RecipientSet {

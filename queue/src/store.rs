@@ -13,7 +13,7 @@ use crate::segment::Segment;
 use crate::settle::Outcome;
 use crate::stall::Stall;
 use crate::state::State;
-use crate::{Content, Domain, Entry, EntryKey, Envelope, Location, MessageId, Options, QueueError, RecipientSet};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, Flow, Location, MessageId, Options, QueueError, RecipientSet};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -326,10 +326,11 @@ impl Store {
 fn accept<'g>(writer: &mut GroupWriter<'g>, message: &'g NewMessage) -> Committed {
     let content = &message.content;
     let location = writer.accept(content, message.due_ms, &message.domains);
+    let flow = Flow::of(&content.envelope);
     let (accepted_ms, terms) = (expiry_begins(content, message.due_ms), Terms::of(&content.envelope));
     let body_bytes = content.body.len() as u32;
     let entries = message.domains.iter().map(|(domain, open)| {
-        let key = EntryKey { domain: domain.clone(), due_ms: message.due_ms, id: content.id };
+        let key = EntryKey { domain: domain.clone(), flow, due_ms: message.due_ms, id: content.id };
         (key, new_entry(location, open.clone(), accepted_ms, body_bytes, terms))
     });
     Committed { content: content.clone(), entries: entries.collect() }

@@ -2,7 +2,7 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Committed, Content, Domain, Due, EntryKey, Envelope, Group, MailParameters, MessageId, NewMessage, Options, Queue,
+    Committed, Content, Domain, Due, EntryKey, Envelope, Flow, Group, MailParameters, MessageId, NewMessage, Options, Queue,
     QueueError, Recipient, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
@@ -62,7 +62,9 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
 
     let (queue, recovery) = Queue::open(options(dir.path())).expect("opens again");
     assert_eq!((recovery.entries, recovery.recipients, recovery.replayed_groups), (3, 4, 0));
-    assert_eq!(queue.domains().expect("read"), [(Domain::new("x.example"), 1000), (Domain::new("y.example"), 1000)]);
+    let flow = Flow::of(&first.content.envelope);
+    let expected = ["x.example", "y.example"].map(|domain| (Domain::new(domain), flow, 1000));
+    assert_eq!(queue.backlog().expect("read"), expected);
     let (key, entry) = first.entries[0].clone();
     let retry = Retry {
         recipients: [2].into_iter().collect(),
@@ -73,7 +75,7 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     };
     settle(&queue, Settle { key: key.clone(), done: [0].into_iter().collect(), retry: Some(retry) });
     let (answer, answered) = mpsc::channel();
-    queue.fetch(key.domain.clone(), 5000, 10, Box::new(move |r| _ = answer.send(r)));
+    queue.fetch(key.domain.clone(), key.flow, 5000, 10, Box::new(move |r| _ = answer.send(r)));
     let Due { entries, more, next_due_ms } = answered.recv().expect("answered").expect("read");
     assert!(!more && next_due_ms.is_none() && entries.len() == 1 && entries[0].0.due_ms == 5000);
     assert_eq!((entries[0].1.attempts, &*entries[0].1.last_error), (1, "450 later"));
@@ -94,7 +96,7 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     }
     assert!(queue.next_id() > second.content.id);
     assert_eq!(queue.stats().entries, 0);
-    assert!(queue.domains().expect("read").is_empty());
+    assert!(queue.backlog().expect("read").is_empty());
     queue.close().expect("closes");
     assert!(std::fs::read_dir(dir.path().join("index/blobs")).map_or(true, |mut files| files.next().is_none()));
 }
@@ -108,6 +110,17 @@ fn a_fetch_says_what_is_due_whether_there_is_more_and_when_the_next_is() {
         submit(&queue, Group { accepts, settles: vec![] }).expect("a working disk");
     }
     accept(&queue, &["a@y.example"], "another domain's\r\n");
+    let mut other = content(queue.next_id(), &["a@x.example"], "another flow's\r\n");
+    let envelope = &mut Arc::get_mut(&mut other).expect("nobody else's").envelope;
+    let flow = Flow::of(envelope);
+    envelope.parameters.priority = 3;
+    let urgent = Flow::of(envelope);
+    submit(&queue, Group { accepts: vec![NewMessage::new(other, 15)], settles: vec![] }).expect("a working disk");
+    let x = Domain::new("x.example");
+    let backlog = [(x.clone(), flow, 10), (x, urgent, 15), (Domain::new("y.example"), flow, 1000)];
+    assert_eq!(queue.backlog().expect("read"), backlog);
+    let summary = queue.summary(1).expect("read");
+    assert_eq!((summary[0].entries, summary[0].earliest_due_ms), (6, 10), "of all flows");
     for (until_ms, limit, entries, more, next_due_ms) in [
         (5, 9, 0, false, Some(10)),
         (20, 9, 3, false, Some(30)),
@@ -117,7 +130,7 @@ fn a_fetch_says_what_is_due_whether_there_is_more_and_when_the_next_is() {
         (30, 9, 4, false, None),
     ] {
         let (answer, answered) = mpsc::channel();
-        queue.fetch(Domain::new("x.example"), until_ms, limit, Box::new(move |r| _ = answer.send(r)));
+        queue.fetch(Domain::new("x.example"), flow, until_ms, limit, Box::new(move |r| _ = answer.send(r)));
         let due = answered.recv().expect("answered").expect("read");
         let found = (due.entries.len(), due.more, due.next_due_ms);
         assert_eq!(found, (entries, more, next_due_ms), "until {until_ms}, at most {limit}");
@@ -148,8 +161,8 @@ fn a_file_in_place_of_the_directory_is_an_error_that_names_it() {
 fn another_version_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
-    std::fs::write(dir.path().join("format"), "posthaste queue 3\n").expect("written");
-    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 3, expected: 2, .. })));
+    std::fs::write(dir.path().join("format"), "posthaste queue 4\n").expect("written");
+    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 4, expected: 3, .. })));
 }
 
 /// Whatever happens to sled between two runs, the queue is the same.

@@ -4,7 +4,7 @@ use super::{ConnectionId, Manner, TlsState};
 use crate::config::{RoutePolicy, SocketName, TlsPolicy};
 use crate::notice;
 use crate::now::Now;
-use queue::{Content, Domain, Group, Location, MessageId, RecipientSet};
+use queue::{Content, Domain, Flow, Group, Location, MessageId, RecipientSet};
 use smtp::Reply;
 use smtp::client::Protocol;
 use std::net::IpAddr;
@@ -18,10 +18,12 @@ pub enum Action {
     ResolveMx(Domain),
     /// Look up a host's addresses.
     ResolveAddresses(Arc<str>),
-    /// Read the domain's entries with `due_ms <= until_ms` from the queue.
+    /// Read the entries of a domain's flow with `due_ms <= until_ms` from the queue.
     Fetch {
-        /// Whose.
+        /// For whom.
         domain: Domain,
+        /// Whose.
+        flow: Flow,
         /// Up to when.
         until_ms: u64,
         /// How many at most (those that dispatch already holds are included in the count).

@@ -9,6 +9,12 @@ pub const READY_PER_SITE: usize = 2_000;
 pub const READY_TOTAL: usize = 50_000;
 /// What a site may always keep, however full the memory is.
 pub const READY_MIN: usize = 2;
+/// What each flow of a site may always keep beside others, however much of the site's share they fill: so little of one gets
+/// its turn beside much of another.
+pub const READY_OF_FLOW: usize = 8;
+/// What a flow may send before it is another's turn: octets of messages, each with so many on top.
+pub const TURN_OCTETS: i64 = 64 << 10;
+pub const TRANSACTION_COST: i64 = 4 << 10;
 /// Entries read from the queue at a time.
 pub const FETCH_BATCH: usize = 500;
 /// Reads of the queue under way at once.

@@ -1,6 +1,7 @@
 //! Recipient domains: where their mail goes, and when the queue on disk has some.
 
-use queue::Domain;
+use queue::{Domain, Flow};
+use smallvec::SmallVec;
 use smtp::Reply;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,9 +11,10 @@ use crate::verdict::Fate;
 
 pub(super) type DomainId = u32;
 
-/// One domain. Hundreds of thousands may be known at a time: kept small.
+/// One flow of a domain; most have one. Hundreds of thousands may be known at a time: kept small.
 pub(super) struct DomainState {
     pub(super) name: Domain,
+    pub(super) flow: Flow,
     /// Unix ms of the earliest entry that may be on disk and is not in memory; `u64::MAX`: none.
     pub(super) next_due_ms: u64,
     /// Due times that were noted while a fetch was under way, which may not have seen them.
@@ -53,9 +55,10 @@ pub(super) struct RouteFailure {
 }
 
 impl DomainState {
-    pub(super) fn new(name: Domain) -> DomainState {
+    pub(super) fn new(name: Domain, flow: Flow) -> DomainState {
         DomainState {
             name,
+            flow,
             next_due_ms: u64::MAX,
             noted_ms: u64::MAX,
             route: Route::Unknown,
@@ -99,25 +102,34 @@ impl DomainState {
 #[derive(Default)]
 pub(super) struct Domains {
     pub(super) slab: slab::Slab<DomainState>,
-    by_name: HashMap<Domain, DomainId>,
+    by_name: HashMap<Domain, SmallVec<[(Flow, DomainId); 1]>>,
 }
 
 impl Domains {
-    pub(super) fn find(&self, name: &str) -> Option<DomainId> {
-        self.by_name.get(name).copied()
+    pub(super) fn find(&self, name: &str, flow: Flow) -> Option<DomainId> {
+        let flows = self.by_name.get(name)?;
+        flows.iter().find(|(other, _)| *other == flow).map(|(_, id)| *id)
     }
-    pub(super) fn get_or_insert(&mut self, name: &Domain) -> DomainId {
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
+    /// All flows of a domain.
+    pub(super) fn flows(&self, name: &str) -> SmallVec<[DomainId; 1]> {
+        self.by_name.get(name).into_iter().flatten().map(|(_, id)| *id).collect()
+    }
+    pub(super) fn get_or_insert(&mut self, name: &Domain, flow: Flow) -> DomainId {
+        if let Some(id) = self.find(name.as_str(), flow) {
+            return id;
         }
-        let id = self.slab.insert(DomainState::new(name.clone())) as DomainId;
-        self.by_name.insert(name.clone(), id);
+        let id = self.slab.insert(DomainState::new(name.clone(), flow)) as DomainId;
+        self.by_name.entry(name.clone()).or_default().push((flow, id));
         id
     }
-    pub(super) fn remove(&mut self, id: DomainId) -> DomainState {
+    pub(super) fn remove(&mut self, id: DomainId) {
         let state = self.slab.remove(id as usize);
-        self.by_name.remove(&state.name);
-        state
+        if let Some(flows) = self.by_name.get_mut(&state.name) {
+            flows.retain(|(_, other)| *other != id);
+            if flows.is_empty() {
+                self.by_name.remove(&state.name);
+            }
+        }
     }
     pub(super) fn len(&self) -> usize {
         self.slab.len()

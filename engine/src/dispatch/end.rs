@@ -154,10 +154,8 @@ impl Dispatch {
             false if nonexistent => (Fate::Bounce, reply),
             false => (Fate::Retry, reply),
         };
-        for list in site.take_ready() {
-            for (_, delivery) in list {
-                self.fail_delivery(delivery, fate, &reply, id);
-            }
+        for (_, delivery) in site.take_ready() {
+            self.fail_delivery(delivery, fate, &reply, id);
         }
     }
 

@@ -8,7 +8,7 @@ use super::site::SiteId;
 use super::strict;
 use crate::verdict::Fate;
 use queue::store::Committed;
-use queue::{Domain, Entry, EntryKey};
+use queue::{Domain, Entry, EntryKey, Flow};
 use smallvec::smallvec;
 
 impl Dispatch {
@@ -18,7 +18,7 @@ impl Dispatch {
         }
         for committed in list {
             for (key, entry) in committed.entries {
-                let domain = self.domains.get_or_insert(&key.domain);
+                let domain = self.domains.get_or_insert(&key.domain, key.flow);
                 if key.due_ms > self.now.wall_ms() || !self.has_room(domain) {
                     self.note_due(domain, key.due_ms);
                     continue;
@@ -32,22 +32,22 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn handle_backlog(&mut self, domains: Vec<(Domain, u64)>) {
-        for (name, due_ms) in domains {
-            let domain = self.domains.get_or_insert(&name);
+    pub(super) fn handle_backlog(&mut self, flows: Vec<(Domain, Flow, u64)>) {
+        for (name, flow, due_ms) in flows {
+            let domain = self.domains.get_or_insert(&name, flow);
             self.note_due(domain, due_ms);
             self.review_vacancy(domain);
         }
     }
 
-    /// Whether another entry of the domain may be kept in memory. Not while some are left on disk: they go first.
+    /// Whether another entry of the domain's flow may be kept in memory. Not while some are left on disk: they go first.
     fn has_room(&self, domain: DomainId) -> bool {
         let state = &self.domains[domain];
         if state.is_spilled(self.now.wall_ms()) {
             return false;
         }
         match state.route {
-            Route::To { site, until } if until > self.now.mono => self.sites[site as usize].room(self.kept) > 0,
+            Route::To { site, until } if until > self.now.mono => self.sites[site as usize].room_for(state.flow, self.kept) > 0,
             _ => state.waiting.len() < bounds::share(self.kept),
         }
     }
@@ -97,20 +97,18 @@ impl Dispatch {
 
     /// Joins the message's ready delivery at the site, or becomes one.
     fn enqueue(&mut self, held: HeldId, site_id: SiteId, first: bool) {
-        let (message, priority) = {
-            let state = &self.messages.held[held as usize];
-            (state.message, state.terms.priority)
-        };
+        let state = &self.messages.held[held as usize];
+        let (message, flow) = (state.message, self.domains[state.domain].flow);
         let delivery = match self.messages.delivery_at(message, site_id) {
             Some(delivery) => {
                 self.messages.deliveries[delivery as usize].entries.push(held);
                 delivery
             }
             None => {
-                let delivery = Delivery { message, site: site_id, priority, entries: smallvec![held], loading: false };
+                let delivery = Delivery { message, site: site_id, flow, entries: smallvec![held], loading: false };
                 let delivery = self.messages.deliveries.insert(delivery) as u32;
                 self.messages.slab[message as usize].deliveries.push(delivery);
-                self.line_up(delivery, priority, first);
+                self.line_up(delivery, first);
                 self.kept += 1;
                 delivery
             }
@@ -119,9 +117,9 @@ impl Dispatch {
         self.wake(site_id);
     }
 
-    /// Puts a delivery into that list of its site where it belongs, behind all of the same priority, or ahead of them.
-    pub(super) fn line_up(&mut self, delivery: DeliveryId, priority: i8, first: bool) {
-        let Delivery { message, site, .. } = self.messages.deliveries[delivery as usize];
+    /// Puts a delivery into that list of its site where it belongs, behind all of the same flow, or ahead of them.
+    pub(super) fn line_up(&mut self, delivery: DeliveryId, first: bool) {
+        let Delivery { message, site, flow, .. } = self.messages.deliveries[delivery as usize];
         let site = &mut self.sites[site as usize];
         let list = match &self.messages.slab[message as usize].content {
             None => &mut site.cold,
@@ -130,7 +128,7 @@ impl Dispatch {
                 site.list(strict)
             }
         };
-        list.push(priority, delivery, first);
+        list.push(flow, delivery, first);
     }
 
     /// Recipients that were in a transaction wait again, ahead of others.

@@ -94,7 +94,7 @@ impl Dispatch {
 
     /// The entry's recipients that wait, and those that are in a transaction. What dispatch does not hold waits on disk.
     pub fn entry_state(&self, key: &EntryKey, entry: &Entry) -> (usize, usize) {
-        let held = self.domains.find(key.domain.as_str()).and_then(|d| self.messages.find_held(d, key.due_ms, key.id));
+        let held = self.domains.find(key.domain.as_str(), key.flow).and_then(|d| self.messages.find_held(d, key.due_ms, key.id));
         held.map_or((entry.open.len(), 0), |held| {
             let held = &self.messages.held[held as usize];
             (held.waiting.len(), (held.open as usize).saturating_sub(held.waiting.len()))
@@ -104,16 +104,16 @@ impl Dispatch {
     /// Why a domain (lower case) goes nowhere, if its last look-up failed: what its recipients are told, and whether for
     /// good.
     pub fn explain_failure(&self, domain: &str) -> Option<(Reply, bool)> {
-        match &self.domains[self.domains.find(domain)?].route {
+        self.domains.flows(domain).into_iter().find_map(|id| match &self.domains[id].route {
             Route::Failed(failure) => Some((failure.reply.clone(), failure.fate == Fate::Bounce)),
             _ => None,
-        }
+        })
     }
 
     /// The site of a domain (lower case); `None` while the domain has no route.
     pub fn explain_site(&self, domain: &str) -> Option<SiteView> {
         let now = self.now.mono;
-        let id = self.domains[self.domains.find(domain)?].site()?;
+        let id = self.domains.flows(domain).into_iter().find_map(|id| self.domains[id].site())?;
         let site = &self.sites[id as usize];
         let connections = || site.connections.iter().map(|slot| &self.connections[*slot as usize]);
         let set_up = || connections().filter(|c| matches!(c.phase, Phase::Ready | Phase::Closing));
@@ -135,7 +135,7 @@ impl Dispatch {
             limits: site.limits.clone(),
             ready: site.ready(),
             active: site.active,
-            spilled_domains: site.spilled.len(),
+            spilled_domains: site.spilled.domains(),
             connecting: site.connecting,
             idle: set_up().count() - busy,
             busy,

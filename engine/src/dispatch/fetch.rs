@@ -1,12 +1,12 @@
 //! What is on disk comes into memory: entries that are due, contents whose turn is near.
 
-use super::bounds::{self, FETCH_BATCH, MAX_FETCHES};
+use super::bounds::{self, FETCH_BATCH, MAX_FETCHES, READY_OF_FLOW};
 use super::domain::{DomainId, Route};
 use super::message::{Delivery, MessageIndex, Place};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, Dispatch};
-use queue::{Content, Domain, Entry, EntryKey, MessageId};
+use queue::{Content, Domain, Entry, EntryKey, Flow, MessageId};
 use smtp::Reply;
 use smtp::reply::EnhancedCode;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Dispatch {
             Route::To { site, .. } => {
                 let site = *site;
                 state.listed = true;
-                self.sites[site as usize].spilled.push_back(domain);
+                self.sites[site as usize].spilled.push(state.flow, domain);
                 self.wake(site);
             }
             Route::Failed(_) => {
@@ -52,7 +52,6 @@ impl Dispatch {
 
     /// The site waits for a fetch if it has room for one worth its while.
     pub(super) fn want_fetch(&mut self, id: SiteId) {
-        let room = self.sites[id as usize].room(self.kept);
         let site = &mut self.sites[id as usize];
         if site.spilled.is_empty() || site.wants_fetch {
             return;
@@ -61,7 +60,9 @@ impl Dispatch {
             self.timers.arm(&mut site.armed, until, Timer::Site(id));
             return;
         }
-        if room * 2 < bounds::share(self.kept).max(2) {
+        let is_half_empty = site.room(self.kept) * 2 >= bounds::share(self.kept).max(2);
+        let is_short = |flow| site.room_beside_others(flow) * 2 >= bounds::READY_OF_FLOW;
+        if !is_half_empty && !site.neediest().is_some_and(is_short) {
             return;
         }
         site.wants_fetch = true;
@@ -81,21 +82,26 @@ impl Dispatch {
             return true;
         }
         let Some(id) = self.fetch_sites.pop_front() else { return false };
-        self.sites[id as usize].wants_fetch = false;
-        let room = self.sites[id as usize].room(self.kept).min(FETCH_BATCH);
-        if room > 0
-            && let Some(domain) = self.next_spilled(id)
-        {
-            self.fetch(domain, Some(id), room);
+        let site = &mut self.sites[id as usize];
+        site.wants_fetch = false;
+        if let Some(flow) = site.neediest() {
+            // What room there is, is not for one flow alone.
+            let share = site.room(self.kept) / site.spilled.flows();
+            let room = share.max(site.room_for(flow, self.kept).min(READY_OF_FLOW)).min(FETCH_BATCH);
+            if room > 0
+                && let Some(domain) = self.next_spilled(id, flow)
+            {
+                self.fetch(domain, Some(id), room);
+            }
         }
         self.wake(id);
         true
     }
 
-    /// The site's next domain with something due on disk. The list may name domains that are elsewhere by now.
-    fn next_spilled(&mut self, id: SiteId) -> Option<DomainId> {
+    /// The site's next domain with something of the flow due on disk. The list may name domains that are elsewhere by now.
+    fn next_spilled(&mut self, id: SiteId, flow: Flow) -> Option<DomainId> {
         loop {
-            let domain = self.sites[id as usize].spilled.pop_front()?;
+            let domain = self.sites[id as usize].spilled.pop(flow)?;
             if let Some(state) = self.domains.slab.get_mut(domain as usize)
                 && state.site() == Some(id)
                 && std::mem::take(&mut state.listed)
@@ -121,6 +127,7 @@ impl Dispatch {
         self.fetching += 1;
         self.actions.push_back(Action::Fetch {
             domain: state.name.clone(),
+            flow: state.flow,
             until_ms: self.now.wall_ms(),
             limit: room + state.held as usize,
         });
@@ -129,11 +136,13 @@ impl Dispatch {
     pub(super) fn handle_fetched(
         &mut self,
         name: &Domain,
+        flow: Flow,
         entries: Vec<(EntryKey, Entry)>,
         more: bool,
         next_due_ms: Option<u64>,
     ) {
-        let Some(domain) = self.domains.find(name.as_str()).filter(|d| self.domains[*d].is_fetching()) else { return };
+        let found = self.domains.find(name.as_str(), flow);
+        let Some(domain) = found.filter(|d| self.domains[*d].is_fetching()) else { return };
         self.fetching -= 1;
         let state = &mut self.domains[domain];
         let room = std::mem::take(&mut state.fetching) as usize;
@@ -192,11 +201,11 @@ impl Dispatch {
             if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {
                 continue;
             }
-            let Delivery { site, priority, .. } = self.messages.deliveries[delivery as usize];
+            let Delivery { site, .. } = self.messages.deliveries[delivery as usize];
             self.sites[site as usize].loading -= 1;
             match &readable {
                 None => {
-                    self.line_up(delivery, priority, false);
+                    self.line_up(delivery, false);
                     // Its site failed while it was being read: it shares that fate, rather than wait out the pause.
                     self.sites[site as usize].doomed |= self.sites[site as usize].failed;
                     self.defer_doomed(site);
@@ -214,17 +223,15 @@ impl Dispatch {
 
     /// Takes everything of the site that is not in flight back to disk.
     pub(super) fn put_site_back(&mut self, id: SiteId) {
-        for list in self.sites[id as usize].take_ready() {
-            for (priority, delivery) in list {
-                for held in self.messages.deliveries[delivery as usize].entries.clone() {
-                    debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
-                    self.put_back(held);
-                }
-                if self.messages.deliveries[delivery as usize].entries.is_empty() {
-                    self.end_delivery(delivery);
-                } else {
-                    self.line_up(delivery, priority, false);
-                }
+        for (_, delivery) in self.sites[id as usize].take_ready() {
+            for held in self.messages.deliveries[delivery as usize].entries.clone() {
+                debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
+                self.put_back(held);
+            }
+            if self.messages.deliveries[delivery as usize].entries.is_empty() {
+                self.end_delivery(delivery);
+            } else {
+                self.line_up(delivery, false);
             }
         }
     }

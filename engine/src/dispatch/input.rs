@@ -3,7 +3,7 @@
 use super::ConnectionId;
 use crate::config::Config;
 use queue::store::Committed;
-use queue::{Content, Domain, Entry, EntryKey, MessageId};
+use queue::{Content, Domain, Entry, EntryKey, Flow, MessageId};
 use smtp::client::{Cause, Features, Report, Stage};
 use smtp::server::TlsInfo;
 use std::net::IpAddr;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub enum Input {
     /// Messages that just became durable (from intake, or notices of our own).
     Committed(Vec<Committed>),
-    /// At start-up: every domain with something queued, and its earliest due time (unix ms).
-    Backlog(Vec<(Domain, u64)>),
+    /// At start-up: every domain's flows with something queued, and the earliest due time (unix ms).
+    Backlog(Vec<(Domain, Flow, u64)>),
     /// Answer to `Action::ResolveMx`.
     Mx(Domain, Result<dns::MxAnswer, dns::MxFailure>),
     /// Answer to `Action::ResolveAddresses`.
@@ -24,11 +24,13 @@ pub enum Input {
     Fetched {
         /// As asked.
         domain: Domain,
+        /// As asked.
+        flow: Flow,
         /// Entries that were due, including ones that dispatch already holds.
         entries: Vec<(EntryKey, Entry)>,
         /// The limit cut the answer.
         more: bool,
-        /// The domain's next due time beyond what was asked for (unix ms).
+        /// The flow's next due time beyond what was asked for (unix ms).
         next_due_ms: Option<u64>,
     },
     /// Answer to `Action::Load`. An error: the record cannot be read (said in the text).

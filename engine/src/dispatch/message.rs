@@ -6,7 +6,7 @@
 
 use super::domain::DomainId;
 use crate::verdict::Fate;
-use queue::{Content, Entry, Location, MessageId, RecipientSet, Terms};
+use queue::{Content, Entry, Flow, Location, MessageId, RecipientSet, Terms};
 use smallvec::SmallVec;
 use smtp::Reply;
 use std::collections::HashMap;
@@ -100,7 +100,7 @@ pub(super) struct Delivery {
     pub(super) message: MessageIndex,
     pub(super) site: u32,
     /// The message's.
-    pub(super) priority: i8,
+    pub(super) flow: Flow,
     /// Entries with waiting recipients. Empty: withdrawn, dropped when its turn comes.
     pub(super) entries: SmallVec<[HeldId; 2]>,
     /// It waits for `Input::Loaded`.

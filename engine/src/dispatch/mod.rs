@@ -17,6 +17,9 @@
 //! **Nothing is tried twice.** A key is held until its settle is durable, and beyond that while a fetch of its domain is
 //! under way.
 //!
+//! **Nobody waits behind another's mail.** All that is kept of a domain is kept once for each flow in it (tenant, campaign,
+//! priority): it is read from disk by itself (`spilled`), may always have a little in memory, and takes turns (`ready`).
+//!
 //! **Work is bounded.** Each input touches what it names; a site is looked at when something happened to it; there is no
 //! walk over all sites or domains but at a reload.
 //!
@@ -46,6 +49,7 @@ mod reload;
 mod route;
 mod settle;
 mod site;
+mod spilled;
 mod strict;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test starts at some instant")]
@@ -155,11 +159,11 @@ impl Dispatch {
         self.now = now;
         match input {
             Input::Committed(list) => self.handle_committed(list),
-            Input::Backlog(domains) => self.handle_backlog(domains),
+            Input::Backlog(flows) => self.handle_backlog(flows),
             Input::Mx(domain, result) => self.handle_mx(&domain, result),
             Input::Addresses(host, result) => self.handle_addresses(&host, &result),
-            Input::Fetched { domain, entries, more, next_due_ms } => {
-                self.handle_fetched(&domain, entries, more, next_due_ms);
+            Input::Fetched { domain, flow, entries, more, next_due_ms } => {
+                self.handle_fetched(&domain, flow, entries, more, next_due_ms);
             }
             Input::Loaded(id, result) => self.handle_loaded(id, result),
             Input::Settled(token) => self.handle_settled(token),

@@ -167,10 +167,8 @@ impl Dispatch {
         let site = &mut self.sites[id as usize];
         let Target::OnDemand(user) = &site.key.target else { return };
         let reply = waits(user);
-        for list in site.take_ready() {
-            for (_, delivery) in list {
-                self.fail_delivery(delivery, Fate::Retry, &reply, id);
-            }
+        for (_, delivery) in site.take_ready() {
+            self.fail_delivery(delivery, Fate::Retry, &reply, id);
         }
     }
 }

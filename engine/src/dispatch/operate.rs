@@ -36,7 +36,7 @@ impl Dispatch {
     pub(super) fn hurry(&mut self, entries: Vec<(EntryKey, Entry)>) {
         let now_ms = self.now.wall_ms();
         for (key, entry) in entries {
-            let domain = self.domains.find(key.domain.as_str());
+            let domain = self.domains.find(key.domain.as_str(), key.flow);
             if let Some(held) = domain.and_then(|domain| self.messages.find_held(domain, key.due_ms, key.id)) {
                 let state = &mut self.messages.held[held as usize];
                 state.hurried |= state.settling > 0;
@@ -83,7 +83,7 @@ impl Dispatch {
 
     /// The entry, held, with those of its recipients that are in no transaction; `None` if there are none.
     fn take_hold(&mut self, key: &EntryKey, entry: &Entry) -> Option<(HeldId, RecipientSet)> {
-        let domain = self.domains.get_or_insert(&key.domain);
+        let domain = self.domains.get_or_insert(&key.domain, key.flow);
         if let Some(held) = self.messages.find_held(domain, key.due_ms, key.id) {
             let recipients = self.withdraw(held);
             return (!recipients.is_empty()).then_some((held, recipients));

@@ -46,25 +46,32 @@ impl Dispatch {
             return false;
         }
         let Some(domain) = self.questions.pop_front() else { return false };
-        self.asked += 1;
-        self.actions.push_back(Action::ResolveMx(self.domains[domain].name.clone()));
+        // What another flow of the domain asked may have answered it.
+        if let Some(state) = self.domains.slab.get(domain as usize).filter(|d| matches!(d.route, Route::Asking)) {
+            self.asked += 1;
+            self.actions.push_back(Action::ResolveMx(state.name.clone()));
+        }
         true
     }
 
     pub(super) fn handle_mx(&mut self, name: &Domain, result: Result<MxAnswer, MxFailure>) {
         self.asked = self.asked.saturating_sub(1);
-        let Some(domain) = self.domains.find(name.as_str()) else { return };
-        if !matches!(self.domains[domain].route, Route::Asking) {
-            return;
+        for domain in self.domains.flows(name.as_str()) {
+            if matches!(self.domains[domain].route, Route::Asking) {
+                self.take_answer(domain, &result);
+            }
         }
+    }
+
+    fn take_answer(&mut self, domain: DomainId, result: &Result<MxAnswer, MxFailure>) {
         if !self.take_configured(domain) {
             match result {
                 Ok(answer) => {
                     let until = answer.expires.max(self.now.mono + Duration::from_secs(1));
-                    self.set_route(domain, Target::Exchangers(answer.site), &answer.exchangers, until);
+                    self.set_route(domain, Target::Exchangers(answer.site.clone()), &answer.exchangers, until);
                 }
                 Err(failure) => {
-                    let (fate, reply) = verdict::on_route(&failure);
+                    let (fate, reply) = verdict::on_route(failure);
                     let keep = if fate == Fate::Bounce { ROUTE_FAILURE.0 } else { ROUTE_FAILURE.1 };
                     let until = self.now.mono + keep;
                     self.domains[domain].route = Route::Failed(Box::new(RouteFailure { until, fate, reply }));

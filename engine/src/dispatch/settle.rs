@@ -67,6 +67,7 @@ impl Dispatch {
         }
         let key = EntryKey {
             domain: self.domains[state.domain].name.clone(),
+            flow: self.domains[state.domain].flow,
             due_ms: state.due_ms,
             id: self.messages.slab[state.message as usize].id,
         };

@@ -1,15 +1,16 @@
 //! Sites: the mail system behind domains, with everything that is kept for one.
 
 use super::bounds;
-use super::domain::DomainId;
 use super::host::Host;
 use super::on_demand::Caller;
+use super::message::DeliveryId;
 use super::ready::ReadyList;
+use super::spilled::Spilled;
 use crate::config::{Config, Limits, MatchedBy, NextHop, RoutePolicy, SiteRule, TlsPolicy};
 use crate::limit::{Binding, Limit, Meter};
 use dns::Exchanger;
+use queue::Flow;
 use smtp::Reply;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,8 +117,8 @@ pub(super) struct Site {
     pub(super) loading: usize,
     /// New entries that fetches under way may bring.
     pub(super) fetching: usize,
-    /// Domains with due entries on disk. May name domains that are elsewhere by now: looked at before use.
-    pub(super) spilled: VecDeque<DomainId>,
+    /// Domains with due entries on disk.
+    pub(super) spilled: Spilled,
     /// It waits for its turn to fetch.
     pub(super) wants_fetch: bool,
     /// Slots of its connections, in any phase.
@@ -171,7 +172,7 @@ impl Site {
             strict: ReadyList::default(),
             loading: 0,
             fetching: 0,
-            spilled: VecDeque::new(),
+            spilled: Spilled::default(),
             wants_fetch: false,
             connections: Vec::new(),
             connecting: 0,
@@ -210,8 +211,15 @@ impl Site {
         if strict { &mut self.strict } else { &mut self.warm }
     }
     /// Everything that is ready, taken out.
-    pub(super) fn take_ready(&mut self) -> [ReadyList; 3] {
-        [&mut self.warm, &mut self.cold, &mut self.strict].map(std::mem::take)
+    pub(super) fn take_ready(&mut self) -> Vec<(Flow, DeliveryId)> {
+        [&mut self.warm, &mut self.cold, &mut self.strict].into_iter().flat_map(ReadyList::drain).collect()
+    }
+    fn ready_of(&self, flow: Flow) -> usize {
+        [&self.warm, &self.cold, &self.strict].map(|list| list.len_of(flow)).iter().sum()
+    }
+    /// The flow with something on disk that has the least in memory, of those whose turn to be read it may be.
+    pub(super) fn neediest(&self) -> Option<Flow> {
+        self.spilled.neediest(|flow| self.ready_of(flow))
     }
     /// Something is ready, or due on disk.
     pub(super) fn has_more(&self) -> bool {
@@ -220,6 +228,16 @@ impl Site {
     /// How many more it may keep, when `kept` are kept by all.
     pub(super) fn room(&self, kept: usize) -> usize {
         if self.limits.suspend { 0 } else { bounds::share(kept).saturating_sub(self.ready() + self.fetching) }
+    }
+    /// How many more of a flow it may keep.
+    pub(super) fn room_for(&self, flow: Flow, kept: usize) -> usize {
+        self.room(kept).max(self.room_beside_others(flow))
+    }
+    /// What a flow may keep although others fill the site's share; nothing where there are no others.
+    pub(super) fn room_beside_others(&self, flow: Flow) -> usize {
+        let ready = self.ready_of(flow);
+        let is_alone = self.ready() == ready;
+        if self.limits.suspend || is_alone { 0 } else { bounds::READY_OF_FLOW.saturating_sub(ready) }
     }
     pub(super) fn recipients_per_transaction(&self) -> usize {
         self.limits.recipients_per_message.min(self.recipients_cap).max(1) as usize

@@ -117,7 +117,7 @@ impl Dispatch {
     }
 
     fn fail_strict(&mut self, id: SiteId, fate: Fate, reply: &Reply) {
-        for (_, delivery) in std::mem::take(&mut self.sites[id as usize].strict) {
+        for (_, delivery) in self.sites[id as usize].strict.drain() {
             self.fail_delivery(delivery, fate, reply, id);
         }
     }

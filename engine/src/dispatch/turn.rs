@@ -137,14 +137,14 @@ impl Dispatch {
         let most = most.min(limits.recipients.map_or(usize::MAX, |most| most as usize));
         let parts = self.take_parts(delivery, most, entries);
         let state = &self.messages.deliveries[delivery as usize];
-        let message = state.message;
-        if state.entries.is_empty() {
-            self.sites[id as usize].list(strict).pop_front();
-            self.end_delivery(delivery);
-        }
+        let (message, is_last) = (state.message, state.entries.is_empty());
         let Some(content) = self.messages.slab[message as usize].content.clone() else {
             unreachable!("a warm delivery's content is in memory for as long as its message is")
         };
+        self.sites[id as usize].list(strict).serve(content.body.len(), is_last);
+        if is_last {
+            self.end_delivery(delivery);
+        }
         let recipients = match &parts[..] {
             [(_, only)] => only.clone(),
             several => several.iter().flat_map(|(_, part)| part.iter()).collect(),
@@ -208,13 +208,15 @@ impl Dispatch {
             if over && (site.loading > 0 || !site.warm.is_empty()) {
                 return;
             }
-            let Some(delivery) = site.cold.pop_front() else { return };
+            let Some(delivery) = site.cold.front() else { return };
             let state = &mut self.messages.deliveries[delivery as usize];
-            if state.entries.is_empty() {
+            let is_withdrawn = state.entries.is_empty();
+            let octets = if is_withdrawn { 0 } else { self.messages.slab[state.message as usize].body_bytes };
+            site.cold.serve(octets as usize, true);
+            if is_withdrawn {
                 self.end_delivery(delivery);
             } else if self.messages.slab[state.message as usize].content.is_some() {
-                let priority = state.priority;
-                self.line_up(delivery, priority, false);
+                self.line_up(delivery, false);
                 self.wake(id);
             } else {
                 state.loading = true;

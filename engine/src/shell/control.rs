@@ -250,7 +250,7 @@ mod tests {
             ("a.test", 90, 1, 0, false),
             ("b.test", 10, 1, 0, true),
         ] {
-            let key = EntryKey { domain: Domain::new(domain), due_ms, id: MessageId(id) };
+            let key = EntryKey { domain: Domain::new(domain), flow: queue::Flow::default(), due_ms, id: MessageId(id) };
             let entry = Entry {
                 location: queue::Location { segment: 1, offset: 0, len: 0 },
                 open: [first, first + 1].into_iter().collect(),

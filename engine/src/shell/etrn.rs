@@ -99,7 +99,7 @@ fn work(handle: &Handle, orders: &Receiver<Order>) {
 fn start(handle: &Handle, node: &Node) -> Result<u64, OperateError> {
     let domains = match node.and_below {
         false => vec![Domain::new(&node.domain)],
-        true => handle.queue().domains()?.into_iter().map(|(domain, _)| domain).collect(),
+        true => handle.queue().domains()?,
     };
     let mut messages = 0;
     for domain in domains.iter().filter(|domain| node.covers(domain.as_str())) {

@@ -12,7 +12,7 @@ use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use dns::Resolver;
 use queue::service::Fetched;
-use queue::{Domain, Due, Group, Queue, QueueError};
+use queue::{Domain, Flow, Due, Group, Queue, QueueError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,10 +157,10 @@ impl Mind {
                 let name = host.clone();
                 self.senses.resolver.addresses(&name, Box::new(move |answer| think(Input::Addresses(host, answer))));
             }
-            Action::Fetch { domain, until_ms, limit } => {
+            Action::Fetch { domain, flow, until_ms, limit } => {
                 let asked = domain.clone();
-                let done = move |result: Fetched| think(fetched(asked, until_ms, result));
-                self.senses.queue.fetch(domain, until_ms, limit, Box::new(done));
+                let done = move |result: Fetched| think(fetched(asked, flow, until_ms, result));
+                self.senses.queue.fetch(domain, flow, until_ms, limit, Box::new(done));
             }
             Action::Load(id, location) => {
                 let done = move |result: Result<_, Arc<QueueError>>| {
@@ -241,12 +241,12 @@ impl Mind {
 }
 
 /// Dispatch counts on an answer: when the queue cannot be read, the domain is due again a little later.
-fn fetched(domain: Domain, until_ms: u64, result: Fetched) -> Input {
+fn fetched(domain: Domain, flow: Flow, until_ms: u64, result: Fetched) -> Input {
     let Due { entries, more, next_due_ms } = result.unwrap_or_else(|error| {
         tracing::error!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
         Due { next_due_ms: Some(until_ms + UNREADABLE_PAUSE.as_millis() as u64), ..Due::default() }
     });
-    Input::Fetched { domain, entries, more, next_due_ms }
+    Input::Fetched { domain, flow, entries, more, next_due_ms }
 }
 
 #[cfg(test)]
@@ -256,14 +256,14 @@ mod tests {
     #[test]
     fn a_fetch_that_fails_is_answered_and_the_domain_comes_again() {
         let broken = Arc::new(QueueError::Failed("broken".into()));
-        let Input::Fetched { entries, more, next_due_ms, .. } = fetched(Domain::new("a.test"), 1000, Err(broken))
+        let Input::Fetched { entries, more, next_due_ms, .. } = fetched(Domain::new("a.test"), Flow::default(), 1000, Err(broken))
         else {
             panic!("another input");
         };
         assert!(entries.is_empty() && !more);
         assert_eq!(next_due_ms, Some(11_000));
         let Input::Fetched { more, next_due_ms, .. } =
-            fetched(Domain::new("a.test"), 1000, Ok(Due { more: true, ..Due::default() }))
+            fetched(Domain::new("a.test"), Flow::default(), 1000, Ok(Due { more: true, ..Due::default() }))
         else {
             panic!("another input");
         };

@@ -303,7 +303,7 @@ fn start_mind(config: &Arc<Config>, senses: Senses) -> Result<Mind, StartError> 
     let seed = now.wall_us;
     let ids = senses.queue.clone();
     let mut dispatch = Dispatch::new(config.clone(), Box::new(move || ids.next_id()), seed, now);
-    dispatch.handle(now, Input::Backlog(senses.queue.domains()?));
+    dispatch.handle(now, Input::Backlog(senses.queue.backlog()?));
     Ok(Mind::new(dispatch, senses, now))
 }
 

@@ -70,7 +70,7 @@ fn domains(handle: &Handle, config: &Config, call: &Call) -> Result<Vec<Domain>,
     if !call.domains.is_empty() {
         return Ok(call.domains.iter().map(|domain| Domain::new(domain)).collect());
     }
-    let queued = handle.queue().domains()?.into_iter().map(|(domain, _)| domain);
+    let queued = handle.queue().domains()?.into_iter();
     Ok(queued.filter(|domain| is_routed(config, domain.as_str(), call)).collect())
 }
 

@@ -6,7 +6,7 @@
 use super::{Change, Index, IndexError, IndexHome};
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader};
-use crate::{Domain, Entry, EntryKey, MessageId};
+use crate::{Domain, Entry, EntryKey, Flow, MessageId};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 const CHECKPOINT: &[u8] = b"\0ckpt";
 const ENTRY: u8 = b'q';
-/// `0`, due, id.
-const KEY_TAIL: usize = 1 + 8 + 8;
+/// `0`, flow, due, id.
+const KEY_TAIL: usize = 1 + Flow::BYTES + 8 + 8;
 
 /// The home of a sled index: a directory.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ fn encode_key(key: &EntryKey, out: &mut Vec<u8>) {
     out.push(ENTRY);
     out.extend_from_slice(key.domain.as_str().as_bytes());
     out.push(0);
+    out.extend_from_slice(&key.flow.encode());
     out.extend_from_slice(&key.due_ms.to_be_bytes());
     out.extend_from_slice(&key.id.0.to_be_bytes());
 }
@@ -95,8 +96,11 @@ fn decode_key(bytes: &[u8]) -> Result<EntryKey, Malformed> {
     let (&ENTRY, rest) = bytes.split_first().ok_or(BAD)? else { return Err(BAD) };
     let (domain, tail) = rest.split_last_chunk::<KEY_TAIL>().ok_or(BAD)?;
     let domain = std::str::from_utf8(domain).map_err(|_| BAD)?;
-    let number = |from: usize| tail[from..from + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
-    Ok(EntryKey { domain: Domain(domain.into()), due_ms: number(1), id: MessageId(number(9)) })
+    let [0, flow @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *tail else { return Err(BAD) };
+    let numbers = &tail[1 + Flow::BYTES..];
+    let number = |from: usize| numbers[from..from + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    let (flow, id) = (Flow::decode(flow), MessageId(number(8)));
+    Ok(EntryKey { domain: Domain(domain.into()), flow, due_ms: number(0), id })
 }
 
 fn decode_entry(bytes: &[u8]) -> Result<Entry, Malformed> {

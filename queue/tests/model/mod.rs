@@ -2,7 +2,7 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Group, Limits, MailParameters, MessageId, NewMessage, Recipient, Retry,
+    Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Limits, MailParameters, MessageId, NewMessage, Recipient, Retry,
     Settle, Store,
 };
 use smtp::{Body, Mailbox, ReversePath};
@@ -31,8 +31,8 @@ pub fn message(random: &mut fastrand::Rng, id: MessageId) -> NewMessage {
         reverse_path: ReversePath(None),
         recipients: recipients.collect(),
         accepted_us: id.0,
-        parameters: MailParameters::default(),
-        tenant: None,
+        parameters: MailParameters { priority: random.i8(-1..2), ..MailParameters::default() },
+        tenant: random.bool().then(|| "t".into()),
         campaign: None,
     };
     let body = Body::new(body_of(id, if random.u8(..8) == 0 { 20_000 } else { random.usize(..4000) }));
@@ -101,6 +101,7 @@ pub fn observe(store: &Store) -> Model {
         let body = content.body.to_bytes();
         assert_eq!(body, body_of(key.id, body.len() - 2), "its own body");
         assert_eq!(entry.body_bytes as usize, body.len());
+        assert_eq!(key.flow, Flow::of(&content.envelope));
         for position in entry.open.iter() {
             assert_eq!(content.envelope.recipients[position as usize].mailbox.domain_key(), key.domain.as_str());
         }
@@ -109,13 +110,13 @@ pub fn observe(store: &Store) -> Model {
     assert_eq!((stats.entries, stats.recipients), (entries.len() as u64, model.len() as u64), "counters");
     assert_eq!(stats.held_recipients, held);
     assert_eq!(stats.live_bytes == 0, entries.is_empty());
-    let mut domains: Vec<(Domain, u64)> = Vec::new();
+    let mut backlog: Vec<(Domain, Flow, u64)> = Vec::new();
     for (key, _) in &entries {
-        if domains.last().is_none_or(|(domain, _)| *domain != key.domain) {
-            domains.push((key.domain.clone(), key.due_ms));
+        if backlog.last().is_none_or(|(domain, flow, _)| *domain != key.domain || *flow != key.flow) {
+            backlog.push((key.domain.clone(), key.flow, key.due_ms));
         }
     }
-    assert_eq!(store.domains().expect("read"), domains);
+    assert_eq!(store.backlog().expect("read"), backlog);
     model
 }
 

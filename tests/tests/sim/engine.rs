@@ -49,7 +49,7 @@ impl World {
             Box::new(move || store.next_id(wall_ms.load(Relaxed)))
         };
         let dispatch = Dispatch::new(self.scenario.config.clone(), ids, self.rng.u64(..), self.clock.read());
-        let backlog = store.domains().expect("the index works");
+        let backlog = store.backlog().expect("the index works");
         let (waiting, armed) = (Vec::new(), None);
         let engine = Engine {
             dispatch,
@@ -148,8 +148,9 @@ impl World {
         match action {
             Action::ResolveMx(domain) => self.resolve_mx(domain),
             Action::ResolveAddresses(host) => self.resolve_addresses(host),
-            Action::Fetch { domain, until_ms, limit } => {
-                self.in_a_while(read, Event::Storage(life, StorageEvent::Fetch { domain, until_ms, limit }));
+            Action::Fetch { domain, flow, until_ms, limit } => {
+                let fetch = StorageEvent::Fetch { domain, flow, until_ms, limit };
+                self.in_a_while(read, Event::Storage(life, fetch));
             }
             Action::Load(id, location) => self.in_a_while(read, Event::Storage(life, StorageEvent::Load(id, location))),
             Action::Open(open) => {
@@ -227,8 +228,8 @@ impl World {
             recipients,
             accepted_us: now.wall_us,
             parameters,
-            tenant: None,
-            campaign: None,
+            tenant: ["a", "b"].get(self.rng.usize(..4)).map(|name| (*name).into()),
+            campaign: (self.rng.u8(..3) == 0).then(|| format!("c{}", self.rng.u8(..3)).into()),
         };
         NewMessage::new(Arc::new(Content { id, envelope, body: Body::new(text) }), now.wall_ms())
     }

@@ -2,7 +2,7 @@
 
 use crate::world::{Event, MILLISECOND, Micros, World};
 use engine::dispatch::Input;
-use queue::{Committed, Domain, Due, Group, Location, MessageId, QueueError, Store};
+use queue::{Committed, Domain, Due, Flow, Group, Location, MessageId, QueueError, Store};
 
 /// The longest that a settle waits for company.
 const GATHER: Micros = 5 * MILLISECOND;
@@ -24,6 +24,7 @@ pub enum StorageEvent {
     Checkpoint,
     Fetch {
         domain: Domain,
+        flow: Flow,
         until_ms: u64,
         limit: usize,
     },
@@ -36,7 +37,7 @@ impl World {
             StorageEvent::Commit => self.commit(),
             StorageEvent::Synced(answers) => self.answer(answers),
             StorageEvent::Checkpoint => self.checkpoint(),
-            StorageEvent::Fetch { domain, until_ms, limit } => self.fetch(domain, until_ms, limit),
+            StorageEvent::Fetch { domain, flow, until_ms, limit } => self.fetch(domain, flow, until_ms, limit),
             StorageEvent::Load(id, location) => self.load(id, location),
         }
     }
@@ -110,12 +111,12 @@ impl World {
         }
     }
 
-    fn fetch(&mut self, domain: Domain, until_ms: u64, limit: usize) {
+    fn fetch(&mut self, domain: Domain, flow: Flow, until_ms: u64, limit: usize) {
         let Some(engine) = &self.engine else { return };
-        let due = engine.store.fetch(&domain, until_ms, limit).expect("the index works");
+        let due = engine.store.fetch(&domain, flow, until_ms, limit).expect("the index works");
         let Due { entries, more, next_due_ms } = due;
         self.note("fetch", &[entries.len() as u64, u64::from(more), next_due_ms.unwrap_or(0)]);
-        let answer = Input::Fetched { domain, entries, more, next_due_ms };
+        let answer = Input::Fetched { domain, flow, entries, more, next_due_ms };
         self.in_a_while(self.scenario.disk.read.clone(), Event::Engine(self.life, answer));
     }
 

@@ -285,7 +285,7 @@ impl World {
     fn check_empty(&mut self) {
         let engine = self.engine.as_ref().expect("the machine is up at the end");
         self.checker.compare(&engine.store);
-        if let Some((domain, due_ms)) = engine.store.domains().expect("the index works").first() {
+        if let Some((domain, _, due_ms)) = engine.store.backlog().expect("the index works").first() {
             let site = engine.dispatch.explain_site(domain.as_str());
             panic!("long after all faults ended, mail for {domain:?} is queued, due at {due_ms}; its site: {site:#?}");
         }

@@ -11,7 +11,7 @@ use crate::now::Now;
 use dns::{AddressAnswer, Exchanger, MxAnswer, MxFailure};
 use queue::store::Committed;
 use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Group, Location, MailParameters, MessageId, Recipient, RecipientSet,
+    Content, Domain, Flow, Entry, EntryKey, Envelope, Group, Location, MailParameters, MessageId, Recipient, RecipientSet,
     Terms,
 };
 use smtp::client::{Cause, Features, Outcome, Pipelining, Report, Stage, Unsupported};
@@ -42,7 +42,7 @@ pub enum Door {
 enum Event {
     Input(Input),
     Apply(u64, Box<Group>),
-    Fetch(Domain, u64, usize),
+    Fetch(Domain, Flow, u64, usize),
     Load(MessageId),
     /// The peer answers the oldest transaction of this connection.
     Answer(ConnectionId),
@@ -66,6 +66,9 @@ pub struct World {
     pub delay: Duration,
     /// Peers answer only when told to.
     pub manual: bool,
+    /// Whose the next messages are, and of what campaign.
+    pub tenant: Option<&'static str>,
+    pub campaign: Option<&'static str>,
     /// What peers announce.
     pub features: Arc<Features>,
     /// Hosts that promise REQUIRETLS; `None`: all do.
@@ -160,6 +163,8 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             delay: Duration::ZERO,
             manual: false,
+            tenant: None,
+            campaign: None,
             features: Arc::default(),
             promising: None,
             events: BTreeMap::new(),
@@ -229,8 +234,8 @@ impl World {
                 recipients,
                 accepted_us: self.now.wall_us,
                 parameters,
-                tenant: None,
-                campaign: None,
+                tenant: self.tenant.map(Into::into),
+                campaign: self.campaign.map(Into::into),
             },
             body: Body::new(body.to_owned()),
         };
@@ -245,7 +250,8 @@ impl World {
         }
         let mut entries = smallvec::SmallVec::new();
         for (domain, open) in domains {
-            let key = EntryKey { domain, due_ms: self.now.wall_ms(), id: content.id };
+            let flow = Flow::of(&content.envelope);
+            let key = EntryKey { domain, flow, due_ms: self.now.wall_ms(), id: content.id };
             let entry = Entry {
                 location: Location { segment: 1, offset: 0, len: 1 },
                 open,
@@ -277,11 +283,11 @@ impl World {
         std::mem::swap(&mut fresh.dispatch, &mut self.dispatch);
         self.events.clear();
         self.peers.clear();
-        let mut domains: BTreeMap<Domain, u64> = BTreeMap::new();
+        let mut backlog: BTreeMap<(Domain, Flow), u64> = BTreeMap::new();
         for key in self.disk.keys() {
-            domains.entry(key.domain.clone()).or_insert(key.due_ms);
+            backlog.entry((key.domain.clone(), key.flow)).or_insert(key.due_ms);
         }
-        self.handle(Input::Backlog(domains.into_iter().collect()));
+        self.handle(Input::Backlog(backlog.into_iter().map(|((domain, flow), due)| (domain, flow, due)).collect()));
     }
 
     fn drain(&mut self) {
@@ -309,9 +315,9 @@ impl World {
                 };
                 self.push_soon(Event::Input(Input::Addresses(host, answer)));
             }
-            Action::Fetch { domain, until_ms, limit } => {
+            Action::Fetch { domain, flow, until_ms, limit } => {
                 self.fetches += 1;
-                self.push_soon(Event::Fetch(domain, until_ms, limit));
+                self.push_soon(Event::Fetch(domain, flow, until_ms, limit));
             }
             Action::Load(id, _) => {
                 self.loads += 1;
@@ -487,7 +493,7 @@ impl World {
         match event {
             Event::Input(input) => self.hand_in(input),
             Event::Apply(token, group) => self.apply(token, *group),
-            Event::Fetch(domain, until_ms, limit) => self.fetch(domain, until_ms, limit),
+            Event::Fetch(domain, flow, until_ms, limit) => self.fetch(domain, flow, until_ms, limit),
             Event::Load(id) => {
                 let content = self.contents[&id].clone();
                 self.hand_in(Input::Loaded(id, Ok(content)));
@@ -527,9 +533,9 @@ impl World {
         }
     }
 
-    fn fetch(&mut self, domain: Domain, until_ms: u64, limit: usize) {
-        let first = EntryKey { domain: domain.clone(), due_ms: 0, id: MessageId(0) };
-        let all = self.disk.range(first..).take_while(|(k, _)| k.domain == domain);
+    fn fetch(&mut self, domain: Domain, flow: Flow, until_ms: u64, limit: usize) {
+        let first = EntryKey { domain: domain.clone(), flow, due_ms: 0, id: MessageId(0) };
+        let all = self.disk.range(first..).take_while(|(k, _)| k.domain == domain && k.flow == flow);
         let due: Vec<(EntryKey, Entry)> = all
             .clone()
             .take_while(|(k, _)| k.due_ms <= until_ms)
@@ -539,7 +545,7 @@ impl World {
         let more = due.len() > limit;
         let next_due_ms = all.map(|(k, _)| k.due_ms).find(|due| *due > until_ms && *due != EntryKey::HELD);
         let entries = due.into_iter().take(limit).collect();
-        self.push_soon(Event::Input(Input::Fetched { domain, entries, more, next_due_ms }));
+        self.push_soon(Event::Input(Input::Fetched { domain, flow, entries, more, next_due_ms }));
     }
 
     /// Lets everything happen that takes no more than this time.
@@ -547,6 +553,10 @@ impl World {
         let end = self.now.mono + time;
         self.drain();
         loop {
+            if self.events.is_empty() {
+                // Nothing else would bring it about before the next timer.
+                self.drain();
+            }
             let event = self.events.keys().next().map(|(at, _)| *at);
             let timer = self.dispatch.poll_timeout();
             let Some(next) = event.into_iter().chain(timer).min().filter(|at| *at <= end) else {
