@@ -40,7 +40,12 @@ impl Control for Script {
     fn list(&self, _: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal> {
         let first = after.map_or(0, |key| key.id.0 + 1);
         let end = (first + limit.min(2) as u64).min(5);
-        let key = |number| EntryKey { domain: Domain::new("y.test"), flow: Flow::default(), due_ms: 1, id: MessageId(number) };
+        let key = |number| EntryKey {
+            domain: Domain::new("y.test"),
+            flow: Flow::default(),
+            due_ms: 1,
+            id: MessageId(number),
+        };
         let next = (end < 5).then(|| admin::control::cursor(&key(end - 1)));
         Ok(Page { entries: (first..end).map(item).collect(), next })
     }

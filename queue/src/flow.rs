@@ -61,7 +61,8 @@ mod tests {
     fn octets_have_the_order_of_flows() {
         let urgent = Flow { priority: 9, ..Flow::default() };
         let bulk = Flow { priority: -3, tenant: 200, campaign: 7 };
-        let mut flows = [urgent, Flow::LAST, Flow::default(), bulk, Flow::FIRST, Flow { campaign: 1, ..Flow::default() }];
+        let mut flows =
+            [urgent, Flow::LAST, Flow::default(), bulk, Flow::FIRST, Flow { campaign: 1, ..Flow::default() }];
         flows.sort();
         let encoded = flows.map(Flow::encode);
         assert!(encoded.is_sorted());

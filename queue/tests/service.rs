@@ -2,8 +2,8 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Committed, Content, Domain, Due, EntryKey, Envelope, Flow, Group, MailParameters, MessageId, NewMessage, Options, Queue,
-    QueueError, Recipient, Retry, Settle,
+    Committed, Content, Domain, Due, EntryKey, Envelope, Flow, Group, MailParameters, MessageId, NewMessage, Options,
+    Queue, QueueError, Recipient, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::path::Path;

@@ -115,7 +115,8 @@ fn every_path_answers() {
 fn lists_are_bounded_and_go_on() {
     let script = Arc::new(Script::default());
     let admin = start(&script);
-    let key = EntryKey { domain: queue::Domain::new("a.example"), flow: queue::Flow::default(), due_ms: 5, id: MessageId(7) };
+    let key =
+        EntryKey { domain: queue::Domain::new("a.example"), flow: queue::Flow::default(), due_ms: 5, id: MessageId(7) };
     ask(&admin, "GET", "/api/queue", "");
     ask(&admin, "GET", &format!("/api/queue?domain=a.example&limit=99999&after={}", cursor(&key)), "");
     let expected = ["list None start 100".to_string(), format!("list Some(\"a.example\") {} 1000", cursor(&key))];

@@ -47,7 +47,9 @@ impl Dispatch {
             return false;
         }
         match state.route {
-            Route::To { site, until } if until > self.now.mono => self.sites[site as usize].room_for(state.flow, self.kept) > 0,
+            Route::To { site, until } if until > self.now.mono => {
+                self.sites[site as usize].room_for(state.flow, self.kept) > 0
+            }
             _ => state.waiting.len() < bounds::share(self.kept),
         }
     }

@@ -223,7 +223,11 @@ mod tests {
         }
         let order = order(&mut list, |_| TURN_OCTETS as usize);
         let first = &order[..20];
-        assert_eq!(first.iter().filter(|n| **n >= 100).count(), 10, "a tenant with two campaigns gets no more: {first:?}");
+        assert_eq!(
+            first.iter().filter(|n| **n >= 100).count(),
+            10,
+            "a tenant with two campaigns gets no more: {first:?}"
+        );
         let of_one: Vec<u32> = first.iter().copied().filter(|n| *n < 100).collect();
         assert_eq!(of_one, (0..10).collect::<Vec<_>>(), "and its campaigns get the same");
     }

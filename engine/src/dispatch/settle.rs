@@ -135,8 +135,8 @@ impl Dispatch {
     fn moved(&self, held: HeldId, retry: Retry) -> (EntryKey, Entry) {
         let state = &self.messages.held[held as usize];
         let message = &self.messages.slab[state.message as usize];
-        let domain = self.domains[state.domain].name.clone();
-        let key = EntryKey { domain, due_ms: retry.due_ms, id: message.id };
+        let domain = &self.domains[state.domain];
+        let key = EntryKey { domain: domain.name.clone(), flow: domain.flow, due_ms: retry.due_ms, id: message.id };
         let entry = Entry {
             location: message.location,
             open: retry.recipients,

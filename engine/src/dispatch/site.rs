@@ -2,8 +2,8 @@
 
 use super::bounds;
 use super::host::Host;
-use super::on_demand::Caller;
 use super::message::DeliveryId;
+use super::on_demand::Caller;
 use super::ready::ReadyList;
 use super::spilled::Spilled;
 use crate::config::{Config, Limits, MatchedBy, NextHop, RoutePolicy, SiteRule, TlsPolicy};

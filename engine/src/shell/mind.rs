@@ -12,7 +12,7 @@ use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use dns::Resolver;
 use queue::service::Fetched;
-use queue::{Domain, Flow, Due, Group, Queue, QueueError};
+use queue::{Domain, Due, Flow, Group, Queue, QueueError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn a_fetch_that_fails_is_answered_and_the_domain_comes_again() {
         let broken = Arc::new(QueueError::Failed("broken".into()));
-        let Input::Fetched { entries, more, next_due_ms, .. } = fetched(Domain::new("a.test"), Flow::default(), 1000, Err(broken))
+        let Input::Fetched { entries, more, next_due_ms, .. } =
+            fetched(Domain::new("a.test"), Flow::default(), 1000, Err(broken))
         else {
             panic!("another input");
         };

@@ -2,8 +2,8 @@
 
 use posthaste_queue as queue;
 use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Limits, MailParameters, MessageId, NewMessage, Recipient, Retry,
-    Settle, Store,
+    Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Limits, MailParameters, MessageId, NewMessage, Recipient,
+    Retry, Settle, Store,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::collections::BTreeMap;

@@ -72,7 +72,12 @@ mod tests {
 
     #[test]
     fn what_was_given_up_is_told() {
-        let key = EntryKey { domain: queue::Domain::new("a.example"), flow: queue::Flow::default(), due_ms: 1, id: queue::MessageId(32) };
+        let key = EntryKey {
+            domain: queue::Domain::new("a.example"),
+            flow: queue::Flow::default(),
+            due_ms: 1,
+            id: queue::MessageId(32),
+        };
         let mut repaired =
             Repaired { ranges: vec![("0000000001.seg".into(), 4096, 512)], groups: 3, ..Repaired::default() };
         repaired.recovery.lost.push(key);

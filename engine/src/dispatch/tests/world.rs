@@ -11,8 +11,8 @@ use crate::now::Now;
 use dns::{AddressAnswer, Exchanger, MxAnswer, MxFailure};
 use queue::store::Committed;
 use queue::{
-    Content, Domain, Flow, Entry, EntryKey, Envelope, Group, Location, MailParameters, MessageId, Recipient, RecipientSet,
-    Terms,
+    Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Location, MailParameters, MessageId, Recipient,
+    RecipientSet, Terms,
 };
 use smtp::client::{Cause, Features, Outcome, Pipelining, Report, Stage, Unsupported};
 use smtp::reply::EnhancedCode;

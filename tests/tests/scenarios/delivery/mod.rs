@@ -10,6 +10,7 @@ mod dns_outage;
 mod domains_without_mail;
 mod drops_mid_body;
 mod expiry;
+mod fairness;
 mod garbage_in_replies;
 mod greylisting;
 mod implicit_tls;
