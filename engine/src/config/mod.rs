@@ -14,12 +14,13 @@ mod listener;
 mod load;
 mod loops;
 mod meaning;
+mod quantities;
 mod raw;
 mod relay;
 mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};
-pub use kinds::{duration as parse_duration, rate as parse_rate, size as parse_size};
+pub use quantities::{duration as parse_duration, rate as parse_rate, size as parse_size};
 pub use route::{Login, NextHop, RoutePolicy, RouteRule, Via};
 
 use smtp::Mailbox;
