@@ -70,9 +70,7 @@ impl Submission {
                 Stream::Unix(stream)
             }
         };
-        if tls == Some(TlsMode::Implicit) {
-            stream.encrypt()?;
-        }
+        let encrypted = if tls == Some(TlsMode::Implicit) { stream.encrypt()? } else { None };
         let config = Config {
             hello_name: hello_name.into(),
             protocol: Protocol::Smtp,
@@ -88,7 +86,10 @@ impl Submission {
             careful: false,
             timeouts: Timeouts { greeting: REPLY_TIMEOUT, command: REPLY_TIMEOUT, ..Timeouts::default() },
         };
-        let client = Client::new(Arc::new(config), Instant::now());
+        let mut client = Client::new(Arc::new(config), Instant::now());
+        if let Some(info) = encrypted {
+            trust(&mut client, info);
+        }
         let mut submission = Submission { stream, client, ready: false, report: None, closed: None };
         submission.run_until(|submission| submission.ready)?;
         match submission.closed.take() {
@@ -174,11 +175,7 @@ impl Submission {
     fn start_tls(&mut self) {
         let now = Instant::now();
         match self.stream.encrypt() {
-            Ok(Some(info)) => {
-                // A tool for trying things, which looks at no certificate: who names the server answers for it.
-                self.client.trust();
-                self.client.handle_tls(info, now);
-            }
+            Ok(Some(info)) => trust(&mut self.client, info),
             Ok(None) => self.client.handle_error(Cause::Io(ErrorKind::UnexpectedEof), now),
             Err(error) => self.client.handle_error(Cause::Tls(error.to_string().into()), now),
         }
@@ -220,6 +217,12 @@ impl Submission {
         }
         Ok(())
     }
+}
+
+/// TLS is up. This is a tool for trying things, which looks at no certificate: who names the server answers for it.
+fn trust(client: &mut Client, info: TlsInfo) {
+    client.trust();
+    client.handle_tls(info, Instant::now());
 }
 
 fn lost(cause: &Cause) -> io::Error {
