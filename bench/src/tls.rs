@@ -28,6 +28,16 @@ pub fn info(session: &CommonState) -> Option<TlsInfo> {
     Some(TlsInfo { version, cipher })
 }
 
+/// Octets that nobody can guess.
+///
+/// # Errors
+/// The system has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], rustls::Error> {
+    let mut octets = [0; N];
+    ring::default_provider().secure_random.fill(&mut octets)?;
+    Ok(octets)
+}
+
 /// A client that takes any certificate: an instrument talks to whom it is pointed at, and sends nothing secret. Sessions
 /// are resumed.
 ///

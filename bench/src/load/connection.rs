@@ -90,7 +90,7 @@ impl Connection {
     /// While connecting: looks whether it is done. True when the machine has just begun. `tls`: from the start.
     pub(super) fn establish(
         &mut self,
-        config: &Arc<Config>,
+        config: Arc<Config>,
         tls: Option<&Arc<rustls::ClientConfig>>,
         registry: &Registry,
         now: Instant,
@@ -103,9 +103,9 @@ impl Connection {
         if let Line::Connecting(socket) = std::mem::replace(&mut self.line, Line::Done) {
             let mut link = Link::new(socket);
             if let Some(tls) = tls {
-                link.begin_tls(tls.clone(), false)?;
+                link.begin_tls(tls.clone())?;
             }
-            self.line = Line::Up(link, Box::new(Client::new(config.clone(), now)));
+            self.line = Line::Up(link, Box::new(Client::new(config, now)));
         }
         Ok(true)
     }
@@ -141,7 +141,7 @@ impl Connection {
     /// The reply to STARTTLS was 220.
     pub(super) fn begin_tls(&mut self, config: Arc<rustls::ClientConfig>, now: Instant) {
         let Line::Up(link, client) = &mut self.line else { return };
-        if let Err(e) = link.begin_tls(config, true) {
+        if let Err(e) = link.begin_tls(config) {
             client.handle_error(cause(e), now);
         }
     }

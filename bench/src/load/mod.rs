@@ -5,7 +5,8 @@
 //! is one buffer shared by all messages, written with `writev`.
 //!
 //! What is refused for now (4xx) or cut off before its content was sent is tried again; what was cut off afterwards is in
-//! doubt and is not, so that a second copy is never of the generator's making. Not here: AUTH.
+//! doubt and is not, so that a second copy is never of the generator's making. Where it is to log in, every connection does
+//! before it sends.
 
 mod account;
 mod connection;
@@ -24,7 +25,9 @@ use crate::socket::Address;
 use crate::tls::{self, TlsMode};
 use account::Share;
 use plan::Plan;
-use smtp::client::{Pipelining, Protocol, StartTls, Timeouts};
+use smtp::client::{Login, Pipelining, Protocol, StartTls, Timeouts};
+use smtp::sasl::Nonces;
+use smtp::sasl::client::Credentials;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +61,9 @@ pub struct LoadOptions {
     pub protocol: Protocol,
     /// TLS; in clear text without. No certificate is asked for, sessions are resumed.
     pub tls: Option<TlsMode>,
+    /// Who every connection logs in as, by the strongest mechanism that both sides have. One that shows the password is
+    /// used over TLS only.
+    pub login: Option<Credentials>,
     /// At one time.
     pub connections: usize,
     /// Event loops; 0 counts as 1, and there are never more than connections.
@@ -108,6 +114,7 @@ impl Default for LoadOptions {
             to: Address::Tcp(([127, 0, 0, 1], 2525).into()),
             protocol: Protocol::Smtp,
             tls: None,
+            login: None,
             connections: 20,
             threads: 1,
             messages: 10_000,
@@ -180,6 +187,8 @@ struct Shared {
     options: LoadOptions,
     client: Arc<smtp::client::Config>,
     tls: Option<(TlsMode, Arc<rustls::ClientConfig>)>,
+    /// For logins.
+    nonces: Nonces,
     /// The next message's number.
     next: AtomicU64,
     messages: AtomicU64,
@@ -206,6 +215,7 @@ impl Load {
             plan: Plan::new(&options)?,
             client: Arc::new(client_config(&options)),
             tls: options.tls.map(|mode| Ok::<_, LoadError>((mode, tls::client_config()?))).transpose()?,
+            nonces: Nonces::new(tls::random().map_err(io::Error::other)?),
             next: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             recipients: AtomicU64::new(0),
@@ -262,6 +272,13 @@ fn client_config(options: &LoadOptions) -> smtp::client::Config {
 }
 
 impl Shared {
+    /// For one connection.
+    fn client_config(&self) -> Arc<smtp::client::Config> {
+        let Some(credentials) = self.options.login.clone() else { return self.client.clone() };
+        let login = Login { credentials, nonce: self.nonces.issue().into(), in_clear: false };
+        Arc::new(smtp::client::Config { login: Some(login), ..(*self.client).clone() })
+    }
+
     fn tls_from_the_start(&self) -> Option<&Arc<rustls::ClientConfig>> {
         self.tls.as_ref().filter(|(mode, _)| *mode == TlsMode::Implicit).map(|(_, config)| config)
     }

@@ -191,7 +191,7 @@ impl Worker {
         let connection = &mut self.connections[key];
         if let Line::Connecting(_) = connection.line {
             match connection.establish(
-                &self.shared.client,
+                self.shared.client_config(),
                 self.shared.tls_from_the_start(),
                 self.poll.registry(),
                 self.now,

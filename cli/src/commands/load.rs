@@ -1,5 +1,6 @@
 //! `posthaste load`.
 
+use super::account::Account;
 use super::sink::percentiles;
 use crate::exit::{Exit, Failure};
 use crate::signals::interrupted;
@@ -70,6 +71,8 @@ pub struct Load {
     /// Encrypt: by STARTTLS, or from the first octet. Any certificate will do
     #[arg(long, value_name = "starttls|implicit", value_parser = super::sink::parse_tls)]
     tls: Option<TlsMode>,
+    #[command(flatten)]
+    account: Account,
     /// How much is in flight on a connection
     #[arg(long, value_name = "off|transaction|stream", value_parser = parse_pipelining, default_value = "transaction")]
     pipelining: Pipelining,
@@ -105,6 +108,7 @@ Examples:
   posthaste load --to unix:/run/posthaste/ingest.sock -n 100000 -c 50 --threads 2
   posthaste load --to 127.0.0.1:2525 --domains 1000 --recipients 10 --same-domain
   posthaste load --to 127.0.0.1:2525 --rate 500/s --size 100KiB --json
+  posthaste load --to 127.0.0.1:465 --tls implicit --user ann@example.com --password-file password --from ann@example.com
 
 Exit codes: 0 all acknowledged, 69 unreachable or something refused for good, 75 something unfinished or in doubt";
 
@@ -139,7 +143,8 @@ impl Load {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
         let json = self.json;
-        let options = LoadOptions { stop: interrupted()?, ..self.options() };
+        let login = self.account.credentials()?;
+        let options = LoadOptions { stop: interrupted()?, login, ..self.options() };
         let bar = terminal::progress_bar(options.messages);
         let mut rate = LiveRate::default();
         let report = bench::load::Load::run(options, |progress| show(&bar, &mut rate, progress));

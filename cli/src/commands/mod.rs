@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, and what it does with them.
 
+mod account;
 pub mod check;
 pub mod demo;
 pub mod explain;

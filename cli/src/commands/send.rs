@@ -1,5 +1,6 @@
 //! `posthaste send`.
 
+use super::account::Account;
 use super::wishes::Wishes;
 use crate::exit::{Exit, Failure};
 use crate::submit::{Letter, Submission};
@@ -39,6 +40,8 @@ pub struct Send {
     config: Option<PathBuf>,
     #[command(flatten)]
     wishes: Wishes,
+    #[command(flatten)]
+    account: Account,
     /// Print one JSON object a file, on a line of its own
     #[arg(long)]
     json: bool,
@@ -144,9 +147,15 @@ impl Send {
     ) -> Result<std::io::Result<Vec<Outcome>>, Failure> {
         let open = match submission.take().filter(Submission::is_open) {
             Some(open) => open,
-            None => open(socket, tls, self.wishes.login()?)?,
+            None => open(socket, tls, self.login()?)?,
         };
         Ok(submission.insert(open).submit(letter))
+    }
+
+    /// For one connection.
+    fn login(&self) -> Result<Option<Login>, Failure> {
+        let credentials = self.account.credentials()?;
+        Ok(credentials.map(|credentials| Login { credentials, nonce: engine::tls::nonce().into(), in_clear: false }))
     }
 
     /// The recipients, and the files: at least one of each.
@@ -302,6 +311,7 @@ mod tests {
             tls,
             config: None,
             wishes: Wishes::default(),
+            account: Account::default(),
             json: false,
         }
         .run()
@@ -372,6 +382,7 @@ mod tests {
                 tls: None,
                 config: None,
                 wishes: Wishes::default(),
+                account: Account::default(),
                 json: false,
             }
             .operands()

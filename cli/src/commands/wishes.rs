@@ -1,12 +1,7 @@
 //! What `posthaste send` can ask for beside the addresses.
 
-use crate::exit::{Exit, Failure};
-use engine::{passwords, tls};
 use smtp::Mailbox;
-use smtp::client::Login;
 use smtp::parameters::{DeliverBy, MailParameters, Notify, Recipient, Return, is_envid};
-use smtp::sasl::client::Credentials;
-use std::path::PathBuf;
 
 /// Options of `send`; a server that does not announce what they need is told nothing of them, or gets no message.
 #[derive(Debug, Default, clap::Args)]
@@ -29,12 +24,6 @@ pub struct Wishes {
     /// Only over verified TLS, all the way (RFC 8689)
     #[arg(long)]
     require_tls: bool,
-    /// Log in under this name
-    #[arg(long, value_name = "NAME", requires = "password_file")]
-    user: Option<String>,
-    /// File whose first line is the password
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
 }
 
 fn parse_envid(text: &str) -> Result<Box<str>, &'static str> {
@@ -58,17 +47,5 @@ impl Wishes {
     /// For RCPT.
     pub fn recipient(&self, mailbox: Mailbox) -> Recipient {
         Recipient { notify: self.notify.unwrap_or_default(), ..Recipient::new(mailbox) }
-    }
-
-    /// For AUTH.
-    ///
-    /// # Errors
-    /// The password file cannot be read.
-    pub fn login(&self) -> Result<Option<Login>, Failure> {
-        let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
-        let password = passwords::read_one(file)
-            .map_err(|reason| Failure::new(Exit::NoInput, format!("{}: {reason}", file.display())))?;
-        let credentials = Credentials { user: user.as_str().into(), password: (*password).into() };
-        Ok(Some(Login { credentials, nonce: tls::nonce().into(), in_clear: false }))
     }
 }

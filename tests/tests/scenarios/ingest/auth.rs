@@ -2,7 +2,11 @@
 
 use crate::certificates::{FILES, Made};
 use crate::injector::{Injector, queued_as};
-use crate::world::{Plan, World};
+use crate::world::{PATIENCE, Plan, World};
+use bench::Address;
+use bench::load::{Load, LoadOptions};
+use bench::tls::TlsMode;
+use engine::config::SocketName;
 use engine::shell::StartError;
 use engine::users::{User, Users};
 use smtp::sasl::client::{Credentials, Exchange};
@@ -24,15 +28,15 @@ pub(super) fn write(dir: &Path, users: &[(&str, &str)]) {
 
 /// One user, ann, who may send from `ann.test`.
 fn plan(keys: &str) -> Plan {
-    plan_with(keys, "")
+    plan_with(keys, AUTH)
 }
 
-/// With these keys of `[auth]`, too.
+/// With this `[auth]`.
 fn plan_with(keys: &str, auth: &str) -> Plan {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), &[("ann", "*@ann.test")]);
     let text = std::fs::read_to_string(dir.path().join("users.toml")).expect("just written");
-    World::plan().file("users.toml", &text).config(&format!("{AUTH}{auth}")).listener(keys)
+    World::plan().file("users.toml", &text).config(auth).listener(keys)
 }
 
 /// What a client says with this mechanism; returns the last reply.
@@ -107,7 +111,8 @@ fn strangers_may_come_and_have_to_say_who_they_are() {
 
 #[test]
 fn whoever_guesses_is_slowed_and_shown_the_door() {
-    let world = plan_with("auth = \"required\"", "max_failures = 4\nfailure_delay = \"100ms\"\n").start();
+    let world =
+        plan_with("auth = \"required\"", &format!("{AUTH}max_failures = 4\nfailure_delay = \"100ms\"\n")).start();
     let begun = std::time::Instant::now();
     let mut guesser = world.connect().greet();
     for (user, password) in [("ann", "wrong"), ("nobody", "secret"), ("ann", "Secret")] {
@@ -124,7 +129,9 @@ fn whoever_guesses_is_slowed_and_shown_the_door() {
 /// A flood of logins keeps its own senders waiting, and nobody else.
 #[test]
 fn a_flood_of_logins_does_not_hold_up_mail() {
-    let world = plan_with("auth = \"required\"", "failure_delay = \"0s\"\n").listener("bind = \"127.0.0.2:0\"").start();
+    let world = plan_with("auth = \"required\"", &format!("{AUTH}failure_delay = \"0s\"\n"))
+        .listener("bind = \"127.0.0.2:0\"")
+        .start();
     let mut flood: Vec<_> = (0..60).map(|_| world.connect().greet()).collect();
     flood.iter_mut().for_each(|guesser| guesser.say("AUTH PLAIN AGFubgB3cm9uZw==\r\n"));
     queued_as(&world.connect_to(1).greet().send("any@home.test", &["u@d.test"], BODY));
@@ -190,4 +197,39 @@ fn a_trusted_proxy_vouches_for_a_user() {
         "{head}"
     );
     world.finish();
+}
+
+#[test]
+fn every_connection_of_the_load_generator_logs_in() {
+    let made = Made::new();
+    // SCRAM in clear text; where only the password itself is asked for, it is shown over TLS alone.
+    for (keys, mechanism, tls, with) in [
+        ("tls = \"none\"", "SCRAM-SHA-256", None, " with ESMTPA id "),
+        ("tls = \"starttls\"", "PLAIN", Some(TlsMode::StartTls), " with ESMTPSA id "),
+        ("tls = \"implicit\"", "LOGIN", Some(TlsMode::Implicit), " with ESMTPSA id "),
+    ] {
+        let files = if tls.is_some() { FILES } else { "" };
+        let auth = format!("[auth]\nusers = \"DIR/users.toml\"\nmechanisms = [\"{mechanism}\"]\n");
+        let world = plan_with(&format!("auth = \"required\"\n{keys}\n{files}"), &auth);
+        let world = world.file("chain.pem", &made.chain).file("key.pem", &made.key).start();
+        let SocketName::Tcp(address) = world.address(0) else { panic!("TCP") };
+        let options = LoadOptions {
+            to: Address::Tcp(address),
+            tls,
+            login: Some(Credentials { user: "ann".into(), password: "secret".into() }),
+            sender: "load@ann.test".into(),
+            connections: 5,
+            messages: 20,
+            timeout: Some(PATIENCE),
+            ..LoadOptions::default()
+        };
+        let report = Load::run(options, |_| ()).expect("a load run");
+        assert_eq!((report.messages, report.in_doubt, report.unfinished), (20, 0, 0), "{report:?}");
+        world.expect_empty();
+        assert!(
+            world.sink().received().iter().all(|mail| String::from_utf8_lossy(&mail.body).contains(with)),
+            "{with}"
+        );
+        world.finish();
+    }
 }
