@@ -13,25 +13,33 @@ pub enum Kind {
     EightBit,
     /// Lines as long as those of text, of HTML and of base64, in turns.
     Mixed,
+    /// Lines of 10 octets.
+    ShortLines,
+    /// Lines of 76 octets, each begun with a dot, and with more dots in it.
+    Dots,
 }
 
-pub const KINDS: [(&str, Kind); 4] = [
+pub const KINDS: [(&str, Kind); 6] = [
     ("76 columns", Kind::Columns76),
     ("long base64", Kind::LongBase64),
     ("8-bit", Kind::EightBit),
     ("mixed", Kind::Mixed),
+    ("short lines", Kind::ShortLines),
+    ("dots", Kind::Dots),
 ];
 
 /// A header and as many whole lines as fit.
 pub fn content(kind: Kind, octets: usize) -> Bytes {
     let mut content = b"Subject: a newsletter\r\nContent-Type: text/html\r\n\r\n".to_vec();
     let lengths: &[usize] = match kind {
-        Kind::Columns76 | Kind::EightBit => &[76],
+        Kind::Columns76 | Kind::EightBit | Kind::Dots => &[76],
         Kind::LongBase64 => &[998],
+        Kind::ShortLines => &[10],
         Kind::Mixed => &[72, 31, 0, 66, 140, 12, 76, 76, 76, 76, 76, 58],
     };
     let letters: Vec<u8> = match kind {
         Kind::EightBit => "ä".bytes().chain(*b"xy").collect(),
+        Kind::Dots => b".ab..".to_vec(),
         _ => (b'a'..=b'z').collect(),
     };
     for &length in lengths.iter().cycle() {
