@@ -1,0 +1,163 @@
+//! Exchangers: how they behave before mail, and what they say to it.
+
+use super::*;
+
+/// How a host behaves before mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    #[default]
+    Open,
+    /// Connection refused.
+    Refused,
+    /// 554 as greeting.
+    Unwelcome,
+    /// It is this server.
+    Ourselves,
+    /// The handshake fails.
+    BadTls,
+    /// Ends every connection at the first MAIL.
+    Slams,
+}
+
+pub struct Peer {
+    pub open: Open,
+    pub in_flight: VecDeque<Deliver>,
+    pub handed: u32,
+    pub(super) closing: bool,
+    /// Inputs about one connection keep their order.
+    pub(super) last: Instant,
+}
+
+impl World {
+    pub(super) fn open(&mut self, open: Open) {
+        let id = open.connection;
+        let limit = |limits: &Limits| limits.connections as usize;
+        let most =
+            self.config.sites.iter().map(|s| limit(&s.limits)).chain([limit(&self.config.limits)]).max().unwrap();
+        let same = self.peers.values().filter(|p| p.open.site == open.site).count();
+        assert!(same < most, "{} connections to {}", same + 1, open.site);
+        self.opens.push((self.now.mono, open.clone()));
+        let door = match &open.peer {
+            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()).copied().unwrap_or_default(),
+            To::At(SocketName::Unix(_)) | To::Caller(_) => Door::Open,
+        };
+        let tls = open.tls != TlsPolicy::Off;
+        let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, last: self.now.mono };
+        self.peers.insert(id, peer);
+        let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "no");
+        let input = match door {
+            Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
+            Door::Unwelcome => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
+            Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
+            Door::Ourselves => Input::Ourselves(id),
+            Door::Open | Door::BadTls | Door::Slams => Input::Ready(id, None, self.features.clone()),
+        };
+        self.push_peer(id, Event::Input(input));
+    }
+
+    pub(super) fn deliver(&mut self, deliver: Deliver) {
+        let id = deliver.connection;
+        self.deliveries.push((self.now.mono, id, deliver.content.id, deliver.recipients.clone()));
+        assert!(!deliver.recipients.is_empty());
+        assert!(deliver.recipients.len() <= self.config.limits.recipients_per_message as usize);
+        let Some(peer) = self.peers.get_mut(&id) else { panic!("delivers over a closed connection") };
+        peer.handed += 1;
+        assert!(peer.handed <= self.config.limits.messages_per_connection);
+        assert!(!peer.closing, "delivers after Close");
+        peer.in_flight.push_back(deliver);
+        assert!(peer.in_flight.len() <= peer.open.window, "more than its credit");
+        if !self.manual {
+            self.push_peer(id, Event::Answer(id));
+        }
+    }
+
+    /// Every peer answers all it has (for manual peers).
+    pub fn answer_all(&mut self) {
+        let waiting: Vec<(ConnectionId, usize)> = self.peers.iter().map(|(id, p)| (*id, p.in_flight.len())).collect();
+        for (id, count) in waiting {
+            for _ in 0..count {
+                self.answer(id);
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, id: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(deliver) = peer.in_flight.pop_front() else { return };
+        let slams = match &peer.open.peer {
+            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()) == Some(&Door::Slams),
+            To::At(SocketName::Unix(_)) | To::Caller(_) => false,
+        };
+        let mut exceptions = Vec::new();
+        let mut whole = None;
+        for (i, position) in deliver.recipients.iter().enumerate() {
+            let tries = self.tries.entry((deliver.content.id, position)).or_default();
+            *tries += 1;
+            let local = deliver.content.envelope.recipients[position as usize].mailbox.local_part();
+            let (own, all) = script(local, *tries);
+            if let Some(own) = own {
+                exceptions.push((i as u32, own));
+            }
+            whole = whole.or(all);
+        }
+        let promises = self.promising.as_ref().is_none_or(|hosts| hosts.contains(&&*peer.open.host));
+        let envelope = &deliver.content.envelope;
+        if envelope.parameters.require_tls && !envelope.reverse_path.is_null() && !promises {
+            whole = Some(Outcome::Unsupported(Unsupported::RequireTls));
+            exceptions.clear();
+        }
+        if slams {
+            whole = Some(Outcome::Lost { stage: Stage::Mail, cause: Cause::Eof, in_doubt: false });
+        }
+        let taken = Outcome::Replied(Stage::Final, Reply::fixed(250, EnhancedCode(2, 0, 0), "taken"));
+        let outcome = whole.unwrap_or(taken);
+        let ends = match &outcome {
+            Outcome::Lost { stage, cause, .. } => Some((*stage, cause.clone())),
+            Outcome::Replied(stage, reply) if reply.code == 421 => Some((*stage, Cause::Replied(reply.clone()))),
+            _ => None,
+        };
+        if ends.is_some() {
+            exceptions.clear();
+        }
+        let report = Report { id: deliver.transaction, outcome, exceptions };
+        let mut inputs = vec![Input::Report(id, report)];
+        if let Some((stage, cause)) = ends {
+            let rest = std::mem::take(&mut self.peers.get_mut(&id).unwrap().in_flight);
+            for other in rest {
+                let report = Report { id: other.transaction, outcome: Outcome::NotSent, exceptions: Vec::new() };
+                inputs.push(Input::Report(id, report));
+            }
+            inputs.push(Input::Closed(id, stage, cause));
+            self.peers.get_mut(&id).unwrap().closing = true;
+        } else {
+            let peer = &self.peers[&id];
+            if peer.closing && peer.in_flight.is_empty() {
+                inputs.push(Input::Closed(id, Stage::Idle, Cause::Done));
+            }
+        }
+        for input in inputs {
+            self.hand_in(input);
+        }
+    }
+}
+
+/// What the local part says: this recipient's outcome, or the whole transaction's.
+fn script(local: &str, tries: u32) -> (Option<Outcome>, Option<Outcome>) {
+    let word = local.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
+    let reply = |stage, code: u16, x, y| {
+        Some(Outcome::Replied(stage, Reply::fixed(code, EnhancedCode((code / 100) as u8, x, y), "scripted")))
+    };
+    let lost = |stage, in_doubt| Some(Outcome::Lost { stage, cause: Cause::Eof, in_doubt });
+    match word {
+        "bounce" => (reply(Stage::Rcpt, 550, 1, 1), None),
+        "full" => (reply(Stage::Rcpt, 450, 2, 2), None),
+        "later" if tries == 1 => (reply(Stage::Rcpt, 450, 2, 0), None),
+        "spam" => (None, reply(Stage::Final, 554, 7, 1)),
+        "grey" if tries == 1 => (None, reply(Stage::Final, 451, 7, 1)),
+        "doubt" if tries == 1 => (None, lost(Stage::Final, true)),
+        "lost" if tries == 1 => (None, lost(Stage::Data, false)),
+        "close" if tries == 1 => (None, reply(Stage::Mail, 421, 3, 2)),
+        "big" => (None, Some(Outcome::Unsupported(Unsupported::Size { limit: 1 }))),
+        _ => (None, None),
+    }
+}
