@@ -2,10 +2,11 @@
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use smtp::client::LARGE_BODY_BYTES;
+use smtp::client::{Client, LARGE_BODY_BYTES, Transaction};
 use smtp::parameters::{ByMode, DeliverBy, Notify, Return};
 use smtp::{Body, MailParameters, Mailbox, Recipient, ReversePath};
 use std::sync::LazyLock;
+use std::time::Instant;
 
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| b"0123456789abcdef\r\n".repeat(LARGE_BODY_BYTES / 16).into());
 
@@ -39,15 +40,29 @@ struct Parameters {
 }
 
 impl Mail {
-    pub fn recipient_count(&self) -> u32 {
+    /// Hands it to the client as this transaction. What that was, if the client took it.
+    pub fn submit(&self, client: &mut Client, id: u64, now: Instant) -> Option<(Vec<Recipient>, Body, MailParameters)> {
+        let (recipients, body, parameters) = (self.recipients(id), self.body(), self.parameters());
+        let transaction = Transaction {
+            id,
+            reverse_path: &self.reverse_path(id),
+            recipients: &mut recipients.iter(),
+            body: &body,
+            parameters: &parameters,
+            age_seconds: 0,
+        };
+        client.submit(transaction, now).is_ok().then_some((recipients, body, parameters))
+    }
+
+    fn recipient_count(&self) -> u32 {
         u32::from(self.recipients % 4) + 1
     }
 
-    pub fn reverse_path(&self, id: u64) -> ReversePath {
+    fn reverse_path(&self, id: u64) -> ReversePath {
         ReversePath(Some(mailbox(&format!("s{id}@client.test"))))
     }
 
-    pub fn recipients(&self, id: u64) -> Vec<Recipient> {
+    fn recipients(&self, id: u64) -> Vec<Recipient> {
         let letter = if self.utf8 { 'ü' } else { 'u' };
         let one = |n| {
             let mut recipient = Recipient::new(mailbox(&format!("r{id}.{n}.{letter}@server.test")));
@@ -60,7 +75,7 @@ impl Mail {
         (0..self.recipient_count()).map(one).collect()
     }
 
-    pub fn body(&self) -> Body {
+    fn body(&self) -> Body {
         let content: Bytes = match &self.content {
             Content::Plain => "Subject: s\r\n\r\nline\r\n".into(),
             Content::Dots => ".\r\n..\r\n.\r\n\r\n.a\r\n".into(),
@@ -74,7 +89,7 @@ impl Mail {
         Body::new(content)
     }
 
-    pub fn parameters(&self) -> MailParameters {
+    fn parameters(&self) -> MailParameters {
         let Parameters { chosen, priority, seconds } = self.parameters;
         let has = |bit: u8| chosen >> bit & 1 != 0;
         let mode = if has(6) { ByMode::Return } else { ByMode::Notify };

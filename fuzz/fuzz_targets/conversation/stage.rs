@@ -6,7 +6,7 @@ use bytes::Bytes;
 use posthaste_fuzz::mail::{Mail, recipient_of};
 use posthaste_fuzz::order::{ClientOrder, ServerOrder};
 use posthaste_fuzz::settings::{protocol, tls_info};
-use smtp::client::{self, Cause, Client, Transaction};
+use smtp::client::{self, Cause, Client};
 use smtp::server::{Message, Protocol, Server};
 use smtp::{EnhancedCode, Reply};
 use std::io::{ErrorKind, IoSlice};
@@ -114,17 +114,7 @@ impl Stage {
         if self.client.credit() == 0 || id == MOST_SUBMITTED {
             return;
         }
-        let (reverse_path, recipients) = (mail.reverse_path(id), mail.recipients(id));
-        let (body, parameters) = (mail.body(), mail.parameters());
-        let transaction = Transaction {
-            id,
-            reverse_path: &reverse_path,
-            recipients: &mut recipients.iter(),
-            body: &body,
-            parameters: &parameters,
-            age_seconds: 0,
-        };
-        if self.client.submit(transaction, self.now).is_ok() {
+        if let Some((recipients, body, parameters)) = mail.submit(&mut self.client, id, self.now) {
             self.client_order.submitted();
             self.account.submitted(id, recipients, body, parameters);
         }

@@ -4,7 +4,7 @@ use arbitrary::Arbitrary;
 use posthaste_fuzz::mail::Mail;
 use posthaste_fuzz::order::ClientOrder;
 use posthaste_fuzz::settings::{ClientSettings, protocol, tls_info};
-use smtp::client::{self, Cause, Client, Event, Login, Outcome, Report, Transaction};
+use smtp::client::{self, Cause, Client, Event, Login, Outcome, Report};
 use smtp::sasl::client::Credentials;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
@@ -162,17 +162,7 @@ impl Run {
             return;
         }
         let id = self.order.next_id();
-        let (reverse_path, recipients) = (mail.reverse_path(id), mail.recipients(id));
-        let (body, parameters) = (mail.body(), mail.parameters());
-        let transaction = Transaction {
-            id,
-            reverse_path: &reverse_path,
-            recipients: &mut recipients.iter(),
-            body: &body,
-            parameters: &parameters,
-            age_seconds: 0,
-        };
-        if self.client.submit(transaction, self.now).is_ok() {
+        if let Some((_, body, _)) = mail.submit(&mut self.client, id, self.now) {
             self.order.submitted();
             self.in_flight.push((id, body.len()));
         }
