@@ -51,6 +51,8 @@ fn what_we_say_of_a_host_is_not_put_into_its_mouth() {
         assert!(text.contains(line), "{line:?} in\n{text}");
     }
     assert!(!text.contains("said"), "{text}");
+    let text = notice(&original, &[Status { mx: None, said: false, ..failure(0, "no such domain") }]).unwrap();
+    assert!(text.contains("Diagnostic-Code: X-Posthaste; 550") && !text.contains("Remote-MTA"), "{text}");
 }
 
 #[test]

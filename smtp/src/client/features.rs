@@ -140,6 +140,7 @@ mod tests {
             ..Features::default()
         };
         assert_eq!(features, wanted);
+        assert!(Features::parse("mx\nSMTPUTF8 some=thing else", true).smtputf8, "RFC 6531 §3.1");
         assert_eq!(Features::parse("mx\nSIZE\nDSN\n8BITMIME\nBINARYMIME", true).size, Some(0));
         assert_eq!(Features::parse("mx\nSIZE 99999999999999999999999", true).size, Some(0));
     }

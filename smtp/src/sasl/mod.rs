@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn base64_is_strict() {
         assert_eq!(decode("AGE=").as_deref(), Some(&b"\0a"[..]));
-        for bad in ["AGE", "AG E=", "AGE==", "=", "*", "AGE=\r"] {
+        for bad in ["AGE", "AG E=", "AGE==", "=", "*", "AGE=\r", "=AAA", "AAA=BBB="] {
             assert_eq!(decode(bad), None, "{bad}");
         }
         assert_eq!(decode(""), Some(Vec::new()));

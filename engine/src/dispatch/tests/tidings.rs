@@ -93,6 +93,26 @@ fn success_is_told_where_the_host_will_not() {
     }
 }
 
+/// RFC 2852 §4.1.4: whoever traces, or relays to one who does not watch the time, tells how far it went.
+#[test]
+fn who_waits_for_a_time_hears_how_far_it_was_watched() {
+    for (by, watches, expected) in [
+        ("1000;RT", true, &["ok1@x.test relayed"][..]),
+        ("1000;R", true, &[]),
+        ("1000;N", true, &[]),
+        ("1000;NT", true, &["ok1@x.test relayed"]),
+        ("1000;N", false, &["ok1@x.test relayed"]),
+    ] {
+        let mut w = world();
+        let features = Arc::make_mut(&mut w.features);
+        (features.dsn, features.deliver_by) = (true, watches.then_some(0));
+        accept(&mut w, &[("ok1@x.test", ""), ("ok2@x.test", "NEVER")], by);
+        w.settle_down();
+        assert_eq!(told(&w), expected, "{by} {watches}");
+        check_empty(&mut w);
+    }
+}
+
 #[test]
 fn what_is_too_late_is_given_up_on_time() {
     let mut w = world();

@@ -111,6 +111,15 @@ fn malformed_responses() {
 }
 
 #[test]
+fn names_and_passwords_may_be_long() {
+    let (user, password) = ("u".repeat(255), "p".repeat(255));
+    let message = format!("{user}\0{user}\0{password}");
+    let (_, step) = Exchange::begin(Mechanism::Plain, "nonce".into(), "mx", Some(message.as_bytes()));
+    let Step::Ask(Inquiry::Password { user: who, password: what }) = step else { panic!("{step:?}") };
+    assert!(who == user && what == password);
+}
+
+#[test]
 fn a_final_message_of_another_exchange_is_refused() {
     for client_final in [
         "",
