@@ -131,6 +131,10 @@ pub(super) const HOST_NAME: Kind<Arc<str>> = Kind {
             return Err("there is no dot in it".into());
         }
         domain_name(&name)?;
+        if !name.is_ascii() {
+            // RFC 6531 §3.7.1: it is said before anybody knows who can take anything else.
+            return Err("write it as the DNS has it, in ASCII (xn--...)".into());
+        }
         Ok(name.into())
     },
 };

@@ -267,6 +267,8 @@ mod tests {
             ("EHLO a(b)", answers::BAD_HELLO),
             ("EHLO ä", answers::BAD_HELLO),
             ("DATA now", answers::NO_ARGUMENT),
+            ("RSET now", answers::NO_ARGUMENT),
+            ("STARTTLS now", answers::NO_ARGUMENT),
             ("VRFY", answers::ARGUMENT_MISSING),
             ("NO\u{0}OP", answers::CONTROL_CHARACTER),
             ("NOOP\rQUIT", answers::CONTROL_CHARACTER),

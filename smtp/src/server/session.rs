@@ -239,8 +239,8 @@ impl Server {
         if transaction.command.body_type == BodyType::BinaryMime {
             return Err(answers::BINARY_NEEDS_BDAT);
         }
+        // What is out of order changes nothing (RFC 5321 §4.1.4).
         if let Some(reply) = transaction.without_recipients(self.config.protocol) {
-            self.abort();
             return Err(reply);
         }
         self.say(answers::SEND_DATA);

@@ -69,6 +69,7 @@ fn names() {
     check(&HOST_NAME, "\"192.0.2.1\"", Err("this is an address, not a name"));
     check(&HOST_NAME, "\"mta.example.net.\"", Err("leave out the final dot"));
     check(&HOST_NAME, "\"a..b\"", Err("the parts between the dots have 1 to 63 characters"));
+    check(&HOST_NAME, "\"m\u{fc}nchen.example\"", Err("write it as the DNS has it, in ASCII (xn--...)"));
     check(&HOST_NAME, "\"a b.c\"", Err("` ` cannot stand in a name"));
     check(&PATTERN, "\"*\"", Ok(Pattern("*".into())));
     check(&PATTERN, "\"*.Example.com\"", Ok(Pattern("*.example.com".into())));

@@ -83,14 +83,19 @@ fn bad_order() {
         S: 503 5.5.1 MAIL was already given, send RSET to begin anew
         E: mail <> None
         C: DATA
+        C: RCPT TO:<c@d>
         S: 503 5.5.1 Send RCPT first
-        E: aborted
+        S: 250 2.1.5 Recipient ok
+        E: recipient c@d
+        C: RSET
         C: MAIL FROM:<>
+        S: 250 2.0.0 Ok
+        S: 250 2.1.0 Sender ok
+        E: aborted
+        E: mail <> None
         C: BDAT 3
         C~ abc
-        S: 250 2.1.0 Sender ok
         S: 503 5.5.1 Send RCPT first
-        E: mail <> None
         E: aborted",
     );
 }

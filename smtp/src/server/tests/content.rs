@@ -156,7 +156,21 @@ fn chunks() {
         S: 503 5.5.1 BDAT has begun, send BDAT LAST or RSET
         S: 503 5.5.1 BDAT has begun, send BDAT LAST or RSET
         S: 250 2.0.0 Queued
-        E: message 0 to c@d e@f = a\\r\\n",
+        E: message 0 to c@d e@f = a\\r\\n
+        C: BDAT 1 LAST
+        C~ x
+        S: 503 5.5.1 Send MAIL first",
+    );
+    check_in_transaction(
+        config(),
+        "C: BDAT 3
+        C~ a\\r\\n
+        C: RSET
+        C: BDAT 0 LAST
+        S: 250 2.0.0 Ok
+        S: 250 2.0.0 Ok
+        S: 503 5.5.1 Send MAIL first
+        E: aborted",
     );
 }
 
@@ -223,15 +237,20 @@ fn data_without_a_valid_recipient() {
         C: MAIL FROM:<a@b>
         C: RCPT TO:<nobody@b>
         C: DATA
+        C: RCPT TO:<c@d>
+        C: RSET
         C: MAIL FROM:<full@b>
         S: 250 mx.example
         S: 250 2.1.0 Sender ok
         S: 550 5.1.1 No such user
         S: 554 5.5.1 No valid recipients
+        S: 250 2.1.5 Recipient ok
+        S: 250 2.0.0 Ok
         S: 452 4.3.1 Queue is full
         E: hello me false
         E: mail <a@b> None
         E: recipient nobody@b
+        E: recipient c@d
         E: aborted
         E: mail <full@b> None",
     );
@@ -339,7 +358,7 @@ fn lmtp_answers_for_each_recipient() {
 
 #[test]
 fn lmtp_content_for_nobody_is_out_of_order() {
-    for content in ["C: DATA\n", "C: BDAT 3 LAST\nC: x\n"] {
+    for (content, end) in [("C: DATA\n", ""), ("C: BDAT 3 LAST\nC: x\n", "\nE: aborted")] {
         check(
             Config { protocol: Protocol::Lmtp, ..config() },
             &format!(
@@ -359,8 +378,7 @@ fn lmtp_content_for_nobody_is_out_of_order() {
                 S: 550 5.1.1 No such user
                 S: 503 5.5.1 No valid recipients
                 E: mail <a@b> None
-                E: recipient nobody@b
-                E: aborted"
+                E: recipient nobody@b{end}"
             ),
         );
     }
