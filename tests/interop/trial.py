@@ -1,11 +1,10 @@
 """One peer's trial: every message over every path, compared octet by octet with what the peer alone makes of it."""
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 
 import traffic
-from peers import corpus, smtp
+from peers import corpus, posthaste, smtp
 from peers.certificate import Certificate
 from peers.peer import LOGIN
 from peers.scratch import Failed, Scratch, wait_for
@@ -32,10 +31,7 @@ class Ground:
         """A users file with the account, which may send as anybody."""
         file = self.scratch.path("users.toml")
         if not os.path.exists(file):
-            command = [self.program, "user", "add", "--users", file, "--cram-md5", "--sender", "*", LOGIN.user]
-            done = subprocess.run(command, input=LOGIN.password + "\n", capture_output=True, text=True, timeout=60)
-            if done.returncode:
-                raise Failed(f"posthaste user add: {done.stderr}")
+            posthaste.add_user(self.program, file, LOGIN)
         return file
 
     def start(self, peer):

@@ -23,6 +23,14 @@ def binary():
     return next(message["executable"] for message in built if message.get("executable"))
 
 
+def add_user(program, file, login):
+    """A users file with this account, which may send as anybody."""
+    command = [program, "user", "add", "--users", file, "--cram-md5", "--sender", "*", login.user]
+    done = subprocess.run(command, input=login.password + "\n", capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise Failed(f"posthaste user add: {done.stderr}")
+
+
 class Posthaste:
     """`posthaste serve` with one TCP listener.
 
