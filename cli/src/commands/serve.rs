@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::logging;
 use engine::config::{Config, ConfigErrors, defaults};
 use engine::shell::Engine;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ impl Serve {
         let config = Config::load(&self.config).map(Arc::new).map_err(|e| bad_configuration(&e))?;
         logging::start(config.log.json);
         warn_of_passwords(&config);
+        raise_descriptor_limit();
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         // The recorder comes before the engine, whose counters belong to it; without an admin server nobody reads it.
         let prometheus = config.admin.is_some().then(admin::install_recorder).transpose().map_err(unavailable)?;
@@ -89,6 +91,15 @@ impl Serve {
             }
             Err(errors) => tracing::error!("the configuration stays as it was:\n{errors}"),
         }
+    }
+}
+
+/// Shells and init systems give 1,024 of them, for the sake of programs that cannot count further (`select`), and allow
+/// more to those that ask.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("no more than {:?} files and sockets can be open at a time: {error}", limit.current);
     }
 }
 
