@@ -154,7 +154,7 @@ impl Dispatch {
             false if nonexistent => (Fate::Bounce, reply),
             false => (Fate::Retry, reply),
         };
-        for (_, delivery) in site.take_ready() {
+        for delivery in site.take_ready() {
             self.fail_delivery(delivery, fate, &reply, id);
         }
     }

@@ -48,7 +48,8 @@ impl Dispatch {
         }
         match state.route {
             Route::To { site, until } if until > self.now.mono => {
-                self.sites[site as usize].room_for(state.flow, self.kept) > 0
+                let site = &self.sites[site as usize];
+                site.room(self.kept) > 0 || site.room_beside_others(state.flow) > 0
             }
             _ => state.waiting.len() < bounds::share(self.kept),
         }

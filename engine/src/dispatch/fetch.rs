@@ -2,7 +2,7 @@
 
 use super::bounds::{self, FETCH_BATCH, MAX_FETCHES, READY_OF_FLOW};
 use super::domain::{DomainId, Route};
-use super::message::{Delivery, MessageIndex, Place};
+use super::message::{MessageIndex, Place};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, Dispatch};
@@ -86,8 +86,9 @@ impl Dispatch {
         site.wants_fetch = false;
         if let Some(flow) = site.neediest() {
             // What room there is, is not for one flow alone.
-            let share = site.room(self.kept) / site.spilled.flows();
-            let room = share.max(site.room_for(flow, self.kept).min(READY_OF_FLOW)).min(FETCH_BATCH);
+            let room = site.room(self.kept);
+            let share = (room / site.spilled.flows()).max(room.min(READY_OF_FLOW));
+            let room = share.max(site.room_beside_others(flow)).min(FETCH_BATCH);
             if room > 0
                 && let Some(domain) = self.next_spilled(id, flow)
             {
@@ -201,7 +202,7 @@ impl Dispatch {
             if !std::mem::take(&mut self.messages.deliveries[delivery as usize].loading) {
                 continue;
             }
-            let Delivery { site, .. } = self.messages.deliveries[delivery as usize];
+            let site = self.messages.deliveries[delivery as usize].site;
             self.sites[site as usize].loading -= 1;
             match &readable {
                 None => {
@@ -223,7 +224,7 @@ impl Dispatch {
 
     /// Takes everything of the site that is not in flight back to disk.
     pub(super) fn put_site_back(&mut self, id: SiteId) {
-        for (_, delivery) in self.sites[id as usize].take_ready() {
+        for delivery in self.sites[id as usize].take_ready() {
             for held in self.messages.deliveries[delivery as usize].entries.clone() {
                 debug_assert!(self.messages.held[held as usize].place == Place::Ready(delivery));
                 self.put_back(held);

@@ -167,7 +167,7 @@ impl Dispatch {
         let site = &mut self.sites[id as usize];
         let Target::OnDemand(user) = &site.key.target else { return };
         let reply = waits(user);
-        for (_, delivery) in site.take_ready() {
+        for delivery in site.take_ready() {
             self.fail_delivery(delivery, Fate::Retry, &reply, id);
         }
     }

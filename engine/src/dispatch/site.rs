@@ -211,7 +211,7 @@ impl Site {
         if strict { &mut self.strict } else { &mut self.warm }
     }
     /// Everything that is ready, taken out.
-    pub(super) fn take_ready(&mut self) -> Vec<(Flow, DeliveryId)> {
+    pub(super) fn take_ready(&mut self) -> Vec<DeliveryId> {
         [&mut self.warm, &mut self.cold, &mut self.strict].into_iter().flat_map(ReadyList::drain).collect()
     }
     fn ready_of(&self, flow: Flow) -> usize {
@@ -228,10 +228,6 @@ impl Site {
     /// How many more it may keep, when `kept` are kept by all.
     pub(super) fn room(&self, kept: usize) -> usize {
         if self.limits.suspend { 0 } else { bounds::share(kept).saturating_sub(self.ready() + self.fetching) }
-    }
-    /// How many more of a flow it may keep.
-    pub(super) fn room_for(&self, flow: Flow, kept: usize) -> usize {
-        self.room(kept).max(self.room_beside_others(flow))
     }
     /// What a flow may keep although others fill the site's share; nothing where there are no others.
     pub(super) fn room_beside_others(&self, flow: Flow) -> usize {

@@ -117,7 +117,7 @@ impl Dispatch {
     }
 
     fn fail_strict(&mut self, id: SiteId, fate: Fate, reply: &Reply) {
-        for (_, delivery) in self.sites[id as usize].strict.drain() {
+        for delivery in self.sites[id as usize].strict.drain() {
             self.fail_delivery(delivery, fate, reply, id);
         }
     }
