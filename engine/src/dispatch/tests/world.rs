@@ -23,7 +23,7 @@ use queue::{
     Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Location, MailParameters, MessageId, Recipient,
     RecipientSet, Terms,
 };
-use smtp::client::{Cause, Features, Outcome, Pipelining, Report, Stage, Unsupported};
+use smtp::client::{Cause, Features, Outcome, Report, Stage, Unsupported};
 use smtp::reply::EnhancedCode;
 use smtp::{Body, Mailbox, Reply, ReversePath};
 use std::collections::{BTreeMap, HashMap, VecDeque};

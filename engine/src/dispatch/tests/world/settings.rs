@@ -3,18 +3,7 @@
 use super::*;
 
 pub fn limits() -> Limits {
-    Limits {
-        connections: 20,
-        connection_rate: None,
-        messages_per_connection: 100,
-        rate: None,
-        recipients_per_message: 100,
-        idle_timeout: Duration::from_secs(5),
-        tls: TlsPolicy::Opportunistic,
-        pipelining: Pipelining::Transaction,
-        suspend: false,
-        origin: "test".into(),
-    }
+    Limits { origin: "test".into(), ..defaults::limits() }
 }
 
 pub fn config() -> Config {
