@@ -4,7 +4,6 @@ import math
 import os
 import re
 import time
-import urllib.request
 
 import alerts
 import dashboard
@@ -38,7 +37,7 @@ def check(scratch):
         if not wrong or time.monotonic() > deadline:
             break
         time.sleep(SCRAPE_SECONDS)
-    wrong += _names(world.engine.admin_port)
+    wrong += _names(world.engine.exported())
     deployed.complain(wrong)
     # To the end of the chain: mail that expired for real makes an alert.
     wait_for("the alert PosthasteExpiring", lambda: _state(prometheus, "PosthasteExpiring") == "firing")
@@ -89,10 +88,9 @@ def _alerts(prometheus):
                 yield f"{rule['name']}: nothing is {selector}"
 
 
-def _names(admin_port):
+def _names(text):
     """What the dashboard and the alerts ask for is exported; what is exported is shown."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=10) as answer:
-        exported = set(re.findall(r"(?m)^# TYPE (\S+) ", answer.read().decode()))
+    exported = set(re.findall(r"(?m)^# TYPE (\S+) ", text))
     shown = {promql.name(s) for query in dashboard.queries() for s in promql.selectors(query.expression)}
     shown |= {promql.name(dashboard.label_values(variable)[0]) for variable in dashboard.variables()}
     alerted = {promql.name(s) for expression in alerts.expressions() for s in promql.selectors(expression)}

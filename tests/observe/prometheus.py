@@ -10,7 +10,7 @@ import urllib.request
 
 import deployed
 from peers import packages
-from peers.scratch import Failed, free_port, wait_for
+from peers.scratch import Failed, answers, free_port, wait_for
 
 SCRAPE_SECONDS = 1
 
@@ -44,15 +44,8 @@ class Prometheus:
             "--log.level=warn",
         ]
         process = self.scratch.start([program("prometheus"), *arguments], "prometheus")
-        wait_for("prometheus", self._is_ready, process)
+        wait_for("prometheus", lambda: answers(f"http://127.0.0.1:{self.port}/-/ready"), process)
         return self
-
-    def _is_ready(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=10) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
 
     def get(self, what, **parameters):
         """The data of its answer. What it cannot read or evaluate is a failure."""

@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 
 from .corpus import ROOT
-from .scratch import Failed, end, free_port, wait_for
+from .scratch import Failed, answers, end, free_port, wait_for
 
 
 def binary():
@@ -64,11 +64,7 @@ class Posthaste:
             raise Failed(f"posthaste serve ended with {code}")
 
     def _is_ready(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=10) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        return answers(f"http://127.0.0.1:{self.admin_port}/readyz")
 
     def events(self):
         """Everything in the event log so far, oldest first."""
@@ -87,12 +83,15 @@ class Posthaste:
         """The events of one kind for one recipient."""
         return [e for e in self.events() if e["event"] == kind and e.get("recipient") == recipient]
 
+    def exported(self):
+        """The text of /metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as answer:
+            return answer.read().decode()
+
     def metrics(self):
         """Name to the sum over all labels, for counters and gauges; `name{labels}` to the single value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
         values = {}
-        for name, labels, value in re.findall(r"(?m)^(\w+)(\{.*\})? (\S+)", text):
+        for name, labels, value in re.findall(r"(?m)^(\w+)(\{.*\})? (\S+)", self.exported()):
             values[name] = values.get(name, 0.0) + float(value)
             values[name + labels] = float(value)
         return values

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 PR_SET_PDEATHSIG = 1
 MEMORY, MEMORY_BYTES = "/dev/shm", 2 << 30
@@ -140,6 +141,15 @@ def wait_for(what, condition, process=None, patience=30):
         if time.monotonic() > deadline:
             raise Failed(f"{what}: nothing after {patience} s" + (f"\n{tail(process.log)}" if process else ""))
         time.sleep(0.01)
+
+
+def answers(url):
+    """Whether a GET is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def listens(port, host="127.0.0.1"):
