@@ -1,6 +1,7 @@
 //! The committer: what is waiting becomes one group of the journal, then everybody is answered.
 
 use crate::Options;
+use crate::company::Company;
 use crate::pace::{Pace, Waited};
 use crate::store::{Store, lock};
 use crate::{Committed, Group, QueueError};
@@ -14,10 +15,6 @@ pub type Answer = Box<dyn FnOnce(Result<Vec<Committed>, Arc<QueueError>>) + Send
 /// Bounds of one journal group: past them the rest waits for the next.
 const GROUP_BODY_BYTES: usize = 16 << 20;
 const GROUP_RECORDS: usize = 4096;
-/// Traffic is dense when recent groups had this many messages.
-const DENSE: usize = 4;
-/// A group this large gains nothing by waiting.
-const PLENTY: usize = 64;
 /// While gathering, whether messages still come is looked at so often.
 const GATHER_STEP: Duration = Duration::from_micros(250);
 /// So many steps without a new one, and nobody is expected any more.
@@ -169,32 +166,6 @@ impl Inbox {
     }
 }
 
-/// How many messages come together lately: decides whether waiting for more pays.
-#[derive(Default)]
-struct Density {
-    /// Sizes of recent groups with messages.
-    recent: [usize; 16],
-    at: usize,
-}
-
-impl Density {
-    fn note(&mut self, messages: usize) {
-        if messages > 0 {
-            self.recent[self.at % self.recent.len()] = messages;
-            self.at += 1;
-        }
-    }
-
-    fn is_dense(&self) -> bool {
-        self.recent.iter().sum::<usize>() >= DENSE * self.recent.len()
-    }
-
-    /// As many as came together at best: in a closed loop nobody else is left to come.
-    fn expected(&self) -> usize {
-        self.recent.iter().copied().max().unwrap_or(0).min(PLENTY)
-    }
-}
-
 /// How long it waits for what.
 pub(crate) struct Patience {
     pub gather: Duration,
@@ -237,15 +208,14 @@ fn wait_for_room(store: &Store, inbox: &Inbox, pace: &Pace, patience: Duration) 
 
 /// The committer's thread.
 pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience) {
-    let mut density = Density::default();
+    let mut company = Company::new(Instant::now());
     let mut batch = VecDeque::new();
     while inbox.wait(patience.settle) {
-        if density.is_dense() {
-            inbox.gather(density.expected(), patience.gather);
-        }
+        inbox.gather(company.wanted(), patience.gather);
         let room = wait_for_room(store, inbox, pace, patience.checkpoint);
         inbox.take(&mut batch);
-        density.note(batch.iter().map(|submission| submission.group.accepts.len()).sum());
+        let messages = batch.iter().map(|submission| submission.group.accepts.len()).sum();
+        let records = batch.iter().map(Submission::records).sum();
         refuse_impossible(&mut batch);
         if room != Room::Everything {
             let reason = store.stall.reason().unwrap_or_else(|| "the index was not written in time".into());
@@ -255,6 +225,7 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
             inbox.put_back(std::mem::take(&mut batch));
             std::thread::sleep(NO_ROOM_DELAY);
         } else if commit(store, inbox, &mut batch) {
+            company.note(messages, records, Instant::now());
             if store.is_checkpoint_due() {
                 pace.want();
             } else {

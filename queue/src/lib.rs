@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod checkpointer;
 mod codec;
 mod committer;
+mod company;
 mod counters;
 pub mod disk;
 pub mod entry;
