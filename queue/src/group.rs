@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, put_text, put_varint};
 use crate::entry::Terms;
 use crate::record::{self, Before, Domains, Fixed, Message, RECORD_HEADER, Record};
-use crate::{Content, Entry, EntryKey, Envelope, Flow, Location};
+use crate::{Content, Entry, EntryKey, Envelope, Flow, Location, NewMessage};
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -215,21 +215,19 @@ impl<'a> GroupWriter<'a> {
     }
 
     /// A new message, with the entries that come into being with it.
-    pub(crate) fn accept(&mut self, content: &'a Content, due_ms: u64, domains: &Domains) -> Location {
-        let body = content.body.segments();
-        let mut hasher = crc32fast::Hasher::new();
-        body.iter().for_each(|part| hasher.update(part));
+    pub(crate) fn accept(&mut self, message: &'a NewMessage) -> Location {
+        let NewMessage { content, domains, due_ms, body_crc } = message;
         let fixed = Fixed {
             body_bytes: content.body.len() as u32,
-            body_crc: hasher.finalize(),
+            body_crc: *body_crc,
             facts: content.body.facts(),
             id: content.id,
-            due_ms,
-            accepted_ms: expiry_begins(content, due_ms),
+            due_ms: *due_ms,
+            accepted_ms: expiry_begins(content, *due_ms),
             flow: Flow::of(&content.envelope),
             terms: Terms::of(&content.envelope),
         };
-        self.message(record::ACCEPT, body, content.body.len(), |head| {
+        self.message(record::ACCEPT, content.body.segments(), content.body.len(), |head| {
             fixed.encode(head);
             put_varint(head, domains.len() as u64);
             for (domain, set) in domains {

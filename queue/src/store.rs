@@ -36,6 +36,8 @@ pub struct NewMessage {
     pub domains: smallvec::SmallVec<[(Domain, RecipientSet); 1]>,
     /// When they become due (unix ms); the same for all.
     pub due_ms: u64,
+    /// CRC32 of the body, taken where the body came in: the committer, for whom all wait, need not look at it.
+    pub(crate) body_crc: u32,
 }
 
 impl NewMessage {
@@ -61,7 +63,9 @@ impl NewMessage {
             });
             domains[at].1.insert(position as u32);
         }
-        NewMessage { content, domains, due_ms }
+        let mut hasher = crc32fast::Hasher::new();
+        content.body.segments().iter().for_each(|part| hasher.update(part));
+        NewMessage { content, domains, due_ms, body_crc: hasher.finalize() }
     }
 }
 
@@ -325,7 +329,7 @@ impl Store {
 
 fn accept<'g>(writer: &mut GroupWriter<'g>, message: &'g NewMessage) -> Committed {
     let content = &message.content;
-    let location = writer.accept(content, message.due_ms, &message.domains);
+    let location = writer.accept(message);
     let flow = Flow::of(&content.envelope);
     let (accepted_ms, terms) = (expiry_begins(content, message.due_ms), Terms::of(&content.envelope));
     let body_bytes = content.body.len() as u32;

@@ -15,9 +15,8 @@ mod text;
 
 use crate::config::Config;
 use crate::now::Now;
-use queue::{Content, Domain, Envelope, MailParameters, MessageId, NewMessage, Recipient};
+use queue::{Content, Envelope, MailParameters, MessageId, NewMessage, Recipient};
 use report::Report;
-use smallvec::smallvec;
 use smtp::parameters::Return;
 use smtp::{Body, Reply, ReversePath};
 use std::sync::Arc;
@@ -122,9 +121,7 @@ pub fn write(config: &Config, id: MessageId, now: Now, original: &Content, list:
         },
         body: Body::new(report.text(sender.as_str())),
     };
-    let domain = Domain::new(&sender.domain_key());
-    let domains = smallvec![(domain, [0].into_iter().collect())];
-    Some(NewMessage { content: Arc::new(content), domains, due_ms: now.wall_ms() })
+    Some(NewMessage::new(Arc::new(content), now.wall_ms()))
 }
 
 /// How much of the original goes back with this kind of notice, octets; of a larger one its header does.
