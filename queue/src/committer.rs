@@ -1,7 +1,7 @@
 //! The committer: what is waiting becomes one group of the journal, then everybody is answered.
 
 use crate::Options;
-use crate::company::Company;
+use crate::company::{Company, Written};
 use crate::pace::{Pace, Waited};
 use crate::store::{Store, lock};
 use crate::{Committed, Group, QueueError};
@@ -15,10 +15,10 @@ pub type Answer = Box<dyn FnOnce(Result<Vec<Committed>, Arc<QueueError>>) + Send
 /// Bounds of one journal group: past them the rest waits for the next.
 const GROUP_BODY_BYTES: usize = 16 << 20;
 const GROUP_RECORDS: usize = 4096;
-/// While gathering, whether messages still come is looked at so often.
-const GATHER_STEP: Duration = Duration::from_micros(250);
+/// While gathering, whether messages still come is looked at so many times.
+const STEPS: u32 = 8;
 /// So many steps without a new one, and nobody is expected any more.
-const QUIET_STEPS: usize = 3;
+const QUIET_STEPS: u32 = 3;
 /// Settles that found no room are tried again this often.
 const NO_ROOM_DELAY: Duration = Duration::from_secs(1);
 
@@ -105,7 +105,7 @@ impl Inbox {
                 break;
             }
             waiting.awaiting = Awaiting::Company(enough);
-            let woken = self.arrived.wait_timeout(waiting, left.min(GATHER_STEP));
+            let woken = self.arrived.wait_timeout(waiting, left.min(limit / STEPS));
             waiting = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
             quiet = if waiting.messages > known { 0 } else { quiet + 1 };
             known = waiting.messages;
@@ -208,14 +208,15 @@ fn wait_for_room(store: &Store, inbox: &Inbox, pace: &Pace, patience: Duration) 
 
 /// The committer's thread.
 pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience) {
-    let mut company = Company::new(Instant::now());
+    let mut company = Company::new(patience.gather, Instant::now());
     let mut batch = VecDeque::new();
     while inbox.wait(patience.settle) {
-        inbox.gather(company.wanted(), patience.gather);
+        inbox.gather(company.wanted(), company.patience());
         let room = wait_for_room(store, inbox, pace, patience.checkpoint);
         inbox.take(&mut batch);
         let messages = batch.iter().map(|submission| submission.group.accepts.len()).sum();
         let records = batch.iter().map(Submission::records).sum();
+        let begun = Instant::now();
         refuse_impossible(&mut batch);
         if room != Room::Everything {
             let reason = store.stall.reason().unwrap_or_else(|| "the index was not written in time".into());
@@ -225,7 +226,7 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
             inbox.put_back(std::mem::take(&mut batch));
             std::thread::sleep(NO_ROOM_DELAY);
         } else if commit(store, inbox, &mut batch) {
-            company.note(messages, records, Instant::now());
+            company.note(Written { messages, records, begun, ended: Instant::now() });
             if store.is_checkpoint_due() {
                 pace.want();
             } else {

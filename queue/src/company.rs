@@ -14,6 +14,8 @@ const MEMORY: usize = 16;
 const DENSE: usize = 4;
 /// And so many when they left early.
 const DENSE_EARLY: usize = 2;
+/// Nobody is waited for longer than this.
+const MOST_PATIENCE: Duration = Duration::from_millis(20);
 /// A group this large gains nothing by waiting.
 const PLENTY: usize = 64;
 /// A group that leaves early waits for this part of everybody.
@@ -38,8 +40,21 @@ enum Way {
     Early,
 }
 
+/// A group that was written.
+pub(crate) struct Written {
+    pub messages: usize,
+    /// Messages, and whatever else was in it.
+    pub records: usize,
+    pub begun: Instant,
+    pub ended: Instant,
+}
+
 /// Decides how many messages a group waits for.
 pub(crate) struct Company {
+    /// At least so long may be waited.
+    patience: Duration,
+    /// How long it takes to write a group, in the mean.
+    took: Duration,
     /// Of all groups.
     recent: Sizes,
     /// Of groups that left together.
@@ -48,8 +63,14 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    pub(crate) fn new(now: Instant) -> Company {
-        Company { recent: Sizes::default(), together: Sizes::default(), trial: Trial::new(now) }
+    pub(crate) fn new(patience: Duration, now: Instant) -> Company {
+        let (recent, together) = (Sizes::default(), Sizes::default());
+        Company { patience, took: Duration::ZERO, recent, together, trial: Trial::new(now) }
+    }
+
+    /// How long to wait for them, at most: whoever is left behind waits for two groups.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience.max(self.took.min(MOST_PATIENCE))
     }
 
     /// So many messages should be in the next group; with 1, nobody is waited for.
@@ -64,18 +85,18 @@ impl Company {
         }
     }
 
-    /// A group was written, with so many messages among so many records.
-    pub(crate) fn note(&mut self, messages: usize, records: usize, now: Instant) {
-        if messages > 0 {
-            self.recent.note(messages);
+    pub(crate) fn note(&mut self, group: Written) {
+        self.took = (self.took * 3 + (group.ended - group.begun)) / 4;
+        if group.messages > 0 {
+            self.recent.note(group.messages);
             if self.trial.way() == Way::Together {
-                self.together.note(messages);
+                self.together.note(group.messages);
             }
         }
         if self.is_dense() {
-            self.trial.note(records, now);
+            self.trial.note(group.records, group.ended);
         } else {
-            self.trial = Trial::new(now);
+            self.trial = Trial::new(group.ended);
         }
     }
 
@@ -258,10 +279,11 @@ mod tests {
 
         fn tried(&self) -> (f64, f64) {
             let begun = Instant::now();
-            let mut company = Company::new(begun);
+            let mut company = Company::new(Duration::from_millis(2), begun);
             self.run(|written| {
                 if let Some((messages, now)) = written {
-                    company.note(messages, messages, begun + Duration::from_micros(now));
+                    let ended = begun + Duration::from_micros(now);
+                    company.note(Written { messages, records: messages, begun: ended, ended });
                 }
                 company.wanted()
             })
@@ -300,10 +322,22 @@ mod tests {
         assert!(world.tried().0 > 0.99 * world.fixed(1));
         // Nor does it after a rush.
         let begun = Instant::now();
-        let mut company = Company::new(begun);
-        (0..100).for_each(|_| company.note(20, 20, begun));
+        let mut company = Company::new(Duration::from_millis(2), begun);
+        let group = |messages| Written { messages, records: messages, begun, ended: begun };
+        (0..100).for_each(|_| company.note(group(20)));
         assert!(company.wanted() >= 20);
-        (0..MEMORY).for_each(|_| company.note(1, 1, begun));
+        (0..MEMORY).for_each(|_| company.note(group(1)));
         assert_eq!(company.wanted(), 1);
+    }
+
+    #[test]
+    fn it_waits_as_long_as_a_group_takes_within_reason() {
+        let begun = Instant::now();
+        let mut company = Company::new(Duration::from_millis(2), begun);
+        for (took_ms, patience_ms) in [(0, 2), (1, 2), (10, 9), (500, 20), (1, 2)] {
+            let ended = begun + Duration::from_millis(took_ms);
+            (0..20).for_each(|_| company.note(Written { messages: 20, records: 20, begun, ended }));
+            assert_eq!(company.patience().as_millis(), patience_ms, "{took_ms}");
+        }
     }
 }

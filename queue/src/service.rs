@@ -38,7 +38,8 @@ pub struct Options {
     pub checkpoint_patience: Duration,
     /// sled's cache: 48 MiB.
     pub index_cache_bytes: u64,
-    /// The longest that the committer waits for company once traffic is dense; a lone message is never delayed.
+    /// The longest that the committer waits for company once traffic is dense, if to write a group takes no longer: 2 ms. A
+    /// lone message is never delayed.
     pub gather: Duration,
     /// A lone settle waits at most so long for a commit to ride on: 5 ms.
     pub settle_delay: Duration,
