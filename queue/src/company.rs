@@ -211,6 +211,7 @@ impl Trial {
             Way::Early if self.gain <= NOT_WORTH_IT => Way::Together,
             kept => kept,
         };
+        tracing::debug!("groups that leave early get {ratio:.2} times as much done: {way:?} from now on");
         self.pause = if way == self.kept { (self.pause * 2).min(LONGEST_PAUSE) } else { 1 };
         self.kept = way;
     }
