@@ -8,6 +8,8 @@ use engine::shell::Engine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use std::time::Duration;
 /// How long a shutdown waits for transactions in flight. Longer than most peers take to answer a final dot, shorter
 /// than an init system's patience (systemd: 90 s).
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked at whether the engine still runs.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Run the delivery engine until SIGTERM or SIGINT
 ///
@@ -47,7 +52,7 @@ impl Serve {
             None => None,
         };
         announce(&engine, admin.as_ref());
-        self.watch(&mut signals, &engine);
+        self.watch(&mut signals, &engine)?;
         tracing::info!("draining: nothing new is accepted, transactions in flight are finished");
         std::thread::spawn(move || {
             if signals.forever().any(|signal| signal != SIGHUP) {
@@ -64,19 +69,25 @@ impl Serve {
     }
 
     /// Until the first signal to end, or until the engine ends by itself.
-    fn watch(&self, signals: &mut Signals, engine: &Engine) {
+    fn watch(&self, signals: &mut Signals, engine: &Engine) -> io::Result<()> {
+        let (mut woken, wake) = UnixStream::pair()?;
+        woken.set_read_timeout(Some(LOOK))?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+        }
         loop {
             for signal in signals.pending() {
                 match signal {
                     SIGHUP => self.reload(engine),
-                    _ => return,
+                    _ => return Ok(()),
                 }
             }
             if engine.is_broken() {
                 tracing::error!("an event loop ended by itself");
-                return;
+                return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(50));
+            // How the wait ended makes no difference.
+            let _ = woken.read(&mut [0; 64]);
         }
     }
 
