@@ -3,6 +3,7 @@
 use crate::codec::{Malformed, Reader, put_text, put_varint};
 use crate::{Domain, Envelope, Flow, MessageId};
 use smtp::parameters::ByMode;
+use std::sync::Arc;
 
 /// Where an entry stands in the order of the index: all of a domain together, in it all of a flow, by due time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -246,7 +247,7 @@ pub struct Entry {
     /// Octets of the body (for memory budgets, without reading the journal).
     pub body_bytes: u32,
     /// Why it is still here: the last reply or error, at most 200 bytes; empty before the first attempt.
-    pub last_error: Box<str>,
+    pub last_error: Arc<str>,
     /// What the sender asked for.
     pub terms: Terms,
     /// The sender was told of the delay.

@@ -83,7 +83,10 @@ fn take_moving(entry: &mut Entry, retry: &Retry, due_ms: u64) -> Option<(u64, En
     if moving.is_empty() {
         return None;
     }
-    let last_error: Box<str> = Entry::clip(&retry.last_error).into();
+    let last_error = match Entry::clip(&retry.last_error) {
+        clipped if clipped.len() < retry.last_error.len() => clipped.into(),
+        _ => retry.last_error.clone(),
+    };
     if retry.due_ms == due_ms {
         entry.attempts = retry.attempts;
         entry.last_error = last_error;
@@ -92,7 +95,7 @@ fn take_moving(entry: &mut Entry, retry: &Retry, due_ms: u64) -> Option<(u64, En
     }
     entry.open.subtract(&moving);
     let (attempts, delay_told) = (retry.attempts, retry.delay_told || entry.delay_told);
-    Some((retry.due_ms, Entry { open: moving, attempts, last_error, delay_told, ..entry.clone() }))
+    Some((retry.due_ms, Entry { open: moving, attempts, last_error, delay_told, ..*entry }))
 }
 
 #[cfg(test)]

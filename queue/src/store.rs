@@ -91,7 +91,7 @@ pub struct Retry {
     /// Attempts made, this one included.
     pub attempts: u16,
     /// Why.
-    pub last_error: Box<str>,
+    pub last_error: Arc<str>,
     /// The sender has been told of the delay, by now.
     pub delay_told: bool,
 }
@@ -348,7 +348,7 @@ pub(crate) fn new_entry(
     body_bytes: u32,
     terms: Terms,
 ) -> Entry {
-    Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Box::default(), terms, delay_told: false }
+    Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Arc::default(), terms, delay_told: false }
 }
 
 fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, now: Option<&Entry>, before: Option<&Entry>) {

@@ -62,8 +62,6 @@ pub const ROUTE_KEEP: Duration = Duration::from_secs(600);
 pub const SITE_KEEP: Duration = Duration::from_secs(60);
 /// Throttled time is reported in portions of at least, and at most.
 pub const THROTTLED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// Octets of an error kept in the queue.
-pub const LAST_ERROR_BYTES: usize = 200;
 
 /// How much one site (or one domain without a route) may keep in memory when `kept` are kept by all.
 pub(super) fn share(kept: usize) -> usize {

@@ -1,6 +1,5 @@
 //! Outcomes on their way to disk: gathered into one group per drain, and remembered until it is durable.
 
-use super::bounds::LAST_ERROR_BYTES;
 use super::message::HeldId;
 use super::{Action, Dispatch};
 use crate::notice::{self, Status};
@@ -152,14 +151,14 @@ impl Dispatch {
 }
 
 /// The reply as it is kept with the entry: one line, bounded.
-pub(super) fn last_error(reply: &Reply) -> Box<str> {
+pub(super) fn last_error(reply: &Reply) -> Arc<str> {
     let mut text = String::with_capacity(64);
     let _ = write!(text, "{}", reply.code);
     if let Some(code) = reply.enhanced {
         let _ = write!(text, " {}.{}.{}", code.0, code.1, code.2);
     }
     text.push(' ');
-    text.extend(reply.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LAST_ERROR_BYTES));
-    text.truncate(text.floor_char_boundary(LAST_ERROR_BYTES));
-    text.into_boxed_str()
+    text.extend(reply.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(Entry::MAX_ERROR_BYTES));
+    text.truncate(text.floor_char_boundary(Entry::MAX_ERROR_BYTES));
+    text.into()
 }
