@@ -8,7 +8,7 @@
 
 use super::connection::Phase;
 use super::domain::DomainId;
-use super::open::Way;
+use super::open::Endpoints;
 use super::site::{SiteId, SiteKey, Target};
 use super::{ConnectionId, Dispatch, Offer, Peer, route};
 use crate::config::TlsPolicy;
@@ -66,7 +66,7 @@ impl Dispatch {
         if let Some(slot) = former.and_then(|former| self.slot(former.connection)) {
             self.close(slot);
         }
-        let way = Way {
+        let ends = Endpoints {
             host: 0,
             peer: Peer::Caller(offer.id),
             by_mx: false,
@@ -76,7 +76,7 @@ impl Dispatch {
             tls: TlsPolicy::Off,
             strict: false,
         };
-        let connection = self.begin(id, way);
+        let connection = self.begin(id, ends);
         self.sites[id as usize].caller =
             Some(Caller { connection, offer: offer.id, collected: None, domains: offer.domains });
     }

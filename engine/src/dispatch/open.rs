@@ -13,8 +13,8 @@ use smtp::client::Features;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// What a new connection runs over.
-pub(super) struct Way {
+/// The two ends of a new connection, and how they are to talk.
+pub(super) struct Endpoints {
     /// Its place in the site's hosts.
     pub(super) host: usize,
     pub(super) peer: Peer,
@@ -119,16 +119,16 @@ impl Dispatch {
             (None, None) => unreachable!("only Unix sockets are opened without an address"),
         };
         let by_mx = host.hop.is_none();
-        self.begin(id, Way { host: host_index, peer: Peer::At(peer), by_mx, address, source, tls, strict });
+        self.begin(id, Endpoints { host: host_index, peer: Peer::At(peer), by_mx, address, source, tls, strict });
     }
 
     /// A connection of the site begins.
-    pub(super) fn begin(&mut self, id: SiteId, way: Way) -> ConnectionId {
+    pub(super) fn begin(&mut self, id: SiteId, ends: Endpoints) -> ConnectionId {
         let now = self.now.mono;
         let serial = self.next_serial();
         let site = &mut self.sites[id as usize];
         site.connecting += 1;
-        let host = &site.hosts[way.host];
+        let host = &site.hosts[ends.host];
         let manner = host.learnt.manner(site.limits.pipelining, now);
         let window = connection::window(manner.pipelining);
         let entry = self.connections.vacant_entry();
@@ -138,11 +138,11 @@ impl Dispatch {
             connection: name,
             site: site.name.clone(),
             host: host.name.clone(),
-            by_mx: way.by_mx,
-            peer: way.peer,
-            source: way.source,
+            by_mx: ends.by_mx,
+            peer: ends.peer,
+            source: ends.source,
             protocol: host.protocol(),
-            tls: way.tls,
+            tls: ends.tls,
             implicit_tls: host.is_implicit_tls(),
             policy: site.key.policy.clone(),
             manner,
@@ -153,17 +153,17 @@ impl Dispatch {
             id: name,
             site: id,
             host: host.name.clone(),
-            host_index: way.host,
-            address: way.address,
-            address_text: way.address.map(|ip| ip.to_string().into()),
-            source: way.source,
-            tls_policy: way.tls,
+            host_index: ends.host,
+            address: ends.address,
+            address_text: ends.address.map(|ip| ip.to_string().into()),
+            source: ends.source,
+            tls_policy: ends.tls,
             tls: None,
             features: None,
             manner,
             phase: Phase::Connecting,
             window,
-            strict: way.strict,
+            strict: ends.strict,
             domains: Vec::new(),
             transactions: SmallVec::new(),
             bytes_ahead: 0,

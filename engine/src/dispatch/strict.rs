@@ -35,12 +35,12 @@ pub(super) fn is_strict(content: &Content, hosts: &[Host], now: Instant) -> bool
         && hosts.iter().any(|host| !host.may_promise_tls(now))
 }
 
-/// What there is for a strict delivery.
-enum Way {
-    /// A connection with credit.
-    Open(usize),
-    /// One that is being set up, or is busy.
-    Soon,
+/// The best connection that there is for a strict delivery.
+enum Candidate {
+    /// With credit.
+    Free(usize),
+    /// Being set up, or busy.
+    Awaited,
     Missing,
 }
 
@@ -57,39 +57,39 @@ impl Dispatch {
     /// Hands strict deliveries over, or opens a connection for them.
     pub(super) fn serve_strict(&mut self, id: SiteId) {
         while let Some(delivery) = self.first_of(id, true) {
-            match self.way(id) {
-                Way::Open(slot) => {
+            match self.candidate(id) {
+                Candidate::Free(slot) => {
                     let site = &mut self.sites[id as usize];
                     if let Err(at) = site.rate.check(self.now.mono) {
                         return self.timers.arm(&mut site.armed, at, Timer::Site(id));
                     }
                     self.hand(id, slot, delivery, true);
                 }
-                Way::Soon => return,
-                Way::Missing => return self.make_way(id),
+                Candidate::Awaited => return,
+                Candidate::Missing => return self.open_strict(id),
             }
         }
     }
 
-    fn way(&self, id: SiteId) -> Way {
+    fn candidate(&self, id: SiteId) -> Candidate {
         let site = &self.sites[id as usize];
-        let mut way = Way::Missing;
+        let mut best = Candidate::Missing;
         for slot in &site.connections {
             let connection = &self.connections[*slot as usize];
             if !site.hosts[connection.host_index].may_promise_tls(self.now.mono) {
                 continue;
             }
             match connection.phase {
-                Phase::Ready if connection.credit() > 0 => return Way::Open(*slot as usize),
-                Phase::Ready | Phase::Connecting => way = Way::Soon,
+                Phase::Ready if connection.credit() > 0 => return Candidate::Free(*slot as usize),
+                Phase::Ready | Phase::Connecting => best = Candidate::Awaited,
                 Phase::Closing | Phase::Abandoned => {}
             }
         }
-        way
+        best
     }
 
     /// Opens a connection to the next host that may promise TLS, if there is one and the limits admit it.
-    fn make_way(&mut self, id: SiteId) {
+    fn open_strict(&mut self, id: SiteId) {
         let now = self.now.mono;
         if self.sites[id as usize].hosts.iter().all(|host| !host.may_promise_tls(now)) {
             let reply = verdict::tell(&NO_PROMISE).into_owned();
