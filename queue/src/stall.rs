@@ -108,6 +108,9 @@ mod tests {
     }
 
     const BOUND: usize = 20;
+    const SHORT: Duration = Duration::from_millis(50);
+    /// However slow the machine is: a checkpoint ends, if only by failing.
+    const ENDLESS: Duration = Duration::from_secs(60);
 
     struct World {
         store: Store,
@@ -118,8 +121,9 @@ mod tests {
     type Answered = Receiver<Result<Vec<Committed>, Arc<QueueError>>>;
 
     impl World {
-        /// With committer and checkpointer at work, and `queued` messages that only the index knows.
-        fn run(gate: &Gate, queued: usize, test: impl FnOnce(&World)) {
+        /// With committer and checkpointer at work, and `queued` messages that only the index knows. `patience`: how long
+        /// a checkpoint may take before mail is refused.
+        fn run(gate: &Gate, queued: usize, patience: Duration, test: impl FnOnce(&World)) {
             let limits = Limits {
                 segment_bytes: 1 << 20,
                 memtable_entries: BOUND,
@@ -136,11 +140,8 @@ mod tests {
             }
             store.checkpoint().expect("written");
             std::thread::scope(|threads| {
-                let patience = Patience {
-                    gather: Duration::ZERO,
-                    settle: Duration::from_millis(1),
-                    checkpoint: Duration::from_millis(50),
-                };
+                let patience =
+                    Patience { gather: Duration::ZERO, settle: Duration::from_millis(1), checkpoint: patience };
                 threads.spawn(move || committer::run(store, inbox, pace, patience));
                 threads.spawn(move || checkpointer::run(store, pace, Duration::from_millis(5)));
                 let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&world)));
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn an_index_that_fails_holds_up_mail_at_the_bound_until_it_works_again() {
         let gate = Gate::default();
-        World::run(&gate, 0, |world| {
+        World::run(&gate, 0, ENDLESS, |world| {
             gate.index.fail(true);
             let why = world.accept_to_the_bound();
             assert!(why.contains("told to fail"), "{why}");
@@ -234,14 +235,14 @@ mod tests {
             gate.index.fail(false);
             world.wait_until("accepted again", || world.store.stall.reason().is_none());
             world.accept().expect("there is room");
-            assert!(!world.store.is_memtable_full());
+            world.wait_until("what waited is written", || !world.store.is_memtable_full());
         });
     }
 
     #[test]
     fn a_checkpoint_that_hangs_holds_up_mail_and_at_twice_the_bound_outcomes_but_loses_none() {
         let gate = Gate::default();
-        World::run(&gate, 3 * BOUND, |world| {
+        World::run(&gate, 3 * BOUND, SHORT, |world| {
             gate.shut(true);
             let why = world.accept_to_the_bound();
             assert!(why.contains("longer"), "{why}");
@@ -263,7 +264,7 @@ mod tests {
     #[test]
     fn where_outcomes_make_room_by_themselves_mail_is_accepted_again() {
         let gate = Gate::default();
-        World::run(&gate, 0, |world| {
+        World::run(&gate, 0, SHORT, |world| {
             gate.shut(true);
             // A checkpoint is under way, with this one in it; all others leave no trace when they are gone.
             world.accept().expect("there is room");
