@@ -58,8 +58,8 @@ pub enum QueueError {
     /// Too much waits for the index, which cannot be written. Nothing has changed; it may pass.
     #[error("{0}")]
     Stalled(std::sync::Arc<str>),
-    /// More of something than a message may have.
-    #[error("a message has at most {limit} {what}")]
+    /// More of something than the journal can hold together.
+    #[error("the queue takes at most {limit} {what}")]
     TooLarge {
         /// Of what.
         what: &'static str,

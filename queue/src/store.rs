@@ -144,11 +144,20 @@ impl Group {
             let recipients = message.content.envelope.recipients.len();
             let top = message.domains.iter().flat_map(|(_, set)| set.iter().last()).max().unwrap_or(0) as usize;
             if recipients.max(top + 1) > Envelope::MAX_RECIPIENTS {
-                return Err(QueueError::TooLarge { what: "recipients", limit: Envelope::MAX_RECIPIENTS as u64 });
+                return Err(QueueError::TooLarge {
+                    what: "recipients of a message",
+                    limit: Envelope::MAX_RECIPIENTS as u64,
+                });
             }
             if message.content.body.len() as u64 > Store::MAX_BODY_BYTES {
-                return Err(QueueError::TooLarge { what: "octets of body", limit: Store::MAX_BODY_BYTES });
+                return Err(QueueError::TooLarge { what: "octets of a message", limit: Store::MAX_BODY_BYTES });
             }
+        }
+        if self.body_bytes() as u64 > Store::MAX_GROUP_BODY_BYTES {
+            return Err(QueueError::TooLarge {
+                what: "octets of messages at once",
+                limit: Store::MAX_GROUP_BODY_BYTES,
+            });
         }
         Ok(())
     }
@@ -177,8 +186,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store {
-    /// One message's body is at most this long, so that places within a segment fit 32 bits.
-    pub const MAX_BODY_BYTES: u64 = 1 << 30;
+    /// One message's body is at most this long: 1 GiB, and what was put before it when it came in.
+    pub const MAX_BODY_BYTES: u64 = (1 << 30) + (1 << 20);
+    /// All bodies of a group, so that its length and the places in it fit 32 bits.
+    pub const MAX_GROUP_BODY_BYTES: u64 = 3 << 30;
 
     /// The next id at this wall-clock time.
     pub fn next_id(&self, now_ms: u64) -> MessageId {
@@ -357,5 +368,44 @@ fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, now: Option<&Entry
         (Some(entry), before) => writer.put(key, entry, before.as_ref()),
         (None, Some(before)) => writer.gone(key, &before),
         (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MailParameters, Recipient};
+    use bytes::Bytes;
+    use smtp::body::Facts;
+    use smtp::{Body, Mailbox, ReversePath};
+
+    /// So many mebibytes for so many recipients.
+    fn message(mebibytes: usize, recipients: usize) -> NewMessage {
+        let mailbox = Mailbox::parse("a@x.example").expect("an address");
+        let envelope = Envelope {
+            reverse_path: ReversePath(None),
+            recipients: vec![Recipient::new(mailbox); recipients],
+            accepted_us: 0,
+            parameters: MailParameters::default(),
+            tenant: None,
+            campaign: None,
+        };
+        let part = Bytes::from(vec![b'x'; 1 << 20]);
+        let body = Body::from_parts(vec![part; mebibytes], Facts::default());
+        let content = Arc::new(Content { id: MessageId(1), envelope, body });
+        NewMessage { content, domains: Default::default(), due_ms: 1, body_crc: 0 }
+    }
+
+    #[test]
+    fn what_the_journal_cannot_count_is_refused() {
+        let check = |accepts: Vec<NewMessage>| Group { accepts, settles: vec![] }.check().map_err(|e| e.to_string());
+        assert_eq!(check(vec![message(1025, 6000); 2]), Ok(()));
+        for (accepts, what) in [
+            (vec![message(1026, 1)], "1074790400 octets of a message"),
+            (vec![message(1, 6001)], "6000 recipients of a message"),
+            (vec![message(1024, 1); 4], "3221225472 octets of messages at once"),
+        ] {
+            assert_eq!(check(accepts), Err(format!("the queue takes at most {what}")));
+        }
     }
 }

@@ -245,7 +245,7 @@ fn what_no_index_value_or_location_can_hold_is_refused() {
     let store = open(&disk, &index);
     commit(&store, &group(&store, Envelope::MAX_RECIPIENTS, 10)).expect("just so");
     let error = commit(&store, &group(&store, Envelope::MAX_RECIPIENTS + 1, 10)).expect_err("one too many");
-    assert_eq!(error.to_string(), "a message has at most 6000 recipients");
+    assert_eq!(error.to_string(), "the queue takes at most 6000 recipients of a message");
     // Larger than a segment: it gets one of its own.
     commit(&store, &group(&store, 1, 300_000)).expect("any size");
     assert_eq!(open(&disk.crash(&mut || 1), &MemoryIndex::new()).stats().recipients, 6001);

@@ -354,7 +354,7 @@ fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     }
 }
 
-fn whole<T: TryFrom<u64>>(value: &DeValue<'_>, min: u64, max: u64) -> Result<T, String> {
+pub(super) fn whole<T: TryFrom<u64>>(value: &DeValue<'_>, min: u64, max: u64) -> Result<T, String> {
     let DeValue::Integer(number) = value else { return Err(found(value)) };
     let number = u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|n| (min..=max).contains(n));
     number.and_then(|n| T::try_from(n).ok()).ok_or_else(|| "out of range".into())

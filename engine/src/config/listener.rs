@@ -86,7 +86,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         proxy_protocol: proxy_protocol.unwrap_or_default(),
         xclient: xclient.unwrap_or_default(),
         max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
-        max_recipients: table.read("max_recipients", &kinds::COUNT).map_or(defaults.max_recipients, as_usize),
+        max_recipients: table.read_or("max_recipients", &RECIPIENTS, defaults.max_recipients),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
         max_connections_per_address: table
             .read("max_connections_per_address", &kinds::COUNT)
@@ -190,16 +190,28 @@ fn tls(document: &Document<'_>, table: &mut Table<'_>) -> Option<ListenerTls> {
     Some(ListenerTls { mode, certificate, key })
 }
 
-/// A size that must fit into memory, and into the 32 bits in which the journal counts a record.
+/// What is put before a message when it comes in has to fit into the queue, too.
+const MAX_MESSAGE_BYTES: u64 = 1 << 30;
+const _: () = assert!(MAX_MESSAGE_BYTES + (1 << 20) <= queue::Store::MAX_BODY_BYTES);
+
+/// A size that fits into memory and the queue.
 const SIZE_IN_MEMORY: Kind<usize> = Kind {
     what: kinds::SIZE.what,
     allowed: kinds::SIZE.allowed,
     read: |value| match (kinds::SIZE.read)(value)? {
         0 => Err("nothing fits into it".into()),
-        bytes if bytes > 2 << 30 => Err("2GiB is the most".into()),
+        bytes if bytes > MAX_MESSAGE_BYTES => Err("1GiB is the most".into()),
         bytes => Ok(bytes as usize),
     },
 };
+
+/// So many as the queue takes.
+const RECIPIENTS: Kind<usize> = Kind {
+    what: kinds::COUNT.what,
+    allowed: "a whole number from 1 to 6000",
+    read: |value| kinds::whole(value, 1, 6000),
+};
+const _: () = assert!(queue::Envelope::MAX_RECIPIENTS == 6000);
 
 fn as_usize(at: At<u32>) -> usize {
     at.value as usize

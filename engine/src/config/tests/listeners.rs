@@ -5,8 +5,12 @@ use super::*;
 #[test]
 fn listeners() {
     check(
-        "[[listener]]\nmax_message_size = \"4GiB\"",
-        "3:20 \"4GiB\": `max_message_size` in [[listener]] must be a size; 2GiB is the most",
+        "[[listener]]\nmax_message_size = \"2GiB\"",
+        "3:20 \"2GiB\": `max_message_size` in [[listener]] must be a size; 1GiB is the most",
+    );
+    check(
+        "[[listener]]\nmax_recipients = 6001",
+        "3:18 6001: `max_recipients` in [[listener]] must be a count; out of range",
     );
     check(
         "[queue]\nmax_bytes = \"1MiB\"\n[[listener]]\nmax_message_size = \"2MiB\"",
