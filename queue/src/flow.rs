@@ -7,7 +7,8 @@ use crate::codec::{Malformed, Reader};
 /// need not wait behind much of another.
 ///
 /// Tenants and campaigns are told apart by a number that comes from their name: what is kept of a domain is then
-/// bounded, whatever names senders invent. Two names in 255 share a number, and then a flow.
+/// bounded, whatever names senders invent. Of any two names the chance is 1 in 255 that they share a number, and then a
+/// flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flow {
     /// MT-PRIORITY (RFC 6710).
