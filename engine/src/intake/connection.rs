@@ -30,7 +30,8 @@ const READS_PER_TICK: usize = 8;
 const MAX_UNWRITTEN: usize = 64 * 1024;
 /// For a TLS handshake, from the moment that it can begin. It is a few round trips; whoever needs longer holds a place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a client to take the last reply: one that never reads would hold its place for ever.
+/// For a client to take the last reply (RFC 5321 §3.8 and §4.1.1.10 have it said before the connection is closed): one that
+/// never reads would hold its place for ever.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(30);
 
 const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");

@@ -9,7 +9,7 @@ use proxy_header::{Error, ParseConfig, ProxyHeader};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A proxy sends the header at once.
+/// A proxy sends the header at once; one retransmission of TCP takes up to 3 seconds (§2 of the document).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Of a header. Version 1 has at most 107 octets; version 2 could have 65,551, but no proxy has so much to tell.
 pub(super) const MAX_BYTES: usize = 4096;

@@ -55,7 +55,7 @@ use transaction::Transaction;
 
 /// Octets that wait to be written before the owner should stop reading.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
-/// A client that is not wanted has so long, and so many errors, to say QUIT.
+/// A client that is not wanted has so long, and so many errors, to say QUIT (RFC 5321 §3.1).
 const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(30);
 const TURNED_AWAY_ERRORS: u32 = 3;
 /// Replies behind a message that awaits completion before the owner should stop reading.
