@@ -56,6 +56,9 @@ pub const NO_PROMISE: Duration = Duration::from_secs(300);
 pub const OURSELVES: Duration = Duration::from_secs(60);
 /// How long a failure to route a domain is believed: for good, for now.
 pub const ROUTE_FAILURE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(60));
+/// However far off its due time is, a domain's mail on disk is looked at again after this time, or up to twice that (not all of
+/// it at once): the clock may be set forward, and stands still while the machine is suspended.
+pub const DUE_LOOK: Duration = Duration::from_secs(600);
 /// How long a route with nothing to look up is kept before it is looked at again.
 pub const ROUTE_KEEP: Duration = Duration::from_secs(600);
 /// How long a site without domains is remembered.

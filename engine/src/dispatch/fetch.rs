@@ -45,7 +45,8 @@ impl Dispatch {
     pub(super) fn await_due(&mut self, domain: DomainId) {
         let due_ms = self.domains[domain].next_due_ms;
         if due_ms != u64::MAX {
-            let at = self.now.instant_of(due_ms);
+            let look = bounds::DUE_LOOK.mul_f64(1.0 + self.rng.f64());
+            let at = self.now.instant_of(due_ms).min(self.now.mono + look);
             self.timers.arm(&mut self.domains[domain].armed, at, Timer::Domain(domain));
         }
     }

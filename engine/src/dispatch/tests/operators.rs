@@ -85,6 +85,22 @@ fn a_clock_that_is_set_back_forgets_nothing_on_disk() {
     check_empty(&mut w);
 }
 
+/// A machine without a clock of its own starts in 1970, and takes the time from the network a little later.
+#[test]
+fn a_clock_that_is_set_forward_keeps_nothing_waiting() {
+    let mut w = World::new(config(), 1);
+    let id = w.accept("a@from.test", &["later@a.test"]);
+    w.run(S(1));
+    assert_eq!(w.kinds(id, 0), [Kind::Deferred]);
+    let wall_us = std::mem::take(&mut w.now.wall_us);
+    w.restart(2);
+    w.run(S(60));
+    assert_eq!(w.kinds(id, 0), [Kind::Deferred]);
+    w.now.wall_us = wall_us + 3600 * 1_000_000;
+    w.run(2 * crate::dispatch::bounds::DUE_LOOK);
+    assert_eq!(w.kinds(id, 0), [Kind::Deferred, Kind::Delivered]);
+}
+
 #[test]
 fn a_reload_changes_routes_of_what_is_ready() {
     let mut w = world();
