@@ -28,6 +28,10 @@ const TURNS: [Way; 4] = [Way::Together, Way::Early, Way::Early, Way::Together];
 /// Early groups are kept when so much more gets done, and given up when it is no more than that.
 const WORTH_IT: f64 = 1.10;
 const NOT_WORTH_IT: f64 = 1.05;
+/// However much more it seems to be: a bad moment can make it anything.
+const RATIOS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+/// When nothing came for so long, a trial has nothing to compare.
+const LULL: Duration = Duration::from_millis(100);
 /// From one trial to the next it takes so many times as long as a trial; twice as many after each that changed nothing.
 const LONGEST_PAUSE: u32 = 32;
 
@@ -55,6 +59,8 @@ pub(crate) struct Company {
     patience: Duration,
     /// How long it takes to write a group, in the mean.
     took: Duration,
+    /// When the last one was written.
+    ended: Instant,
     /// Of all groups.
     recent: Sizes,
     /// Of groups that left together.
@@ -65,7 +71,7 @@ pub(crate) struct Company {
 impl Company {
     pub(crate) fn new(patience: Duration, now: Instant) -> Company {
         let (recent, together) = (Sizes::default(), Sizes::default());
-        Company { patience, took: Duration::ZERO, recent, together, trial: Trial::new(now) }
+        Company { patience, took: Duration::ZERO, ended: now, recent, together, trial: Trial::new(now) }
     }
 
     /// How long to wait for them, at most: whoever is left behind waits for two groups.
@@ -87,6 +93,10 @@ impl Company {
 
     pub(crate) fn note(&mut self, group: Written) {
         self.took = (self.took * 3 + (group.ended - group.begun)) / 4;
+        let idle = group.begun.saturating_duration_since(std::mem::replace(&mut self.ended, group.ended));
+        if idle > LULL {
+            self.trial.restart(group.ended);
+        }
         if group.messages > 0 {
             self.recent.note(group.messages);
             if self.trial.way() == Way::Together {
@@ -156,6 +166,13 @@ impl Trial {
         Trial { kept: Way::Together, gain: 1.0, pause: 1, phase: Phase::Pause { until: now } }
     }
 
+    /// Forgets what was compared so far.
+    fn restart(&mut self, now: Instant) {
+        if let Phase::Turn { .. } = self.phase {
+            self.phase = Phase::Pause { until: now };
+        }
+    }
+
     fn way(&self) -> Way {
         match self.phase {
             Phase::Pause { .. } => self.kept,
@@ -205,7 +222,7 @@ impl Trial {
 
     /// A single trial may have met a bad moment: two have their say.
     fn decide(&mut self, ratio: f64) {
-        self.gain = f64::midpoint(self.gain, ratio);
+        self.gain = f64::midpoint(self.gain, ratio.clamp(*RATIOS.start(), *RATIOS.end()));
         let way = match self.kept {
             Way::Together if self.gain >= WORTH_IT => Way::Early,
             Way::Early if self.gain <= NOT_WORTH_IT => Way::Together,
@@ -329,6 +346,21 @@ mod tests {
         assert!(company.wanted() >= 20);
         (0..MEMORY).for_each(|_| company.note(group(1)));
         assert_eq!(company.wanted(), 1);
+    }
+
+    #[test]
+    fn a_lull_in_the_middle_of_a_trial_says_nothing() {
+        let begun = Instant::now();
+        let mut company = Company::new(Duration::from_millis(2), begun);
+        let mut now = begun;
+        for n in 0..2000 {
+            // Whatever is tried, twenty come each millisecond; but one second in the middle of turns of either kind.
+            let lull = if n % 50 == 49 { Duration::from_secs(1) } else { Duration::ZERO };
+            now += lull;
+            company.note(Written { messages: 20, records: 20, begun: now, ended: now + Duration::from_millis(1) });
+            now += Duration::from_millis(1);
+        }
+        assert_eq!((company.trial.kept, company.trial.gain), (Way::Together, 1.0));
     }
 
     #[test]
