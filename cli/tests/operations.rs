@@ -334,6 +334,14 @@ fn a_site_in_trouble_says_why() {
 }
 
 #[test]
+fn a_server_without_room_is_not_ready() {
+    let world = World::start("", "[queue]\nmin_free = \"8000000GiB\"\n");
+    let reason = "the disk of data_dir has less free space than [queue] min_free\n";
+    assert_eq!(world.get("/readyz"), (503, reason.into()));
+    assert_eq!(world.get("/healthz").0, 200);
+}
+
+#[test]
 fn draining_is_said_while_it_lasts() {
     let mut world = World::start("final delay=1500ms ok", "");
     assert_eq!(world.get("/readyz"), (200, "ready\n".into()));

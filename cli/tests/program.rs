@@ -85,6 +85,7 @@ fn wrong_arguments_end_with_64() {
         &["sink", "--bind", "127.0.0.1:0", "--rule", "lunch close"],
         &["send", "--from", "a@b.test", "--to", "c@d..test"],
         &["queue", "remove"],
+        &["demo", "--messages", "0"],
     ] {
         let output = run(arguments, 64);
         assert!(stdout(&output).is_empty() && stderr(&output).contains("error: "), "{}", stderr(&output));
@@ -117,6 +118,63 @@ fn a_bad_configuration_shows_every_mistake_and_ends_with_78() {
     let first = &json["mistakes"][0];
     assert_eq!((&first["line"], &first["column"], &first["text"]), (&3.into(), &8.into(), &"\"fast\"".into()));
     assert_has(&stderr(&run(&["check", "--config", "/nonexistent/posthaste.toml"], 78)), &["cannot read"]);
+}
+
+#[test]
+fn a_demo_without_messages_to_send_names_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    for (directory, why) in [(nowhere.as_path(), "No such file"), (dir.path(), "no file ends in .eml")] {
+        let directory = directory.to_str().unwrap();
+        assert_has(&stderr(&run(&["demo", "--corpus", directory], 66)), &[directory, why]);
+    }
+}
+
+#[test]
+fn what_serve_cannot_have_ends_with_69_and_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("posthaste.toml");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let taken = std::net::TcpListener::bind(taken).unwrap();
+    let missing = dir.path().join("missing/socket");
+    for (data_dir, bind, remedy) in [
+        ("posthaste.toml", "127.0.0.1:0".to_owned(), "; `data_dir` must be a directory"),
+        ("data", taken.local_addr().unwrap().to_string(), "; another program has it"),
+        ("data", "192.0.2.1:0".into(), "; no interface of this machine"),
+        ("data", format!("unix:{}", missing.display()), "; its directory has to exist"),
+    ] {
+        let data_dir = dir.path().join(data_dir);
+        let text = format!(
+            "hostname = \"mta.example.net\"\ndata_dir = {data_dir:?}\n[[listener]]\nbind = \"{bind}\"\n[admin]\nbind = \"off\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        assert_has(&stderr(&run(&["serve", "--config", file.to_str().unwrap()], 69)), &[remedy]);
+    }
+}
+
+#[test]
+fn serve_says_why_it_refuses_mail_and_what_a_reload_cannot_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("posthaste.toml");
+    let configure = |more: &str| {
+        let text = format!(
+            "hostname = \"mta.example.net\"\ndata_dir = {:?}\n[[listener]]\nbind = \"127.0.0.1:0\"\n{more}[admin]\nbind = \"off\"\n\
+             [queue]\nmin_free = \"8000000GiB\"\n",
+            dir.path()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    configure("");
+    let mut daemon = posthaste(&["serve", "--config", file.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let refusing = "new mail is refused (452 4.3.1): the disk of data_dir has less free space than [queue] min_free";
+    assert!(lines.any(|line| line.contains(refusing)));
+    assert!(lines.any(|line| line.contains("ready")));
+    configure("max_errors = 5\n");
+    assert!(Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status().unwrap().success());
+    assert!(lines.any(|line| line.ends_with("changes that take effect with a restart only: [[listener]]")));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
 }
 
 #[test]

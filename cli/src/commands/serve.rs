@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// signal stops at once. SIGHUP reads the configuration again: limits, routes and the retry schedule take effect,
 /// listeners and directories do not; the event log is reopened.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 drained, 69 a socket, the queue or a file that it needs cannot be had, 75 stopped at once by a second signal,
+            78 mistakes in the configuration, or no such file")]
 pub struct Serve {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
@@ -95,8 +98,14 @@ impl Serve {
         match Config::load(&self.config) {
             Ok(config) => {
                 warn_of_passwords(&config);
+                let waiting = engine.handle().config().needs_restart(&config);
                 match engine.handle().reload(Arc::new(config)) {
-                    Ok(()) => tracing::info!("configuration reloaded"),
+                    Ok(()) => {
+                        tracing::info!("configuration reloaded");
+                        if !waiting.is_empty() {
+                            tracing::warn!("changes that take effect with a restart only: {}", waiting.join(", "));
+                        }
+                    }
                     Err(error) => tracing::error!("the configuration stays as it was: {error}"),
                 }
             }

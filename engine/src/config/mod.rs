@@ -17,6 +17,7 @@ mod meaning;
 mod quantities;
 mod raw;
 mod relay;
+mod restart;
 mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};

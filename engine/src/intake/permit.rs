@@ -5,10 +5,13 @@ use crate::config::QueueLimits;
 use queue::{Queue, QueueError};
 use smtp::{EnhancedCode, Reply};
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Octets of bodies that may be arriving at once, over all connections, beyond what SIZE declares.
 const ASSUMED_BYTES: u64 = 64 * 1024;
+
+/// Looks in a row, about a second apart: a queue at its limit has room now and then, and the log is not for that.
+const LOOKS_OF_ROOM: u32 = 60;
 
 const QUEUE_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue is full; try again later");
 const DISK_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "Too little disk space; try again later");
@@ -33,6 +36,8 @@ pub(crate) struct Permits {
     /// Free octets of the file system when last looked at, less what came since.
     free_bytes: AtomicU64,
     failed: AtomicBool,
+    /// Looks that have to find room before the log says so; 0 when it did, or never had to.
+    short_for: AtomicU32,
 }
 
 /// Room that one transaction holds; given back when dropped.
@@ -47,6 +52,7 @@ impl Permits {
             arriving_bytes: AtomicU64::new(0),
             free_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
+            short_for: AtomicU32::new(0),
         };
         permits.look();
         permits
@@ -58,6 +64,24 @@ impl Permits {
         match self.queue.free_bytes() {
             Ok(free) => self.free_bytes.store(free, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "cannot ask for the free disk space"),
+        }
+        if let Some(why) = self.lacking() {
+            if self.short_for.swap(LOOKS_OF_ROOM, Ordering::Relaxed) == 0 {
+                tracing::warn!("new mail is refused (452 4.3.1): {why}");
+            }
+        } else if self.short_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |looks| looks.checked_sub(1))
+            == Ok(1)
+        {
+            tracing::info!("there is room for new mail again");
+        }
+    }
+
+    /// What there is too little of for another message, and which key of `[queue]` says so.
+    pub(crate) fn lacking(&self) -> Option<&'static str> {
+        match self.room_for(ASSUMED_BYTES) {
+            Err(("queue_full", _)) => Some("the queue is full, by [queue] max_recipients or max_bytes"),
+            Err(("disk_full", _)) => Some("the disk of data_dir has less free space than [queue] min_free"),
+            _ => None,
         }
     }
 
@@ -72,6 +96,12 @@ impl Permits {
 
     pub(super) fn take(&self, declared_bytes: Option<u64>) -> Result<Permit, Refusal> {
         let bytes = declared_bytes.unwrap_or(ASSUMED_BYTES);
+        self.room_for(bytes)?;
+        self.arriving_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Permit(bytes))
+    }
+
+    fn room_for(&self, bytes: u64) -> Result<(), Refusal> {
         let arriving = self.arriving_bytes.load(Ordering::Relaxed) + bytes;
         let stats = self.queue.stats();
         // The reserve and its like hold no mail: a queue that is allowed little would be full of them.
@@ -85,8 +115,7 @@ impl Permits {
         } else if self.free_bytes.load(Ordering::Relaxed) < self.limits.min_free_bytes + arriving {
             Err(("disk_full", DISK_FULL))
         } else {
-            self.arriving_bytes.fetch_add(bytes, Ordering::Relaxed);
-            Ok(Permit(bytes))
+            Ok(())
         }
     }
 

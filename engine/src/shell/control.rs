@@ -7,6 +7,7 @@ use super::watch::Watch;
 use crate::config::Config;
 use crate::delivery::Settings;
 use crate::dispatch::{Input, Operation};
+use crate::intake::Shared;
 use crate::now::Now;
 use crate::passwords::{self, PasswordError};
 use queue::{Domain, Entry, EntryKey, MessageId, Queue, QueueError};
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Handle {
     config: Arc<Config>,
-    queue: Queue,
+    intake: Arc<Shared>,
     resolver: dns::Resolver,
     loops: Vec<Address<Letter>>,
     watch: Watch,
@@ -69,14 +70,14 @@ pub enum OperateError {
 impl Handle {
     pub(super) fn new(
         config: Arc<Config>,
-        queue: Queue,
+        intake: Arc<Shared>,
         resolver: dns::Resolver,
         loops: Vec<Address<Letter>>,
         watch: Watch,
         failed: Arc<AtomicBool>,
         settings: Arc<Settings>,
     ) -> Handle {
-        Handle { config, queue, resolver, loops, watch, failed, draining: Arc::default(), settings }
+        Handle { config, intake, resolver, loops, watch, failed, draining: Arc::default(), settings }
     }
 
     /// The configuration that the engine started with; [`crate::dispatch::Dispatch::config`] is the newest.
@@ -86,7 +87,7 @@ impl Handle {
 
     /// The queue, for looking.
     pub fn queue(&self) -> &Queue {
-        &self.queue
+        &self.intake.queue
     }
 
     /// The resolver that the engine asks, for the same answers.
@@ -101,7 +102,7 @@ impl Handle {
         } else if self.draining.load(Ordering::Relaxed) {
             Some("shutting down".into())
         } else {
-            self.queue.stalled()
+            self.queue().stalled().or_else(|| self.intake.permits.lacking().map(Into::into))
         }
     }
 
@@ -134,8 +135,8 @@ impl Handle {
         let mut after = None;
         loop {
             let page = match domain {
-                Some(domain) => self.queue.list_domain(domain, after.take(), WALK_STEP),
-                None => self.queue.list(after.take(), WALK_STEP),
+                Some(domain) => self.intake.queue.list_domain(domain, after.take(), WALK_STEP),
+                None => self.intake.queue.list(after.take(), WALK_STEP),
             }?;
             let Some((last, _)) = page.last() else { return Ok(sum) };
             after = Some(last.clone());

@@ -54,10 +54,10 @@ const DNS_CONCURRENT: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The queue.
-    #[error(transparent)]
+    #[error("{}{}", .0, queue_remedy(.0))]
     Queue(#[from] QueueError),
     /// A listening socket.
-    #[error("cannot listen on {name}: {source}; is another program using it?")]
+    #[error("cannot listen on {name}: {source}{}", listen_remedy(.source))]
     Listen {
         /// As configured.
         name: String,
@@ -92,6 +92,29 @@ pub enum StartError {
     /// Threads, pollers, the resolver.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
+}
+
+/// What to do about a queue that cannot be opened, where that is not said already.
+fn queue_remedy(error: &QueueError) -> &'static str {
+    match error {
+        QueueError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "; make room on that disk",
+        QueueError::Io { .. } => "; `data_dir` must be a directory in which this user may write",
+        QueueError::Version { .. } => "; let the version that wrote it deliver what is queued, then move it away",
+        _ => "",
+    }
+}
+
+/// What to do about a socket that cannot be had.
+fn listen_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE, a Unix socket a directory in which this user may write"
+        }
+        io::ErrorKind::NotFound => "; its directory has to exist",
+        _ => "",
+    }
 }
 
 /// A running engine.
@@ -148,7 +171,7 @@ impl Engine {
         let mind = start_mind(&config, senses)?;
         let mut mind = Some(mind);
         let handle =
-            Handle::new(config.clone(), queue.clone(), resolver, loops.clone(), watch, failed, settings.clone());
+            Handle::new(config.clone(), shared.clone(), resolver, loops.clone(), watch, failed, settings.clone());
         let (starter, thread) = Starter::start(handle.clone())?;
         let mut threads = vec![thread];
         let verifier = directory.as_ref().map(Verifier::start).transpose()?;
