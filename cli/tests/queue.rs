@@ -119,7 +119,7 @@ fn what_is_queued_is_shown() {
 fn what_is_told_is_done_to_the_end() {
     let world = World::new();
     assert_eq!(world.json("queue retry --domain y.test")["recipients"], 20);
-    assert_eq!(world.text("queue remove --campaign spring --yes"), "10 recipients in 5 entries\n");
+    assert_eq!(world.text("queue remove --campaign spring --yes"), "10 recipients in 5 entries removed\n");
     let id = MessageId(7);
     world.run(&format!("queue hold {id}"), 0);
     let told = world.script.told.lock().unwrap();

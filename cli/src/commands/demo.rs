@@ -1,8 +1,8 @@
 //! `posthaste demo`: the whole thing on one machine, with proof.
 
-use crate::demo::{Outcome, Scene, Terms};
+use crate::demo::{DemoError, Outcome, Scene, Terms};
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::{terminal, units};
 use indicatif::ProgressBar;
 use std::path::PathBuf;
 
@@ -16,22 +16,26 @@ use std::path::PathBuf;
 ///   posthaste demo
 ///   posthaste demo --messages 100000 --domains 1000
 ///   posthaste demo --corpus DIR --json
+///
+/// Exit codes: 0 everything arrived exactly once, 66 no such corpus, 69 it could not be played, 70 something was lost,
+/// doubled or corrupted
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {
     /// How many messages.
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     messages: u64,
     /// To how many destination domains; each has its own mail exchanger.
     #[arg(long, value_name = "D", default_value_t = 20)]
     domains: u64,
-    /// Octets of each message.
-    #[arg(long, value_name = "OCTETS", default_value_t = 10_240)]
+    /// Of each message: 10KiB, 10240 (octets).
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "10KiB")]
     size: usize,
     /// Ingest connections.
     #[arg(long, value_name = "N", default_value_t = 20)]
     connections: usize,
-    /// Send the .eml files of this directory, in turn, and compare every octet that arrives.
+    /// Send the .eml files of this directory, in turn, and compare every octet that arrives. They carry no stamp, so there is
+    /// no latency to show.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// Where the temporary queue is made; it should be a real disk, not a tmpfs. Default: the system's temporary directory.
@@ -61,7 +65,10 @@ impl Demo {
             })
         });
         bar.finish_and_clear();
-        let outcome = result.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        let outcome = result.map_err(|error| {
+            let exit = if matches!(error, DemoError::Corpus { .. }) { Exit::NoInput } else { Exit::Unavailable };
+            Failure::new(exit, error.to_string())
+        })?;
         self.show(&outcome)?;
         if !outcome.is_proven() {
             return Err(Failure::new(Exit::Software, "the proof failed: see lost, doubled, corrupted"));

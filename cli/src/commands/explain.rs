@@ -15,7 +15,9 @@ use std::path::PathBuf;
     verbatim_doc_comment,
     after_help = "Examples:
   posthaste explain user@example.com
-  posthaste explain user@example.com --admin 127.0.0.1:8025 --json"
+  posthaste explain user@example.com --admin 127.0.0.1:8025 --json
+
+Exit codes: 0 done, 65 no address, 69 the daemon cannot be reached"
 )]
 pub struct Explain {
     /// user@domain

@@ -44,8 +44,13 @@ enum Command {
         id: String,
     },
     /// Try now
+    ///
+    /// What waits for its next attempt becomes due; what is held stays held.
     Retry(Acting),
     /// Keep, but try nothing until released
+    ///
+    /// What is queued now; mail that comes later is not held. To stop a whole destination, set `suspend = true` in a [[site]]
+    /// and reload.
     Hold(Acting),
     /// End a hold: due now
     Release(Acting),
@@ -152,7 +157,7 @@ impl Queue {
     }
 }
 
-fn show<T: serde::Serialize>(json: bool, value: &T, text: fn(&T) -> String) -> Result<Exit, Failure> {
+fn show<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> Result<Exit, Failure> {
     if json {
         terminal::print_json(value)?
     } else {
@@ -202,7 +207,13 @@ fn act(server: SocketAddr, act: Act, acting: Acting, json: bool) -> Result<Exit,
             }
         }
     }
-    show(json, &sum, |sum| format!("{} recipients in {} entries\n", sum.recipients, sum.entries))
+    let done = match act {
+        Act::Retry => "due now",
+        Act::Hold => "held",
+        Act::Release => "released",
+        Act::Remove => "removed",
+    };
+    show(json, &sum, |sum| format!("{} recipients in {} entries {done}\n", sum.recipients, sum.entries))
 }
 
 fn summary_text(summary: &Summary) -> String {

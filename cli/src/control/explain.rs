@@ -220,7 +220,7 @@ impl Facts {
         self.add("queued", format!("{ready} ready, {active} active{spilled}"), NOW);
         self.add("connected", format!("{connecting} connecting, {idle} idle, {busy} busy"), NOW);
         if !view.binding.is_empty() {
-            let since = view.bound_for.map_or(String::new(), |time| format!(", for {} now", brief(time)));
+            let since = view.bound_for.map_or(String::new(), |time| format!(", for {} so far", brief(time)));
             self.add("waits", format!("because of {}{since}", view.binding), NOW);
         }
         if let Some(time) = view.backoff {

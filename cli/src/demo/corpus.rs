@@ -39,6 +39,9 @@ impl Comparison {
 fn read_corpus(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
     let mut files: Vec<_> = std::fs::read_dir(directory)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|e| e == "eml"));
+    if files.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no file ends in .eml"));
+    }
     files.sort();
     files.iter().map(|file| Ok(normalise(&std::fs::read(file)?))).collect()
 }

@@ -54,6 +54,14 @@ pub enum DemoError {
     /// The generator.
     #[error("the load generator failed: {0}")]
     Load(#[from] LoadError),
+    /// The messages to send.
+    #[error("the corpus {}: {source}", .directory.display())]
+    Corpus {
+        /// As given.
+        directory: PathBuf,
+        /// What the system said, or that there are none.
+        source: io::Error,
+    },
     /// The daemon.
     #[error("the daemon did not start:\n{0}")]
     Daemon(String),
@@ -94,7 +102,8 @@ impl Scene {
         let (channel, comparison) = match &terms.corpus {
             None => (None, None),
             Some(directory) => {
-                let (sender, comparison) = Comparison::start(directory)?;
+                let (sender, comparison) = Comparison::start(directory)
+                    .map_err(|source| DemoError::Corpus { directory: directory.clone(), source })?;
                 (Some(sender), Some(comparison))
             }
         };

@@ -157,7 +157,8 @@ fn retry(document: &Document<'_>, root: &mut Table<'_>) -> RetryPolicy {
     let expire = table.read("expire", &kinds::DURATION);
     let jitter = table.read_or("jitter", &kinds::FRACTION, defaults.jitter);
     let has_own_schedule = schedule.is_some();
-    if let Some(schedule) = schedule.as_ref().filter(|schedule| schedule.value.is_empty()) {
+    // Elements that are wrong have been complained about already.
+    if let Some(schedule) = schedule.as_ref().filter(|_| table.is_empty_list("schedule")) {
         let help = "at least one waiting time, like [\"5m\"]; the last repeats until `expire`".to_string();
         document.note(schedule.span.clone(), "`schedule` in [retry] is empty", "", Some(help));
     }

@@ -114,6 +114,10 @@ fn all_mistakes_are_shown_at_once_in_order() {
 fn what_cannot_be_together_is_a_mistake() {
     check("[retry]\nschedule = []", "3:12 []: `schedule` in [retry] is empty; ");
     check(
+        "[retry]\nschedule = [5]",
+        "3:13 5: `schedule` in [retry] must be a duration; this is a number; write it in quotes, with a unit where one belongs",
+    );
+    check(
         "[retry]\nexpire = \"1m\"",
         "3:10 \"1m\": nothing would ever be tried again before `expire`; not longer than the first wait of `schedule`",
     );
