@@ -4,6 +4,7 @@
 //! C: text      the client sends text CRLF; adjacent C lines are one flight
 //! C~ text      the client sends text as it stands, \r \n \0 \x80 meaning what they mean in Rust
 //! S: text      a line of reply; all replies to what came before must be listed
+//! S= EHLO      the lines of its reply up to those extensions that are not always announced
 //! E: text      an event; likewise
 //! > verb ...   the owner or the world acts: complete TICKET CODE X.Y.Z TEXT, each TICKET CODE..., answer CODE..., eof, idle,
 //!              close, tls
@@ -28,6 +29,15 @@ use std::time::Duration;
 fn config() -> Config {
     Config { hostname: "mx.example".into(), max_message_bytes: 1000, ..Config::default() }
 }
+
+const EHLO: &str = "250-mx.example\r
+250-SIZE 1000\r
+250-PIPELINING\r
+250-8BITMIME\r
+250-SMTPUTF8\r
+250-CHUNKING\r
+250-ENHANCEDSTATUSCODES\r
+";
 
 fn reply(text: &str) -> Reply {
     let mut words = text.splitn(3, ' ');
@@ -238,7 +248,7 @@ fn check(config: Config, script: &str) {
             if !sends && !flight.is_empty() {
                 play.send(&std::mem::take(&mut flight), cut);
             }
-            let hears = matches!(kind, "S:" | "E:");
+            let hears = matches!(kind, "S:" | "S=" | "E:");
             if !hears && (!sends || flight.is_empty()) {
                 assert_eq!(play.heard, replies, "replies {stage}");
                 assert_eq!(play.seen, events, "events {stage}");
@@ -251,6 +261,7 @@ fn check(config: Config, script: &str) {
                 "C:" => flight.extend_from_slice(format!("{text}\r\n").as_bytes()),
                 "C~" => flight.extend_from_slice(&unescape(text)),
                 "S:" => replies.push_str(&format!("{text}\r\n")),
+                "S=" => replies.push_str(EHLO),
                 "E:" => events.push(text.to_owned()),
                 "> " => play.act(text),
                 "." => {}
