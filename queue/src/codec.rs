@@ -6,6 +6,11 @@
 #[error("malformed {0}")]
 pub struct Malformed(pub &'static str);
 
+/// `bit` in a byte of flags, if it is on.
+pub(crate) fn flag(on: bool, bit: u8) -> u8 {
+    if on { bit } else { 0 }
+}
+
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

@@ -1,6 +1,6 @@
 //! What is stored once per message × domain × due time: the unit of the index.
 
-use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::codec::{Malformed, Reader, flag, put_text, put_varint};
 use crate::{Domain, Envelope, Flow, MessageId};
 use smtp::parameters::ByMode;
 use std::sync::Arc;
@@ -208,7 +208,6 @@ impl Terms {
 
     /// A byte of flags, `more` among them, then what they say is there.
     pub(crate) fn encode(self, more: u8, out: &mut Vec<u8>) {
-        let flag = |on, bit| if on { bit } else { 0 };
         let returns = self.deadline.is_some_and(|deadline| deadline.returns);
         let deadline = flag(self.deadline.is_some(), DEADLINE) | flag(returns, RETURNS);
         out.push(deadline | flag(self.priority != 0, PRIORITY) | more);
@@ -271,7 +270,7 @@ impl Entry {
         put_varint(out, self.accepted_ms);
         put_varint(out, u64::from(self.body_bytes));
         put_text(out, Entry::clip(&self.last_error));
-        self.terms.encode(if self.delay_told { DELAY_TOLD } else { 0 }, out);
+        self.terms.encode(flag(self.delay_told, DELAY_TOLD), out);
         self.open.encode(out);
     }
 

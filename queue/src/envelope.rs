@@ -1,7 +1,7 @@
 //! What is stored once per message, and how its envelope is written.
 
 use crate::MessageId;
-use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::codec::{Malformed, Reader, flag, put_text, put_varint};
 use smtp::parameters::{ByMode, DeliverBy, Hold, Notify, Return};
 use smtp::{Body, MailParameters, Mailbox, Recipient, ReversePath};
 use std::sync::Arc;
@@ -74,7 +74,6 @@ impl Envelope {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.accepted_us);
-        let flag = |on, bit| if on { bit } else { 0 };
         let MailParameters { smtputf8, require_tls, .. } = self.parameters;
         let usual = MailParameters { smtputf8, require_tls, ..MailParameters::default() };
         let with_parameters = self.parameters != usual;
@@ -158,7 +157,6 @@ fn put_parameters(out: &mut Vec<u8>, parameters: &MailParameters) {
         Some(Return::Full) => RET_FULL,
         Some(Return::Headers) => RET_HEADERS,
     };
-    let flag = |on, bit| if on { bit } else { 0 };
     let by = parameters
         .deliver_by
         .map_or(0, |by| DELIVER_BY | flag(by.mode == ByMode::Return, BY_RETURN) | flag(by.trace, BY_TRACE));

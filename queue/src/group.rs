@@ -17,10 +17,6 @@ pub(crate) const GROUP_HEADER: usize = 40;
 const MAGIC: &[u8; 4] = b"PHGR";
 static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
-pub(crate) fn round_up(bytes: u64) -> u64 {
-    bytes.next_multiple_of(PAGE)
-}
-
 /// Where a group stands: what its checksum is seeded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -46,7 +42,7 @@ const FILLER: u32 = 1;
 impl Header {
     /// With padding.
     pub(crate) fn bytes_on_disk(&self) -> u64 {
-        round_up(GROUP_HEADER as u64 + u64::from(self.len))
+        (GROUP_HEADER as u64 + u64::from(self.len)).next_multiple_of(PAGE)
     }
 
     fn encode(&self, segment: u64, offset: u64, out: &mut [u8]) {
@@ -312,7 +308,7 @@ impl<'a> GroupWriter<'a> {
             out.push(IoSlice::new(&self.heads[from..]));
         }
         let bytes = self.heads.len() as u64 + self.body_bytes;
-        let padding = (round_up(bytes) - bytes) as usize;
+        let padding = (bytes.next_multiple_of(PAGE) - bytes) as usize;
         if padding > 0 {
             out.push(IoSlice::new(&ZEROS[..padding]));
         }

@@ -3,6 +3,7 @@
 use crate::disk::{File, read_exactly};
 use crate::index::IndexError;
 use crate::record;
+use crate::scan::damaged;
 use crate::segment;
 use crate::store::{Store, lock};
 use crate::{Content, Domain, Entry, EntryKey, Flow, Location, MessageId, QueueError};
@@ -240,25 +241,23 @@ impl Store {
 
     /// `None` when the segment was freed.
     fn load_at(&self, id: MessageId, location: Location) -> Result<Option<Arc<Content>>, QueueError> {
-        let read = match self.segment_file(location.segment)? {
-            Some(file) => read_exactly(&*file, u64::from(location.offset), location.len as usize),
-            None => return Ok(None),
-        };
-        // Only now: a segment is taken off the list before its file is used again, so what was read is the message's.
+        let Some(record) = self.read_record(location)? else { return Ok(None) };
+        let content = record::decode_content(&record).map_err(|error| damaged_at(location, error))?;
+        if content.id == id { Ok(Some(Arc::new(content))) } else { Err(holds_another(location, content.id)) }
+    }
+
+    /// The bytes of a record. `None` when the segment was freed.
+    pub(crate) fn read_record(&self, location: Location) -> Result<Option<Bytes>, QueueError> {
+        let Some(file) = self.segment_file(location.segment)? else { return Ok(None) };
+        let read = read_exactly(&*file, u64::from(location.offset), location.len as usize);
+        // Only now: a segment is taken off the list before its file is used again, so what was read is the record's.
         if !lock(&self.state).segments.contains_key(&location.segment) {
             return Ok(None);
         }
-        let damaged = |what: String| QueueError::Damaged {
-            segment: segment::file_name(location.segment),
-            offset: u64::from(location.offset),
-            what,
-        };
-        let record = Bytes::from(read.map_err(|error| damaged(error.to_string()))?);
-        let content = record::decode_content(&record).map_err(|error| damaged(error.to_string()))?;
-        if content.id == id { Ok(Some(Arc::new(content))) } else { Err(damaged(format!("holds {}", content.id))) }
+        read.map(|bytes| Some(bytes.into())).map_err(|error| damaged_at(location, error))
     }
 
-    pub(crate) fn segment_file(&self, number: u64) -> Result<Option<Arc<dyn File>>, QueueError> {
+    fn segment_file(&self, number: u64) -> Result<Option<Arc<dyn File>>, QueueError> {
         if !lock(&self.state).segments.contains_key(&number) {
             return Ok(None);
         }
@@ -279,4 +278,14 @@ impl Store {
             Err(source) => Err(QueueError::Io { action: "opening", path: path.into(), source }),
         }
     }
+}
+
+/// What lies there cannot be read.
+pub(crate) fn damaged_at(location: Location, error: impl std::error::Error) -> QueueError {
+    damaged(location.segment, u64::from(location.offset), error.to_string())
+}
+
+/// There lies another message than the index says.
+pub(crate) fn holds_another(location: Location, id: MessageId) -> QueueError {
+    damaged(location.segment, u64::from(location.offset), format!("holds {id}"))
 }

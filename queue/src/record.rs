@@ -4,7 +4,7 @@
 //! same state; `before` says what a key held until then, so that replay keeps the counters without reading the index.
 
 use crate::checkpoint::Checkpoint;
-use crate::codec::{Malformed, Reader, put_text, put_varint};
+use crate::codec::{Malformed, Reader, flag, put_text, put_varint};
 use crate::entry::Terms;
 use crate::{Content, Domain, Entry, EntryKey, Envelope, Flow, MessageId, RecipientSet};
 use bytes::Bytes;
@@ -100,11 +100,10 @@ const BINARY: u8 = 4;
 const ENDS_WITH_CRLF: u8 = 8;
 
 fn facts_bits(facts: Facts) -> u8 {
-    let bit = |on, bit| if on { bit } else { 0 };
-    bit(facts.eight_bit, EIGHT_BIT)
-        | bit(facts.dot_lines, DOT_LINES)
-        | bit(facts.binary, BINARY)
-        | bit(facts.ends_with_crlf, ENDS_WITH_CRLF)
+    flag(facts.eight_bit, EIGHT_BIT)
+        | flag(facts.dot_lines, DOT_LINES)
+        | flag(facts.binary, BINARY)
+        | flag(facts.ends_with_crlf, ENDS_WITH_CRLF)
 }
 
 /// The first part of a message's head.
@@ -199,10 +198,9 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A message from the bytes of its Accept or Moved record; the body shares them.
-pub(crate) fn decode_content(record: &Bytes) -> Result<Content, Malformed> {
-    let reader = &mut Reader::new(record);
-    let (head, decoded) = Record::decode(reader)?;
+/// What the bytes of an Accept or Moved record say, and the body, which shares them.
+pub(crate) fn decode_message(record: &Bytes) -> Result<(Message<'_>, Bytes), Malformed> {
+    let (head, decoded) = Record::decode(&mut Reader::new(record))?;
     let (Record::Accept(message) | Record::Moved(message)) = decoded else {
         return Err(Malformed("record of another kind"));
     };
@@ -210,9 +208,12 @@ pub(crate) fn decode_content(record: &Bytes) -> Result<Content, Malformed> {
         return Err(Malformed("body: its checksum differs"));
     }
     let body = record.slice(head.len()..head.len() + message.body.len());
-    Ok(Content {
-        id: message.id,
-        envelope: Envelope::decode(message.envelope)?,
-        body: Body::from_parts([body], message.facts),
-    })
+    Ok((message, body))
+}
+
+/// The message of such a record.
+pub(crate) fn decode_content(record: &Bytes) -> Result<Content, Malformed> {
+    let (message, body) = decode_message(record)?;
+    let envelope = Envelope::decode(message.envelope)?;
+    Ok(Content { id: message.id, envelope, body: Body::from_parts([body], message.facts) })
 }

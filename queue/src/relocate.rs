@@ -1,10 +1,9 @@
 //! Copying survivors of the oldest segments forward, so that one old message does not keep a whole journal.
 
-use crate::codec::Reader;
-use crate::disk::read_exactly;
 use crate::group::{GROUP_HEADER, GroupWriter};
 use crate::journal::Purpose;
-use crate::record::{Before, RECORD_HEADER, Record};
+use crate::read::{damaged_at, holds_another};
+use crate::record::{self, Before, Message, RECORD_HEADER};
 use crate::store::{Store, lock};
 use crate::{Entry, EntryKey, Location, MessageId, QueueError};
 use bytes::Bytes;
@@ -78,44 +77,35 @@ impl Store {
     fn relocate_batch(&self, batch: &[Survivor]) -> Result<u64, QueueError> {
         let mut records = Vec::with_capacity(batch.len());
         for survivor in batch {
-            let Location { segment, offset, len } = survivor.location;
-            let Some(file) = self.segment_file(segment)? else { continue };
-            let read = read_exactly(&*file, u64::from(offset), len as usize);
-            let damaged = |what: String| QueueError::Damaged {
-                segment: crate::segment::file_name(segment),
-                offset: u64::from(offset),
-                what,
-            };
-            let record = Bytes::from(read.map_err(|error| damaged(error.to_string()))?);
-            let (head, decoded) =
-                Record::decode(&mut Reader::new(&record)).map_err(|error| damaged(error.to_string()))?;
-            let (Record::Accept(message) | Record::Moved(message)) = decoded else {
-                return Err(damaged("a record of another kind".into()));
-            };
-            if message.id != survivor.id || !message.is_intact() {
-                return Err(damaged("the message's checksum or id differs".into()));
-            }
-            let body = [record.slice(head.len()..head.len() + message.body.len())];
-            records.push((survivor, record.clone(), body));
+            records.extend(self.read_record(survivor.location)?.map(|record| (survivor, record)));
         }
-        self.write_moved(&records)
+        let mut messages = Vec::with_capacity(records.len());
+        for (survivor, record) in &records {
+            let location = survivor.location;
+            let (message, body) = record::decode_message(record).map_err(|error| damaged_at(location, error))?;
+            if message.id != survivor.id {
+                return Err(holds_another(location, message.id));
+            }
+            messages.push((*survivor, message, [body]));
+        }
+        self.write_moved(&messages)
     }
 
-    fn write_moved(&self, records: &[(&Survivor, Bytes, [Bytes; 1])]) -> Result<u64, QueueError> {
+    fn write_moved(&self, messages: &[(&Survivor, Message<'_>, [Bytes; 1])]) -> Result<u64, QueueError> {
         let mut journal = lock(&self.journal);
-        let mut moves: Vec<(usize, Vec<(EntryKey, Entry)>)> = Vec::new();
+        let mut moves = Vec::new();
         let mut bound = GROUP_HEADER as u64;
-        for (i, (survivor, record, _)) in records.iter().enumerate() {
-            let mut entries = Vec::new();
+        for (survivor, message, body) in messages {
+            let mut entries: Vec<(EntryKey, Entry)> = Vec::new();
             for key in &survivor.keys {
                 let entry = self.get(key).map_err(|error| self.index_failed(&error))?;
                 // Settled or moved since the pass: nothing to do, or another pass finds its new key.
                 entries.extend(entry.filter(|e| e.location == survivor.location).map(|e| (key.clone(), e)));
             }
             if !entries.is_empty() {
-                bound += (RECORD_HEADER + record.len()) as u64;
+                bound += RECORD_HEADER as u64 + u64::from(survivor.location.len);
                 bound += entries.iter().map(|(key, _)| GroupWriter::bound_of_change(key)).sum::<u64>();
-                moves.push((i, entries));
+                moves.push((message, body, entries));
             }
         }
         if moves.is_empty() {
@@ -125,14 +115,9 @@ impl Store {
         let mut writer = journal.begin();
         let mut changes: Vec<(EntryKey, Entry, Before)> = Vec::new();
         let mut places = Vec::new();
-        for (i, entries) in moves {
-            let (survivor, record, body) = &records[i];
-            let Ok((_, Record::Accept(message) | Record::Moved(message))) = Record::decode(&mut Reader::new(record))
-            else {
-                continue;
-            };
-            let location = writer.moved(&message, body);
-            places.push((survivor.id, location));
+        for (message, body, entries) in moves {
+            let location = writer.moved(message, body);
+            places.push((message.id, location));
             for (key, mut entry) in entries {
                 let before = Before::of(&entry);
                 entry.location = location;
