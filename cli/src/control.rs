@@ -49,7 +49,7 @@ impl admin::Control for EngineControl {
             entries: stats.entries,
             journal_bytes: stats.journal_bytes,
             free_bytes: self.0.queue().free_bytes().map_err(unreadable)?,
-            connections: counts.connecting + counts.idle + counts.busy,
+            connections: counts.connections.total(),
             domains: domains
                 .into_iter()
                 .map(|domain| DomainCount { domain: domain.domain.as_str().into(), recipients: domain.recipients })

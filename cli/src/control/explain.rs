@@ -5,8 +5,8 @@ use crate::units::show_duration;
 use admin::control::{Explanation, Fact, Refusal};
 use dns::{AddressAnswer, MxAnswer, MxFailure};
 use engine::config::{Config, Limits, NextHop, Rate, RouteRule, TlsPolicy, Via};
-use engine::dispatch::SiteView;
 use engine::dispatch::explain::{HostView, expected_site};
+use engine::dispatch::{OpenConnections, SiteView};
 use engine::shell::Handle;
 use smtp::client::Pipelining;
 use smtp::{Mailbox, Reply};
@@ -211,7 +211,8 @@ impl Facts {
 
     /// How the site stands.
     fn standing(&mut self, view: &SiteView) {
-        let SiteView { ready, active, spilled_domains, connecting, idle, busy, .. } = view;
+        let SiteView { ready, active, spilled_domains, connections, .. } = view;
+        let OpenConnections { connecting, idle, busy } = connections;
         let spilled = match spilled_domains {
             0 => String::new(),
             1 => ", more on disk".into(),

@@ -2,7 +2,6 @@
 
 use super::connection::{Connection, Phase};
 use super::message::DeliveryId;
-use super::open::gauge;
 use super::outcome::Trace;
 use super::site::{SiteId, Target};
 use super::timer::Timer;
@@ -25,7 +24,7 @@ impl Dispatch {
             self.handle_report(self.connections[slot].id, report);
         }
         let connection = self.connections.remove(slot);
-        *gauge(&mut self.counts, &connection) -= 1;
+        *self.counts.connections.gauge(&connection) -= 1;
         let site = &mut self.sites[connection.site as usize];
         site.connections.retain(|s| *s as usize != slot);
         site.caller.take_if(|caller| caller.connection == id);

@@ -1,9 +1,8 @@
 //! What dispatch knows of a site, for operators.
 
-use super::connection::Phase;
 use super::domain::Route;
 use super::site::{self, Target};
-use super::{Dispatch, Manner};
+use super::{Dispatch, Manner, OpenConnections};
 use crate::config::{Config, Limits, NextHop, Via};
 use crate::limit::Binding;
 use crate::verdict::Fate;
@@ -27,12 +26,8 @@ pub struct SiteView {
     pub active: usize,
     /// Domains of it with more due on disk.
     pub spilled_domains: usize,
-    /// Connections being set up.
-    pub connecting: usize,
-    /// Connections without a transaction.
-    pub idle: usize,
-    /// Connections with one.
-    pub busy: usize,
+    /// Its connections.
+    pub connections: OpenConnections,
     /// The limits that keep it waiting.
     pub binding: Binding,
     /// For how long they do.
@@ -118,9 +113,6 @@ impl Dispatch {
         let now = self.now.mono;
         let id = self.domains.flows(domain).into_iter().find_map(|id| self.domains[id].site())?;
         let site = &self.sites[id as usize];
-        let connections = || site.connections.iter().map(|slot| &self.connections[*slot as usize]);
-        let set_up = || connections().filter(|c| matches!(c.phase, Phase::Ready | Phase::Closing));
-        let busy = set_up().filter(|c| !c.transactions.is_empty()).count();
         let hosts = site.hosts.iter().map(|host| HostView {
             host: host.name.clone(),
             hop: host.hop.clone(),
@@ -139,18 +131,12 @@ impl Dispatch {
             ready: site.ready(),
             active: site.active,
             spilled_domains: site.spilled.domains(),
-            connecting: site.connecting,
-            idle: set_up().count() - busy,
-            busy,
+            connections: self.open_of(&site.connections),
             binding: site.binding,
             bound_for: site.bound_since.map(|since| now.saturating_duration_since(since)),
             backoff: site.backoff.filter(|until| *until > now).map(|until| until - now),
             hosts: hosts.collect(),
             last_error: site.last_error.clone(),
         })
-    }
-    /// Domains and sites that are known, for tests of memory and for gauges.
-    pub fn known(&self) -> (usize, usize) {
-        (self.domains.len(), self.sites.len())
     }
 }

@@ -62,7 +62,7 @@ mod turn;
 pub(crate) use tests::test_config;
 
 pub use action::{Action, Deliver, Happened, Kind, Open, Peer};
-pub use counts::Counts;
+pub use counts::{Counts, OpenConnections};
 pub use explain::SiteView;
 pub use input::{Input, Offer, Operation, Selection, TlsState};
 pub use manner::Manner;
@@ -226,11 +226,6 @@ impl Dispatch {
             && self.transactions.is_empty()
             && self.actions.is_empty()
             && self.settles.is_empty()
-    }
-
-    /// For gauges.
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// The site gets a turn before the next `poll_action` ends.

@@ -5,7 +5,7 @@ use super::connection::{self, Connection, Phase};
 use super::host::{self, Pick};
 use super::site::SiteId;
 use super::timer::Timer;
-use super::{Action, ConnectionId, Counts, Dispatch, Open, Peer, TlsState};
+use super::{Action, ConnectionId, Dispatch, Open, Peer, TlsState};
 use crate::config::{SocketName, TlsPolicy};
 use crate::limit::{Admit, Limit};
 use smallvec::SmallVec;
@@ -173,7 +173,7 @@ impl Dispatch {
             idle_since: now,
             idle_armed: false,
         });
-        self.counts.connecting += 1;
+        self.counts.connections.connecting += 1;
         self.actions.push_back(Action::Open(Box::new(open)));
         name
     }
@@ -199,9 +199,9 @@ impl Dispatch {
     /// Changes a connection and keeps the gauges right.
     pub(super) fn change_connection(&mut self, slot: usize, change: impl FnOnce(&mut Connection)) {
         let connection = &mut self.connections[slot];
-        *gauge(&mut self.counts, connection) -= 1;
+        *self.counts.connections.gauge(connection) -= 1;
         change(connection);
-        *gauge(&mut self.counts, connection) += 1;
+        *self.counts.connections.gauge(connection) += 1;
     }
 
     pub(super) fn handle_ready(&mut self, id: ConnectionId, tls: Option<TlsState>, features: Arc<Features>) {
@@ -237,7 +237,7 @@ impl Dispatch {
             self.timers.push(self.now.mono + timeout, Timer::Idle(connection.id));
         }
         let site = &self.sites[connection.site as usize];
-        if self.counts.idle as usize > MAX_IDLE && site.ready() == 0 {
+        if self.counts.connections.idle as usize > MAX_IDLE && site.ready() == 0 {
             self.close(slot);
         }
     }
@@ -257,14 +257,5 @@ impl Dispatch {
         } else {
             self.close(slot);
         }
-    }
-}
-
-/// The gauge that counts this connection.
-pub(super) fn gauge<'a>(counts: &'a mut Counts, connection: &Connection) -> &'a mut u64 {
-    match connection.phase {
-        Phase::Connecting | Phase::Abandoned => &mut counts.connecting,
-        Phase::Ready | Phase::Closing if connection.transactions.is_empty() => &mut counts.idle,
-        Phase::Ready | Phase::Closing => &mut counts.busy,
     }
 }

@@ -10,6 +10,7 @@
 //! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
 //! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
+mod failure;
 mod handshakes;
 mod labels;
 mod listener;
@@ -21,12 +22,13 @@ pub use labels::SiteLabels;
 pub use listener::ListenerMetrics;
 
 use crate::config::Config;
-use crate::dispatch::{Counts, Happened, Kind};
+use crate::dispatch::{Counts, Happened, Kind, OpenConnections};
 use crate::notice;
 use dns::resolver::Lookup;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use queue::service::Stats;
 use site::Sites;
+use smtp::client::{Cause, Stage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,17 +57,6 @@ struct Lookups {
     result: &'static str,
     total: Counter,
     seconds: Histogram,
-}
-
-/// Open connections of one site.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SiteConnections {
-    /// Being set up.
-    pub connecting: u64,
-    /// Without a transaction.
-    pub idle: u64,
-    /// With one.
-    pub busy: u64,
 }
 
 impl EngineMetrics {
@@ -145,9 +136,11 @@ impl EngineMetrics {
         self.sites().of(site).opened.increment(1);
     }
 
-    /// A connection failed: `reason` is a stage's or cause's name, never a peer's words.
-    pub fn connection_failed(&self, site: &str, reason: &'static str) {
-        self.sites().of(site).failed(reason);
+    /// A connection ended.
+    pub fn closed(&self, site: &str, stage: Stage, cause: &Cause) {
+        if let Some(reason) = failure::reason(stage, cause) {
+            self.sites().of(site).failed(reason);
+        }
     }
 
     /// A limit kept a site waiting.
@@ -191,7 +184,7 @@ impl EngineMetrics {
     }
 
     /// Open connections of every site that has any; a site that is not among them has none.
-    pub fn set_connections<'a>(&self, open: impl IntoIterator<Item = (&'a str, SiteConnections)>) {
+    pub fn set_connections<'a>(&self, open: impl IntoIterator<Item = (&'a str, OpenConnections)>) {
         self.sites().set_connections(open);
     }
 

@@ -2,9 +2,10 @@
 
 use super::labels::SiteLabels;
 use super::listener::by_name;
-use super::{SiteConnections, names};
+use super::names;
 use crate::config::Config;
 use crate::dispatch::Kind;
+use crate::dispatch::OpenConnections;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,9 +59,9 @@ impl Sites {
         }
     }
 
-    pub(super) fn set_connections<'a>(&mut self, open: impl IntoIterator<Item = (&'a str, SiteConnections)>) {
-        let mut own: HashMap<&str, SiteConnections> = HashMap::new();
-        let mut other = SiteConnections::default();
+    pub(super) fn set_connections<'a>(&mut self, open: impl IntoIterator<Item = (&'a str, OpenConnections)>) {
+        let mut own: HashMap<&str, OpenConnections> = HashMap::new();
+        let mut other = OpenConnections::default();
         for (site, open) in open {
             let sum = if self.labels.is_labelled(site) { own.entry(site).or_default() } else { &mut other };
             sum.connecting += open.connecting;
@@ -124,7 +125,7 @@ impl SiteHandles {
         *carried = Duration::from_nanos(sum.subsec_nanos().into());
     }
 
-    fn set_connections(&self, open: SiteConnections) {
+    fn set_connections(&self, open: OpenConnections) {
         for (gauge, connections) in self.connections.iter().zip([open.connecting, open.idle, open.busy]) {
             gauge.set(connections as f64);
         }

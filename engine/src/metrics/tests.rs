@@ -98,11 +98,12 @@ fn what_connections_do() {
         metrics.happened(&happened("mx.big.example", Kind::Delivered));
         metrics.opened("mx.big.example");
         metrics.opened("mx.small.example");
-        metrics.connection_failed("mx.small.example", "connect");
+        metrics.closed("mx.small.example", Stage::Connect, &Cause::Eof);
+        metrics.closed("mx.small.example", Stage::Idle, &Cause::Eof);
         for _ in 0..3 {
             metrics.throttled("mx.big.example", "rate", Duration::from_millis(700));
         }
-        let open = SiteConnections { connecting: 1, idle: 2, busy: 3 };
+        let open = OpenConnections { connecting: 1, idle: 2, busy: 3 };
         metrics.set_connections([("mx.big.example", open), ("x", open), ("y", open)]);
         metrics.set_connections([("x", open), ("y", open)]);
     };

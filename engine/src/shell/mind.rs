@@ -3,7 +3,6 @@
 
 use super::event_loop::{Hands, Letter};
 use super::inbox::Address;
-use super::roster::Roster;
 use super::turned::Turned;
 use crate::config::Config;
 use crate::dispatch::{Action, Dispatch, Input, Offer, Peer};
@@ -38,7 +37,6 @@ pub(crate) struct Senses {
 pub(crate) struct Mind {
     dispatch: Dispatch,
     senses: Senses,
-    roster: Roster,
     settle_tokens: Vec<u64>,
     /// Connections that dispatch was offered and has not taken yet.
     offers: HashMap<u64, Box<Turned>>,
@@ -51,7 +49,6 @@ impl Mind {
         Mind {
             dispatch,
             senses,
-            roster: Roster::default(),
             settle_tokens: Vec::new(),
             offers: HashMap::new(),
             next_offer: 0,
@@ -66,11 +63,9 @@ impl Mind {
                     committed.iter().for_each(|message| events.accepted(now, &message.content));
                 }
             }
-            Input::Ready(connection, ..) => self.roster.ready(*connection),
-            Input::Report(connection, _) => self.roster.reported(*connection),
             Input::Closed(connection, stage, cause) => {
-                if let Some((site, Some(reason))) = self.roster.closed(*connection, *stage, cause) {
-                    self.senses.metrics.connection_failed(&site, reason);
+                if let Some(site) = self.dispatch.site_of(*connection) {
+                    self.senses.metrics.closed(site, *stage, cause);
                 }
             }
             _ => {}
@@ -109,13 +104,9 @@ impl Mind {
         while let Some(action) = self.dispatch.poll_action() {
             acted = true;
             match action {
-                Action::Deliver(deliver) => {
-                    self.roster.handed(deliver.connection);
-                    hands.deliver(deliver, now);
-                }
+                Action::Deliver(deliver) => hands.deliver(deliver, now),
                 Action::Open(open) => {
                     self.senses.metrics.opened(&open.site);
-                    self.roster.opened(open.connection, open.site.clone());
                     let turned = match open.peer {
                         Peer::Caller(offer) => self.offers.remove(&offer),
                         Peer::At(_) => None,
@@ -209,7 +200,7 @@ impl Mind {
         self.next_housekeeping = now.mono + HOUSEKEEPING;
         self.senses.permits.permits.look();
         self.senses.metrics.set_queue(&self.dispatch.counts(), &self.senses.queue.stats());
-        self.senses.metrics.set_connections(self.roster.census());
+        self.senses.metrics.set_connections(self.dispatch.open_by_site());
         if let Some(events) = &mut self.senses.events {
             events.flush();
             self.senses.metrics.set_events_lost(events.lost());

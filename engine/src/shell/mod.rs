@@ -11,7 +11,6 @@ mod event_loop;
 mod inbox;
 mod mind;
 mod odmr;
-mod roster;
 pub(crate) mod stream;
 pub(crate) mod timers;
 pub(crate) mod turned;

@@ -350,7 +350,7 @@ impl Checker {
 
     /// The gauges say what is so.
     pub fn check_counts(&self, counts: Counts) {
-        let open = counts.connecting + counts.idle + counts.busy;
+        let open = counts.connections.total();
         let active: usize = self.transactions.values().map(|flight| flight.recipients.len()).sum();
         assert_eq!((open, counts.active), (self.connections.len() as u64, active as u64), "{counts:?}");
     }
