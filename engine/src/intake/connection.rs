@@ -49,13 +49,6 @@ const RELEASED_TOO_LATE: Reply = Reply::fixed(
     "The message would be released after the time within which it is to be delivered (BY)",
 );
 
-/// Whether a connection may have more to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    Drained,
-    More,
-}
-
 pub(super) struct Connection {
     pub transport: Transport,
     pub server: Server,
@@ -126,15 +119,15 @@ impl Connection {
         }
     }
 
-    /// Reads what the socket holds, at most one tick's share, into the machine.
-    pub(super) fn read(&mut self, arena: &mut Arena, now: Now) -> Flow {
+    /// Reads what the socket holds, at most one tick's share, into the machine. Says whether it may hold more.
+    pub(super) fn read(&mut self, arena: &mut Arena, now: Now) -> bool {
         self.in_backlog = false;
         if self.header_until.is_some() && !self.read_header(now) {
-            return Flow::Drained;
+            return false;
         }
         for _ in 0..READS_PER_TICK {
             if !self.may_read() {
-                return Flow::Drained; // `readable` stays: somebody resumes.
+                return false; // `readable` stays: somebody resumes.
             }
             let read = self.transport.read(arena);
             if let Some(info) = self.transport.take_established() {
@@ -145,28 +138,28 @@ impl Connection {
                 Ok(piece) if piece.bytes.is_empty() => {
                     self.readable = false;
                     self.server.handle_eof();
-                    return Flow::Drained;
+                    return false;
                 }
                 Ok(piece) => {
                     self.server.handle_bytes(piece.bytes, now.mono);
                     if !piece.full && !self.ended {
                         // A short read has emptied the socket; see `Readiness`.
                         self.readable = false;
-                        return Flow::Drained;
+                        return false;
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
-                    return Flow::Drained;
+                    return false;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.lose(&error);
-                    return Flow::Drained;
+                    return false;
                 }
             }
         }
-        Flow::More
+        true
     }
 
     /// Nothing more can be read or written.

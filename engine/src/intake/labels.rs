@@ -3,8 +3,8 @@
 //! The fields stay in the message, which is delivered as it came. The first of each name counts; one that is empty, or no
 //! UTF-8, is none. They are looked for in a bounded part of the header section.
 
+use super::beginning::beginning;
 use smtp::Body;
-use std::borrow::Cow;
 
 const PREFIX: &[u8] = b"X-Posthaste-";
 /// Of the header section.
@@ -21,7 +21,7 @@ pub(super) struct Labels {
 impl Labels {
     pub(super) fn of(body: &Body) -> Labels {
         let mut labels = Labels::default();
-        for line in start(body).split_inclusive(|byte| *byte == b'\n') {
+        for line in beginning(body, MAX_HEADER_BYTES).split_inclusive(|byte| *byte == b'\n') {
             match line {
                 [b'\r' | b'\n', ..] => break,
                 [b'X' | b'x', ..] => labels.read(line),
@@ -50,20 +50,6 @@ impl Labels {
             *label = Some(text[..text.floor_char_boundary(MAX_LABEL_BYTES)].into());
         }
     }
-}
-
-/// The message's beginning; copied only when a buffer ends within the header section.
-fn start(body: &Body) -> Cow<'_, [u8]> {
-    let first = body.segments().first().map_or(&[][..], |segment| segment);
-    let whole = body.segments().len() <= 1 || memchr::memmem::find(first, b"\r\n\r\n").is_some();
-    if whole {
-        return Cow::Borrowed(&first[..first.len().min(MAX_HEADER_BYTES)]);
-    }
-    let mut start = Vec::new();
-    for segment in body.segments() {
-        start.extend_from_slice(&segment[..segment.len().min(MAX_HEADER_BYTES - start.len())]);
-    }
-    Cow::Owned(start)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! One `Intake` belongs to one event loop. It owns sockets and `smtp::Server` machines and decides nothing about
 //! delivery. What it accepts piles up in `received` until the loop submits it, once per tick, as one group.
 
+mod beginning;
 mod client;
 mod connection;
 mod door;
@@ -25,7 +26,7 @@ use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
 use crate::shell::turned::{Call, Turned};
 use client::Address;
-use connection::{Connection, Flow};
+use connection::Connection;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
 use queue::{MessageId, NewMessage, Queue, QueueError};
@@ -204,9 +205,9 @@ impl Intake {
 
     fn read(&mut self, key: usize, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let flow = connection.read(&mut self.arena, now);
+        let has_more = connection.read(&mut self.arena, now);
         self.serve(key, now);
-        if let (Flow::More, Some(connection)) = (flow, self.connections.get_mut(key))
+        if let (true, Some(connection)) = (has_more, self.connections.get_mut(key))
             && !connection.in_backlog
         {
             connection.in_backlog = true;

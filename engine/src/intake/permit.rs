@@ -7,7 +7,7 @@ use smtp::{EnhancedCode, Reply};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// Octets of bodies that may be arriving at once, over all connections, beyond what SIZE declares.
+/// Octets that a message is taken for whose sender does not declare its SIZE.
 const ASSUMED_BYTES: u64 = 64 * 1024;
 
 /// Looks in a row, about a second apart: a queue at its limit has room now and then, and the log is not for that.

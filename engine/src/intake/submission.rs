@@ -5,9 +5,9 @@
 //! message without a header gets an empty line behind what is added, so that its first line stays text.
 
 use super::Refusal;
+use super::beginning::beginning;
 use mail_parser::MessageParser;
 use smtp::{Body, EnhancedCode, Mailbox, Reply, ReversePath};
-use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// A header section that is larger is refused: it would have to be read to its end.
@@ -34,7 +34,8 @@ pub(super) struct Missing {
 impl Missing {
     /// Looks at what was submitted.
     pub(super) fn of(body: &Body) -> Result<Missing, Refusal> {
-        let start = start(body);
+        // One octet more shows that it is longer.
+        let start = beginning(body, MAX_HEADER_BYTES + 1);
         let (section, missing) = read_header(&start);
         if section.len() > MAX_HEADER_BYTES {
             return Err(("header_size", HEADER_TOO_LARGE));
@@ -79,23 +80,6 @@ pub(super) fn check_recipient(mailbox: &Mailbox) -> Result<(), Refusal> {
 /// RFC 5321 §2.3.5: a domain is fully qualified; an address literal needs no domain.
 fn is_qualified(domain: &str) -> bool {
     domain.contains('.') || domain.starts_with('[')
-}
-
-/// The message's beginning, as long as a header may be and one octet more; copied only when a buffer ends in it.
-fn start(body: &Body) -> Cow<'_, [u8]> {
-    let first = body.segments().first().map_or(&[][..], |segment| segment);
-    if body.segments().len() <= 1 || first.starts_with(b"\r\n") || memchr::memmem::find(first, b"\r\n\r\n").is_some() {
-        return Cow::Borrowed(&first[..first.len().min(MAX_HEADER_BYTES + 1)]);
-    }
-    let mut start = Vec::new();
-    for segment in body.segments() {
-        let room = MAX_HEADER_BYTES + 1 - start.len();
-        start.extend_from_slice(&segment[..segment.len().min(room)]);
-        if room <= segment.len() {
-            break;
-        }
-    }
-    Cow::Owned(start)
 }
 
 /// The header section, as far as it is one, and what it lacks.

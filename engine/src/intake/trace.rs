@@ -10,8 +10,9 @@ use smtp::server::{Protocol, TlsInfo};
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-/// Octets of fields that are cut from one buffer.
+/// Octets of fields that are cut from one buffer, and what one field takes at the most, as a rule.
 const CHUNK: usize = 16 * 1024;
+const FIELD: usize = 512;
 
 /// Makes trace fields; keeps the date of the current second and a buffer to cut from.
 pub(super) struct Trace {
@@ -66,7 +67,9 @@ impl Trace {
     /// What goes before a message: the trace field, and what a submission lacks.
     pub(super) fn received(&mut self, source: &Source<'_>, missing: Missing, id: queue::MessageId, now: Now) -> Bytes {
         self.refresh_date(now);
-        self.buffer.reserve(CHUNK.min(512));
+        if self.buffer.capacity() < FIELD {
+            self.buffer.reserve(CHUNK);
+        }
         // Writing to a BytesMut cannot fail.
         let _ = write!(self.buffer, "Received: from {} ({})", sanitised(source.hello_name), source.client);
         let _ = write!(self.buffer, "\r\n\tby {} (Posthaste) with {} id {id}", self.hostname, source.with);
@@ -82,9 +85,6 @@ impl Trace {
         self.buffer.put_slice(self.date.as_bytes());
         self.buffer.put_slice(b"\r\n");
         let _ = missing.write(&mut self.buffer, id, &self.hostname, &self.date);
-        if self.buffer.capacity() < 512 {
-            self.buffer.reserve(CHUNK);
-        }
         self.buffer.split().freeze()
     }
 

@@ -3,7 +3,6 @@
 use super::client::Address;
 use super::connection::Connection;
 use super::{Asker, Room};
-
 use crate::shell::turned::{Call, Turned};
 use mio::Registry;
 use mio::event::Source as _;

@@ -1,5 +1,6 @@
-//! ETRN (RFC 1985): starts the queues that hosts ask for, with ATRN ([`super::odmr`]) those that they come for. It has a thread of its own, as it walks the queue's index; one
-//! order is carried out at a time, so that asking often costs the mind no more than asking once.
+//! ETRN (RFC 1985): starts the queues that hosts ask for, and those that they come for with ATRN ([`super::odmr`]). It has a
+//! thread of its own, as it walks the queue's index; one order is carried out at a time, so that asking often costs the mind
+//! no more than asking once.
 
 use super::control::{Handle, OperateError, Wish};
 use super::odmr;

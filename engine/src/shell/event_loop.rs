@@ -1,7 +1,7 @@
 //! One event loop: a thread that hosts an intake room, a delivery room, and perhaps the mind.
 //!
 //! A tick: letters, then sockets, then timers, then thinking, then writing; each connection is written at most once and
-//! the queue is given at most one group. Much is done per wake-up because a wake-up costs more than a message.
+//! the queue is given at most two groups. Much is done per wake-up because a wake-up costs more than a message.
 
 use super::etrn::Starter;
 use super::inbox::{Address, Inbox, inbox};
@@ -92,17 +92,17 @@ pub(crate) struct Neighbours {
 }
 
 /// A loop before its thread starts: its address exists, its rooms do not yet.
-pub(crate) struct Site {
+pub(crate) struct Unstarted {
     poll: Poll,
     inbox: Inbox<Letter>,
     address: Address<Letter>,
 }
 
-impl Site {
-    pub(crate) fn new() -> io::Result<Site> {
+impl Unstarted {
+    pub(crate) fn new() -> io::Result<Unstarted> {
         let poll = Poll::new()?;
         let (address, inbox) = inbox(Waker::new(poll.registry(), WAKER)?);
-        Ok(Site { poll, inbox, address })
+        Ok(Unstarted { poll, inbox, address })
     }
 
     pub(crate) fn address(&self) -> &Address<Letter> {
@@ -132,7 +132,7 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(
-        site: Site,
+        unstarted: Unstarted,
         index: usize,
         neighbours: Neighbours,
         intake: Intake,
@@ -140,10 +140,10 @@ impl EventLoop {
         mind: Option<Mind>,
     ) -> io::Result<EventLoop> {
         Ok(EventLoop {
-            registry: site.poll.registry().try_clone()?,
-            poll: site.poll,
-            inbox: site.inbox,
-            address: site.address,
+            registry: unstarted.poll.registry().try_clone()?,
+            poll: unstarted.poll,
+            inbox: unstarted.inbox,
+            address: unstarted.address,
             neighbours,
             index,
             intake,

@@ -28,7 +28,7 @@ pub(crate) struct Senses {
     pub resolver: Resolver,
     pub metrics: Arc<EngineMetrics>,
     pub events: Option<EventLog>,
-    pub permits: Arc<crate::intake::Shared>,
+    pub intake: Arc<crate::intake::Shared>,
     pub failed: Arc<AtomicBool>,
     /// The mind's own loop.
     pub home: Address<Letter>,
@@ -188,7 +188,7 @@ impl Mind {
     /// Nothing more is accepted or tried: what is delivered but not settled would be delivered again after the restart
     /// that has to follow.
     fn fail(&mut self, now: Now) {
-        self.senses.permits.permits.fail();
+        self.senses.intake.permits.fail();
         self.senses.failed.store(true, Ordering::Relaxed);
         self.dispatch.handle(now, Input::Drain);
     }
@@ -198,7 +198,7 @@ impl Mind {
             return;
         }
         self.next_housekeeping = now.mono + HOUSEKEEPING;
-        self.senses.permits.permits.look();
+        self.senses.intake.permits.look();
         self.senses.metrics.set_queue(&self.dispatch.counts(), &self.senses.queue.stats());
         self.senses.metrics.set_connections(self.dispatch.open_by_site());
         if let Some(events) = &mut self.senses.events {

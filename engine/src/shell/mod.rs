@@ -30,7 +30,7 @@ use crate::tls::Keyring;
 use crate::users::Directory;
 use etrn::Starter;
 pub(crate) use event_loop::read_clock;
-use event_loop::{EventLoop, Neighbours, Site};
+use event_loop::{EventLoop, Neighbours, Unstarted};
 use mind::{Mind, Senses};
 use queue::service::Recovery;
 use queue::{Queue, QueueError};
@@ -137,8 +137,8 @@ impl Engine {
             max_hops: config.delivery.max_hops,
             failure_delay: config.auth.failure_delay,
         });
-        let sites = (0..config.delivery.workers).map(|_| Site::new()).collect::<io::Result<Vec<_>>>()?;
-        let loops: Vec<_> = sites.iter().map(|site| site.address().clone()).collect();
+        let unstarted = (0..config.delivery.workers).map(|_| Unstarted::new()).collect::<io::Result<Vec<_>>>()?;
+        let loops: Vec<_> = unstarted.iter().map(|one| one.address().clone()).collect();
         let keyrings = load_keyrings(&config)?;
         let directory = load_directory(&config)?;
         let (addresses, mut doors) = bind(&config, &metrics, &keyrings, directory.as_ref())?;
@@ -163,7 +163,7 @@ impl Engine {
             resolver: resolver.clone(),
             metrics: metrics.clone(),
             events: open_events(&config)?,
-            permits: shared.clone(),
+            intake: shared.clone(),
             failed: failed.clone(),
             home: loops[0].clone(),
         };
@@ -187,10 +187,10 @@ impl Engine {
             metrics,
             awaited: Arc::new(AtomicUsize::new(loops.len() - 1)),
         };
-        for (index, site) in sites.into_iter().enumerate() {
+        for (index, unstarted) in unstarted.into_iter().enumerate() {
             let intake = Intake::new(shared.clone(), &config.hostname, std::mem::take(&mut doors[index]));
             let delivery = Delivery::new(settings.clone());
-            let event_loop = EventLoop::new(site, index, neighbours.clone(), intake, delivery, mind.take())?;
+            let event_loop = EventLoop::new(unstarted, index, neighbours.clone(), intake, delivery, mind.take())?;
             let name = format!("loop-{index}");
             threads.push(std::thread::Builder::new().name(name).spawn(move || event_loop.run())?);
         }

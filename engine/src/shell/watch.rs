@@ -98,9 +98,7 @@ impl Watcher {
             certificate.tell(renewal);
         }
     }
-}
 
-impl Watcher {
     fn refresh_users(&self, path: Option<&Path>) {
         let Some(directory) = &self.directory else { return };
         match directory.refresh(path) {
