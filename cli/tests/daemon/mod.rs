@@ -1,5 +1,6 @@
 //! A real `posthaste serve` on a directory that outlives it.
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Read;
@@ -144,6 +145,25 @@ impl Daemon {
         self.child.wait().expect("waited for");
     }
 
+    /// SIGHUP, and waits until it has done what that asks for.
+    pub fn reload(&mut self, home: &Home) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("signalled");
+        let start = Instant::now();
+        while !home.log().contains("configuration reloaded") {
+            self.assert_alive();
+            assert!(start.elapsed() < PATIENCE, "it does not reload:\n{}", home.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets it open so many descriptors more than it has open now.
+    pub fn limit_descriptors(&self, more: u64) {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("Linux").count() as u64;
+        let (pid, current) = (Pid::from_child(&self.child), Some(open + more));
+        let limit = getrlimit(Resource::Nofile);
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current, ..limit }).expect("a process of ours");
+    }
+
     /// Octets of it in memory.
     pub fn resident_bytes(&self) -> usize {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("Linux");
@@ -163,8 +183,7 @@ impl Daemon {
     /// SIGTERM; it drains and exits 0.
     pub fn stop(mut self) {
         self.assert_alive();
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)
-            .expect("signalled");
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("signalled");
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {

@@ -40,6 +40,8 @@ enum Socket {
 pub(crate) struct Door {
     socket: Socket,
     gate: Arc<Gate>,
+    /// The last connection could not be accepted, which was logged.
+    is_stuck: bool,
 }
 
 /// One listener as its connections see it, on all loops.
@@ -227,7 +229,7 @@ impl Door {
             guests: AtomicUsize::new(0),
             strangers: Mutex::default(),
         });
-        let doors = sockets.into_iter().map(|socket| Door { socket, gate: gate.clone() }).collect();
+        let doors = sockets.into_iter().map(|socket| Door { socket, gate: gate.clone(), is_stuck: false }).collect();
         Ok((bound, doors))
     }
 
@@ -250,7 +252,7 @@ impl Door {
     }
 
     /// The next connection, if one is waiting, and where it comes from.
-    pub(super) fn accept(&self) -> io::Result<Option<(Transport, Address)>> {
+    pub(super) fn accept(&mut self) -> io::Result<Option<(Transport, Address)>> {
         let accepted = match &self.socket {
             Socket::Tcp(s) => {
                 s.accept().map(|(stream, peer)| (Stream::Tcp(stream), Address::Ip(peer.ip().to_canonical())))
@@ -258,9 +260,19 @@ impl Door {
             Socket::Unix(s) => s.accept().map(|(stream, _)| (Stream::Unix(stream), Address::Local)),
         };
         match accepted {
-            Ok((stream, peer)) => self.prepared(stream).map(|transport| Some((transport, peer))),
+            Ok((stream, peer)) => {
+                self.is_stuck = false;
+                self.prepared(stream).map(|transport| Some((transport, peer)))
+            }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Logs the first of failures to accept: it is tried again and again.
+    pub(super) fn note_failure(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_stuck, true) {
+            tracing::warn!(%error, listener = %self.gate.name, "cannot accept connections");
         }
     }
 
@@ -293,10 +305,6 @@ impl Door {
     pub(super) fn guest(&self) -> Guest {
         self.gate.guests.fetch_add(1, Ordering::Relaxed);
         Guest { gate: self.gate.clone(), stranger: None }
-    }
-
-    pub(super) fn name(&self) -> &SocketName {
-        &self.gate.name
     }
 
     pub(super) fn metrics(&self) -> &ListenerMetrics {

@@ -42,6 +42,17 @@ use transport::Transport;
 /// Accepted connections per listener event before other sockets get their turn.
 const ACCEPTS_PER_TICK: usize = 64;
 
+/// Who is left at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// The next one is a new event.
+    Nobody,
+    /// Others may be waiting.
+    More,
+    /// So may they, and none can be let in now (out of descriptors, mostly). No event tells when that is over.
+    Stuck,
+}
+
 /// Where the reply to a message goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
@@ -119,28 +130,27 @@ impl Intake {
         self.doors.iter_mut().enumerate().try_for_each(|(n, door)| door.register(registry, token(n)))
     }
 
-    /// Somebody knocks at door `n`. Returns whether more may be waiting.
+    /// Somebody knocks at door `n`. Says who is left there.
     pub(crate) fn handle_door(
         &mut self,
         n: usize,
         now: Now,
         registry: &Registry,
         token: impl Fn(usize) -> Token,
-    ) -> bool {
+    ) -> Crowd {
         for _ in 0..ACCEPTS_PER_TICK {
             // Somebody may have knocked in the tick in which the doors were closed.
-            let Some(door) = self.doors.get(n) else { return false };
+            let Some(door) = self.doors.get_mut(n) else { return Crowd::Nobody };
             match door.accept() {
                 Ok(Some((transport, address))) => self.welcome(n, transport, address, now, registry, &token),
-                Ok(None) => return false,
+                Ok(None) => return Crowd::Nobody,
                 Err(error) => {
-                    // Out of descriptors, mostly: the injector keeps waiting in the backlog and the event comes again.
-                    tracing::warn!(%error, listener = %door.name(), "cannot accept a connection");
-                    return false;
+                    door.note_failure(&error);
+                    return Crowd::Stuck;
                 }
             }
         }
-        true
+        Crowd::More
     }
 
     fn welcome(
@@ -393,7 +403,7 @@ mod tests {
         let now = crate::shell::read_clock();
         let poll = mio::Poll::new().unwrap();
         intake.drain(poll.registry(), now);
-        assert!(!intake.handle_door(0, now, poll.registry(), Token));
+        assert_eq!(intake.handle_door(0, now, poll.registry(), Token), Crowd::Nobody);
         assert!(intake.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use super::turned::Turned;
 use super::verifier::Verifier;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
-use crate::intake::{Asker, Intake, Origin};
+use crate::intake::{Asker, Crowd, Intake, Origin};
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 const EVENTS: usize = 1024;
 /// Letters taken per tick, so that a flood of them cannot starve the sockets.
 const LETTERS: usize = 4096;
-/// The longest sleep: bounds how stale anything sampled can be.
+/// The longest sleep: bounds how stale anything sampled can be, and how long callers wait when descriptors are there again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 const WAKER: Token = Token(usize::MAX);
@@ -124,7 +124,7 @@ pub(crate) struct EventLoop {
     group: Group,
     draining: bool,
     stopped: bool,
-    /// Doors with more callers than one tick's share.
+    /// Doors where others may be waiting.
     crowded: Vec<usize>,
     /// Something can go on without an event.
     busy: bool,
@@ -277,12 +277,17 @@ impl EventLoop {
     }
 
     fn handle_sockets(&mut self, events: &Events, now: Now) {
-        let crowded = std::mem::take(&mut self.crowded);
+        let mut doors = std::mem::take(&mut self.crowded);
         let knocks = events.iter().filter(|e| e.token() != WAKER && e.token().0 >> ROOM_BITS == 1);
-        for n in crowded.into_iter().chain(knocks.map(|e| e.token().0 & !DOOR)) {
-            if self.intake.handle_door(n, now, &self.registry, intake_token) {
+        doors.extend(knocks.map(|e| e.token().0 & !DOOR));
+        doors.sort_unstable();
+        doors.dedup();
+        for n in doors {
+            let crowd = self.intake.handle_door(n, now, &self.registry, intake_token);
+            // Where nobody can be let in, the next tick will do: it comes within the longest sleep.
+            self.busy |= crowd == Crowd::More;
+            if crowd != Crowd::Nobody {
                 self.crowded.push(n);
-                self.busy = true;
             }
         }
         for event in events {
