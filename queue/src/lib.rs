@@ -27,6 +27,7 @@ mod record;
 mod recovery;
 mod relocate;
 mod repair;
+mod replay;
 mod scan;
 mod segment;
 pub mod service;

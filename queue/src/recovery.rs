@@ -3,15 +3,14 @@
 use crate::checkpoint::{Checkpoint, Live, Totals};
 use crate::counters::Counters;
 use crate::disk::{self, Disk};
-use crate::files::{Files, check_format, end_of, find_files};
-use crate::group::{self, PAGE};
+use crate::files::{Files, check_format, find_files};
+use crate::group::PAGE;
 use crate::index::{Index, IndexHome};
 use crate::journal::{self, Active, Journal, Purpose};
-use crate::record::Record;
-use crate::scan::{Found, damaged, io_error, scan};
+use crate::replay::Replayed;
+use crate::scan::{Found, damaged, io_error};
 use crate::segment::{self, JOURNAL, Segment};
-use crate::state::State;
-use crate::store::{Limits, Store, new_entry};
+use crate::store::{Limits, Store};
 use crate::{Entry, EntryKey, Group, Location, QueueError, Settle};
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
@@ -40,22 +39,6 @@ pub struct Recovery {
     pub replayed_groups: u64,
     /// After a repair: entries whose message was in a damaged range.
     pub lost: Vec<EntryKey>,
-}
-
-/// What a replay leaves behind.
-struct Replayed {
-    state: State,
-    sequence: u64,
-    last_id: u64,
-    /// Groups that changed something, and records in them.
-    groups: u64,
-    changes: u64,
-    torn_bytes: u64,
-    last_group: Option<u64>,
-    /// Ranges of segments that a repair gave up.
-    fillers: Vec<(u64, Range<u64>)>,
-    /// The greatest of the journal's Checkpoint records in what was read.
-    checkpoint: Option<Checkpoint>,
 }
 
 impl Store {
@@ -104,7 +87,7 @@ impl Opening<'_> {
                 return Err(damaged(base.segment, 0, "the journal is gone"));
             }
             return match base.number {
-                0 => self.finish(index, self.empty(), None).map(Ok),
+                0 => self.finish(index, Replayed::default(), None).map(Ok),
                 _ => Ok(Err("it is not of this journal".into())),
             };
         };
@@ -115,7 +98,7 @@ impl Opening<'_> {
         if let Some(missing) = missing {
             return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
         }
-        let replayed = self.replay(&base, from, None)?;
+        let replayed = Replayed::read(&self.files.segments, &base, from, None)?;
         match &replayed.checkpoint {
             Some(newest) if newest.number > base.number => {
                 return Ok(Err(format!("it is at checkpoint {}, the journal at {}", base.number, newest.number)));
@@ -167,10 +150,15 @@ impl Opening<'_> {
         let files = find_files(&*self.disk, self.limits.segment_bytes)?;
         let opening = Opening { disk: self.disk.clone(), home: self.home, limits: self.limits.clone(), files };
         let mut replayed = match opening.files.segments.first() {
-            None => opening.empty(),
+            None => Replayed::default(),
             Some(first) => {
                 let first = first.number;
-                let mut replayed = opening.replay(&Checkpoint::default(), first, Some(&*index))?;
+                let mut replayed = Replayed::read(
+                    &opening.files.segments,
+                    &Checkpoint::default(),
+                    first,
+                    Some((&*index, &self.limits)),
+                )?;
                 if replayed.fillers.is_empty() {
                     check_beginning(first, replayed.checkpoint.as_ref())?;
                 }
@@ -193,65 +181,6 @@ impl Opening<'_> {
         let stats = store.stats();
         (recovery.entries, recovery.recipients) = (stats.entries, stats.recipients);
         Ok((store, recovery))
-    }
-
-    fn empty(&self) -> Replayed {
-        Replayed {
-            state: State::default(),
-            sequence: 0,
-            last_id: 0,
-            groups: 0,
-            changes: 0,
-            torn_bytes: 0,
-            last_group: None,
-            fillers: Vec::new(),
-            checkpoint: None,
-        }
-    }
-
-    /// Reads the segments from `from` on, and applies groups after `base`. `spill`: where the memtable goes when it grows
-    /// past its bound.
-    fn replay(&self, base: &Checkpoint, from: u64, spill: Option<&dyn Index>) -> Result<Replayed, QueueError> {
-        let segments = &self.files.segments;
-        let mut replayed = Replayed { last_id: base.last_id.0, ..self.empty() };
-        for (i, found) in segments.iter().enumerate() {
-            let written = found.header.is_some_and(|header| header.written);
-            let end = end_of(segments, i).unwrap_or(found.size);
-            let segment = Segment { size: found.size, end, written, live: Live::default() };
-            replayed.state.segments.insert(found.number, segment);
-        }
-        replayed.state.restore(base.totals, &base.live);
-        replayed.state.checkpoint = base.number;
-        let mut previous = None;
-        for (i, found) in segments.iter().enumerate().filter(|(_, found)| found.number >= from) {
-            let end = scan(found, end_of(segments, i), &mut |header, place, payload| {
-                if header.is_filler {
-                    replayed.fillers.push((place.segment, place.offset..place.offset + header.bytes_on_disk()));
-                } else if previous.is_some_and(|previous| header.sequence != previous + 1) {
-                    return Err(damaged(place.segment, place.offset, "a group of another sequence"));
-                }
-                // What a filler covers is unknown, so is how many groups that were.
-                previous = (!header.is_filler).then_some(header.sequence);
-                replayed.sequence = header.sequence;
-                let newer = header.sequence > base.sequence;
-                let changes = replayed.changes;
-                group::read_records(header, place, payload, |location, record| replayed.note(location, record, newer))
-                    .map_err(|error| damaged(place.segment, place.offset, error.to_string()))?;
-                replayed.groups += u64::from(replayed.changes > changes);
-                match spill {
-                    Some(index) => replayed.spill(index, &self.limits),
-                    None => Ok(()),
-                }
-            })?;
-            if let Some(segment) = replayed.state.segments.get_mut(&found.number) {
-                segment.end = end.position;
-            }
-            replayed.torn_bytes = end.torn;
-            replayed.last_group = end.last_group;
-        }
-        let totals = (replayed.state.totals, replayed.state.live());
-        replayed.state.restore(totals.0, &totals.1);
-        Ok(replayed)
     }
 
     /// Makes the end of the journal sure, and the store of it.
@@ -315,56 +244,6 @@ impl Opening<'_> {
         };
         store.publish();
         Ok((store, recovery))
-    }
-}
-
-impl Replayed {
-    fn note(&mut self, location: Location, record: Record<'_>, newer: bool) {
-        if let Record::Checkpoint(checkpoint) = record {
-            self.last_id = self.last_id.max(checkpoint.last_id.0);
-            if self.checkpoint.as_ref().is_none_or(|known| known.number <= checkpoint.number) {
-                self.checkpoint = Some(checkpoint);
-            }
-            return;
-        }
-        if !newer {
-            return;
-        }
-        self.changes += 1;
-        match record {
-            Record::Accept(message) => {
-                self.last_id = self.last_id.max(message.id.0);
-                let body_bytes = message.body.len() as u32;
-                for (domain, open) in message.domains {
-                    let key = EntryKey { domain, flow: message.flow, due_ms: message.due_ms, id: message.id };
-                    let entry = new_entry(location, open, message.accepted_ms, body_bytes, message.terms);
-                    self.state.account(&key, None, Some(&entry));
-                    self.state.active.set(key, Some(entry), true);
-                }
-            }
-            Record::Put { key, entry, before } => {
-                self.state.account(&key, before.as_ref(), Some(&entry));
-                self.state.active.set(key, Some(entry), true);
-            }
-            Record::Gone { key, before } => {
-                self.state.account(&key, Some(&before), None);
-                self.state.active.set(key, None, true);
-            }
-            Record::Moved(_) | Record::Checkpoint(_) => {}
-        }
-    }
-}
-
-impl Replayed {
-    /// Keeps a rebuild's memory bounded: what it read so far goes to the new index.
-    fn spill(&mut self, index: &dyn Index, limits: &Limits) -> Result<(), QueueError> {
-        let table = &self.state.active;
-        if table.len() < limits.memtable_entries && table.bytes() < limits.memtable_bytes {
-            return Ok(());
-        }
-        index.apply(&mut table.changes()).map_err(QueueError::Index)?;
-        self.state.active = Default::default();
-        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Command<'a> {
         octets: u64,
         last: bool,
     },
-    /// How many octets follow it can\'t be known.
+    /// How many octets follow it can't be known.
     MalformedBdat,
     Rset,
     Noop,
