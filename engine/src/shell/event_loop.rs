@@ -4,6 +4,7 @@
 //! the queue is given at most two groups. Much is done per wake-up because a wake-up costs more than a message.
 
 use super::etrn::Starter;
+use super::hands::Hands;
 use super::inbox::{Address, Inbox, inbox};
 use super::mind::Mind;
 use super::stream::Readiness;
@@ -41,7 +42,7 @@ fn door_token(n: usize) -> Token {
 fn intake_token(key: usize) -> Token {
     Token(INTAKE | key)
 }
-fn delivery_token(key: usize) -> Token {
+pub(super) fn delivery_token(key: usize) -> Token {
     Token(DELIVERY | key)
 }
 
@@ -421,43 +422,6 @@ impl EventLoop {
                 && self.intake.is_empty()
                 && self.delivery.is_empty()
                 && self.mind.as_ref().is_none_or(|mind| mind.is_quiet() && self.is_heard_out()))
-    }
-}
-
-/// Where the mind's orders for connections go: this loop's own hands, or a letter to another's.
-pub(crate) struct Hands<'a> {
-    index: usize,
-    delivery: &'a mut Delivery,
-    registry: &'a Registry,
-    loops: &'a [Address<Letter>],
-}
-
-impl Hands<'_> {
-    /// Connections are spread over the loops by their number.
-    fn home(&self, connection: ConnectionId) -> usize {
-        (connection.0 % self.loops.len() as u64) as usize
-    }
-
-    /// `turned`: the connection is there.
-    pub(crate) fn open(&mut self, open: Box<Open>, turned: Option<Box<Turned>>, now: Now) {
-        match self.home(open.connection) {
-            home if home == self.index => self.delivery.open(open, turned, now, self.registry, delivery_token),
-            home => self.loops[home].send(Letter::Open(open, turned)),
-        }
-    }
-
-    pub(crate) fn deliver(&mut self, deliver: Deliver, now: Now) {
-        match self.home(deliver.connection) {
-            home if home == self.index => self.delivery.deliver(&deliver, now),
-            home => self.loops[home].send(Letter::Deliver(deliver)),
-        }
-    }
-
-    pub(crate) fn close(&mut self, connection: ConnectionId, now: Now) {
-        match self.home(connection) {
-            home if home == self.index => self.delivery.close(connection, now),
-            home => self.loops[home].send(Letter::Close(connection)),
-        }
     }
 }
 

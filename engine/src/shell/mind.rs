@@ -1,7 +1,8 @@
 //! Dispatch with its senses and its mouth: carries its actions to the queue, the resolver, the connections and the
 //! reports, and their answers back.
 
-use super::event_loop::{Hands, Letter};
+use super::event_loop::Letter;
+use super::hands::Hands;
 use super::inbox::Address;
 use super::turned::Turned;
 use crate::config::Config;

@@ -8,6 +8,7 @@ pub(crate) mod arena;
 mod control;
 mod etrn;
 mod event_loop;
+mod hands;
 mod inbox;
 mod mind;
 mod odmr;
