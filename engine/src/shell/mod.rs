@@ -144,19 +144,7 @@ impl Engine {
         let directory = load_directory(&config)?;
         let (addresses, mut doors) = bind(&config, &metrics, &keyrings, directory.as_ref())?;
         let (watch, watch_thread) = Watch::start(watched(&config, &metrics, keyrings), directory.clone())?;
-        let settings = Arc::new(Settings {
-            ourselves: Ourselves {
-                name: config.hostname.clone(),
-                listeners: addresses.clone(),
-                addresses: config.delivery.source_addresses.clone(),
-            },
-            connect_timeout: config.delivery.connect_timeout,
-            timeouts: config.delivery.timeouts.clone(),
-            passwords: Passwords::default(),
-            handshakes: Handshakes::default(),
-            tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
-        });
-        settings.passwords.replace(passwords::read(&config)?);
+        let settings = Arc::new(settings(&config, &addresses)?);
         let failed = Arc::new(AtomicBool::new(false));
         let resolver = start_resolver(&config, metrics.clone())?;
         let senses = Senses {
@@ -168,8 +156,7 @@ impl Engine {
             failed: failed.clone(),
             home: loops[0].clone(),
         };
-        let mind = start_mind(&config, senses)?;
-        let mut mind = Some(mind);
+        let mut mind = Some(start_mind(&config, senses)?);
         let handle =
             Handle::new(config.clone(), shared.clone(), resolver, loops.clone(), watch, failed, settings.clone());
         let (starter, thread) = Starter::start(handle.clone())?;
@@ -319,6 +306,24 @@ fn bind(
         doors.into_iter().zip(&mut by_loop).for_each(|(door, room)| room.push(door));
     }
     Ok((addresses, by_loop))
+}
+
+/// What all delivery rooms share.
+fn settings(config: &Config, addresses: &[SocketName]) -> Result<Settings, StartError> {
+    let passwords = Passwords::default();
+    passwords.replace(passwords::read(config)?);
+    Ok(Settings {
+        ourselves: Ourselves {
+            name: config.hostname.clone(),
+            listeners: addresses.to_vec(),
+            addresses: config.delivery.source_addresses.clone(),
+        },
+        connect_timeout: config.delivery.connect_timeout,
+        timeouts: config.delivery.timeouts.clone(),
+        passwords,
+        handshakes: Handshakes::default(),
+        tls: TlsConfigs::new(config.delivery.tls_ca_file.as_deref())?,
+    })
 }
 
 fn start_mind(config: &Arc<Config>, senses: Senses) -> Result<Mind, StartError> {
