@@ -2,27 +2,21 @@
 
 use super::client::{Address, Client};
 use super::door::Guest;
-use super::labels::Labels;
 use super::login::Login;
 use super::permit::Permit;
-use super::submission::{self, Missing};
-use super::trace::{Source, With};
 use super::transport::Transport;
-use super::{Asker, Origin, Refusal, Room, Shared};
+use super::{Asker, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::timers::Armed;
 use crate::shell::turned::Call;
 use mio::Registry;
 use mio::event::Source as _;
-use queue::{Content, Envelope, NewMessage};
-use smtp::parameters::DeliverBy;
-use smtp::server::{Event, Message, RECIPIENT_OK, SENDER_OK, Ticket};
-use smtp::{EnhancedCode, MailParameters, Mailbox, Reply, ReversePath, Server};
+use smtp::Server;
+use smtp::server::{Event, Ticket};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Reads of one connection per tick before others get their turn.
 const READS_PER_TICK: usize = 8;
@@ -33,21 +27,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a client to take the last reply (RFC 5321 §3.8 and §4.1.1.10 have it said before the connection is closed): one that
 /// never reads would hold its place for ever.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(30);
-
-const LOOP: Reply = Reply::fixed(554, EnhancedCode(5, 4, 6), "Too many hops: this message is going round in circles");
-
-const HOLD_TOO_LONG: Reply = Reply::fixed(
-    501,
-    EnhancedCode(5, 5, 4),
-    "HOLDUNTIL lies further ahead than the limit announced in the reply to EHLO",
-);
-
-/// RFC 4865 §5.2.2.
-const RELEASED_TOO_LATE: Reply = Reply::fixed(
-    501,
-    EnhancedCode(5, 5, 4),
-    "The message would be released after the time within which it is to be delivered (BY)",
-);
 
 pub(super) struct Connection {
     pub transport: Transport,
@@ -64,9 +43,9 @@ pub(super) struct Connection {
     pub generation: u64,
     pub guest: Guest,
     /// Held by the open transaction.
-    permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
     /// Held by messages on their way to the disk, in ticket order of arrival.
-    pending: VecDeque<(Ticket, Permit)>,
+    pub(super) pending: VecDeque<(Ticket, Permit)>,
     pub armed: Armed,
     dirty: bool,
     /// The socket said so and has not been read dry since.
@@ -271,122 +250,6 @@ impl Connection {
         }
     }
 
-    fn check_mail(&self, reverse_path: &ReversePath, parameters: &MailParameters, now: Now) -> Result<(), Refusal> {
-        if let Some(hold) = parameters.hold {
-            let release = hold.release(now.wall());
-            let longest = self.server.config().future_release.map_or(Duration::ZERO, |future| future.longest);
-            if release > now.wall() + longest {
-                return Err(("hold_too_long", HOLD_TOO_LONG));
-            }
-            let useful = |by: DeliverBy| now.wall() + Duration::from_secs(by.seconds.try_into().unwrap_or(0));
-            if parameters.deliver_by.is_some_and(|by| release > useful(by)) {
-                return Err(("hold_too_long", RELEASED_TOO_LATE));
-            }
-        }
-        self.check_owner(reverse_path)?;
-        if self.guest.is_submission() { submission::check_sender(reverse_path) } else { Ok(()) }
-    }
-
-    fn handle_mail(&mut self, checked: Result<(), Refusal>, declared_bytes: Option<u64>, shared: &Shared) {
-        self.release(shared);
-        let reply = match checked.and_then(|()| shared.permits.take(declared_bytes)) {
-            Ok(permit) => {
-                self.permit = Some(permit);
-                SENDER_OK
-            }
-            Err(refusal) => self.refuse(refusal),
-        };
-        self.server.answer(reply);
-    }
-
-    fn handle_recipient(&mut self, mailbox: &Mailbox) {
-        let checked = if self.guest.is_submission() { submission::check_recipient(mailbox) } else { Ok(()) };
-        let reply = checked.map_or_else(|refusal| self.refuse(refusal), |()| RECIPIENT_OK);
-        self.server.answer(reply);
-    }
-
-    /// Counts a refusal. On a submission listener it is logged: there, something of ours wants mending (RFC 6409 §5.2).
-    fn refuse(&self, (reason, reply): Refusal) -> Reply {
-        self.guest.metrics().rejected(reason);
-        if self.guest.is_submission() {
-            tracing::info!(client = %self.client, %reply, "a submission was refused");
-        }
-        reply
-    }
-
-    fn handle_message(&mut self, key: usize, message: Message, room: &mut Room<'_>, now: Now) {
-        let ticket = message.ticket;
-        let missing = match self.check_message(&message, room.shared) {
-            Ok(missing) => missing,
-            Err(refusal) => {
-                let reply = self.refuse(refusal);
-                self.release(room.shared);
-                return self.server.complete(ticket, reply);
-            }
-        };
-        let release = message.parameters.hold.map(|hold| unix_ms(hold.release(now.wall())));
-        let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
-        let content = Arc::new(self.content(message, missing, room, now));
-        room.received.push(NewMessage::new(content, due_ms));
-        room.origins.push(Origin { connection: key, generation: self.generation, ticket });
-        if let Some(permit) = self.permit.take() {
-            self.pending.push_back((ticket, permit));
-        }
-    }
-
-    /// Whether it can be taken, and what is to be added to it.
-    fn check_message(&self, message: &Message, shared: &Shared) -> Result<Missing, Refusal> {
-        if message.received_count >= shared.max_hops {
-            return Err(("loop", LOOP));
-        }
-        if self.guest.is_submission() { Missing::of(&message.body) } else { Ok(Missing::default()) }
-    }
-
-    fn content(&self, message: Message, missing: Missing, room: &mut Room<'_>, now: Now) -> Content {
-        let id = room.shared.queue.next_id();
-        let source = Source {
-            hello_name: self.server.hello_name().unwrap_or_default(),
-            client: &self.client,
-            with: With {
-                protocol: self.server.config().protocol,
-                extended: self.extended,
-                smtputf8: message.parameters.smtputf8,
-                priority: message.parameters.priority,
-                tls: self.server.tls(),
-                authenticated: self.server.user().is_some(),
-            },
-        };
-        let Labels { tenant, campaign } = Labels::of(&message.body);
-        let body = message.body.with_prefix(room.trace.received(&source, missing, id, now));
-        let envelope = Envelope {
-            reverse_path: message.reverse_path,
-            recipients: message.recipients,
-            accepted_us: now.wall_us,
-            parameters: message.parameters,
-            tenant,
-            campaign,
-        };
-        Content { id, envelope, body }
-    }
-
-    /// The final reply of a message.
-    pub(super) fn complete(&mut self, ticket: Ticket, reply: Reply, shared: &Shared) {
-        let held = self.pending.iter().position(|(t, _)| *t == ticket).and_then(|at| self.pending.remove(at));
-        if let Some((_, permit)) = held {
-            shared.permits.give_back(permit);
-        }
-        if reply.is_success() {
-            self.guest.metrics().accepted(1);
-        }
-        self.server.complete(ticket, reply);
-    }
-
-    fn release(&mut self, shared: &Shared) {
-        if let Some(permit) = self.permit.take() {
-            shared.permits.give_back(permit);
-        }
-    }
-
     /// Writes what the machine has to say. Returns whether the connection is over.
     pub(super) fn flush(&mut self) -> bool {
         self.dirty = false;
@@ -418,8 +281,4 @@ impl Connection {
         }
         let _ = self.transport.stream.deregister(registry);
     }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -14,6 +14,7 @@ mod permit;
 mod proxy;
 mod submission;
 mod trace;
+mod transaction;
 mod transport;
 mod turn;
 
