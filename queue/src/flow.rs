@@ -35,6 +35,13 @@ impl Flow {
         }
     }
 
+    /// Whether mail of this tenant, and of this campaign, may be of the flow; `None`: of any. Most that is not is told
+    /// without reading an envelope.
+    pub fn may_be_of(self, tenant: Option<&str>, campaign: Option<&str>) -> bool {
+        tenant.is_none_or(|_| self.tenant == number(tenant))
+            && campaign.is_none_or(|_| self.campaign == number(campaign))
+    }
+
     /// In the order of flows.
     pub(crate) fn encode(self) -> [u8; Flow::BYTES] {
         [self.priority.cast_unsigned() ^ 0x80, self.tenant, self.campaign]
@@ -69,6 +76,13 @@ mod tests {
         assert!(encoded.is_sorted());
         assert_eq!(encoded.map(Flow::decode), flows);
         assert_eq!((flows[1], flows[2], flows[4]), (bulk, Flow::default(), urgent));
+    }
+
+    #[test]
+    fn a_flow_tells_most_of_what_is_not_in_it() {
+        let flow = Flow { priority: 3, tenant: number(Some("acme")), campaign: 0 };
+        assert!(flow.may_be_of(None, None) && flow.may_be_of(Some("acme"), None));
+        assert!(!flow.may_be_of(Some("spring"), None) && !flow.may_be_of(Some("acme"), Some("spring")));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::record;
 use crate::scan::damaged;
 use crate::segment;
 use crate::store::{Store, lock};
-use crate::{Content, Domain, Entry, EntryKey, Flow, Location, MessageId, QueueError};
+use crate::{Content, Domain, Entry, EntryKey, Envelope, Flow, Location, MessageId, QueueError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Entries are merged so many at a time.
 const CHUNK: usize = 512;
+/// Read of a record for its envelope; few are longer.
+const HEAD_BYTES: usize = 1024;
 /// Segments kept open for reading.
 const OPEN_FILES: usize = 64;
 
@@ -228,28 +230,59 @@ impl Store {
     /// Reads a message back, one `pread`. A place that the message has left since is followed: through the recent moves,
     /// else by looking the message up, which reads the whole index.
     pub fn load(&self, id: MessageId, location: Location) -> Result<Arc<Content>, QueueError> {
+        self.follow(id, location, &|location| {
+            let Some(record) = self.read_record(location)? else { return Ok(None) };
+            let content = record::decode_content(&record).map_err(|error| damaged_at(location, error))?;
+            Ok(Some((content.id, Arc::new(content))))
+        })
+    }
+
+    /// As [`Store::load`], without the body: however large that is, a page or two are read.
+    pub fn load_envelope(&self, id: MessageId, location: Location) -> Result<Envelope, QueueError> {
+        self.follow(id, location, &|location| {
+            let start = |len: usize| self.read_start(location, len.min(location.len as usize));
+            let Some(mut head) = start(HEAD_BYTES)? else { return Ok(None) };
+            let head_bytes = record::head_bytes(&head).map_err(|error| damaged_at(location, error))?;
+            if head.len() < head_bytes {
+                let Some(whole) = start(head_bytes)? else { return Ok(None) };
+                head = whole;
+            }
+            record::decode_envelope(&head).map(Some).map_err(|error| damaged_at(location, error))
+        })
+    }
+
+    /// What `read` makes of the message's record, wherever that is by now. It answers whose record it is, and with `None`
+    /// when the segment was freed.
+    fn follow<T>(
+        &self,
+        id: MessageId,
+        location: Location,
+        read: &dyn Fn(Location) -> Result<Option<(MessageId, T)>, QueueError>,
+    ) -> Result<T, QueueError> {
+        let read_own = |location| match read(location)? {
+            Some((found, _)) if found != id => Err(holds_another(location, found)),
+            read => Ok(read.map(|(_, read)| read)),
+        };
         let location = lock(&self.state).moved.get(id).filter(|to| *to > location).unwrap_or(location);
-        if let Some(content) = self.load_at(id, location)? {
-            return Ok(content);
+        if let Some(found) = read_own(location)? {
+            return Ok(found);
         }
         let entries = self.find(id)?;
         let Some(location) = entries.iter().map(|(_, entry)| entry.location).max() else {
             return Err(QueueError::NoSuchMessage(id));
         };
-        self.load_at(id, location)?.ok_or(QueueError::NoSuchMessage(id))
-    }
-
-    /// `None` when the segment was freed.
-    fn load_at(&self, id: MessageId, location: Location) -> Result<Option<Arc<Content>>, QueueError> {
-        let Some(record) = self.read_record(location)? else { return Ok(None) };
-        let content = record::decode_content(&record).map_err(|error| damaged_at(location, error))?;
-        if content.id == id { Ok(Some(Arc::new(content))) } else { Err(holds_another(location, content.id)) }
+        read_own(location)?.ok_or(QueueError::NoSuchMessage(id))
     }
 
     /// The bytes of a record. `None` when the segment was freed.
     pub(crate) fn read_record(&self, location: Location) -> Result<Option<Bytes>, QueueError> {
+        self.read_start(location, location.len as usize)
+    }
+
+    /// The first bytes of a record.
+    fn read_start(&self, location: Location, len: usize) -> Result<Option<Bytes>, QueueError> {
         let Some(file) = self.segment_file(location.segment)? else { return Ok(None) };
-        let read = read_exactly(&*file, u64::from(location.offset), location.len as usize);
+        let read = read_exactly(&*file, u64::from(location.offset), len);
         // Only now: a segment is taken off the list before its file is used again, so what was read is the record's.
         if !lock(&self.state).segments.contains_key(&location.segment) {
             return Ok(None);

@@ -153,15 +153,20 @@ impl Fixed {
     }
 }
 
+fn read_domains(reader: &mut Reader<'_>) -> Result<Domains, Malformed> {
+    let mut domains = Domains::new();
+    for _ in 0..reader.varint()? {
+        let domain = Domain(reader.text()?.into());
+        domains.push((domain, RecipientSet::decode(reader)?));
+    }
+    Ok(domains)
+}
+
 impl<'a> Message<'a> {
     fn decode(head: &'a [u8], tail: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
         let reader = &mut Reader::new(head);
         let fixed = Fixed::decode(reader)?;
-        let mut domains = Domains::new();
-        for _ in 0..reader.varint()? {
-            let domain = Domain(reader.text()?.into());
-            domains.push((domain, RecipientSet::decode(reader)?));
-        }
+        let domains = read_domains(reader)?;
         let body = tail.bytes(fixed.body_bytes as usize)?;
         let Fixed { body_crc, facts, id, due_ms, accepted_ms, flow, terms, .. } = fixed;
         Ok(Message { id, body_crc, facts, due_ms, accepted_ms, flow, terms, domains, envelope: reader.rest(), body })
@@ -196,6 +201,27 @@ impl<'a> Record<'a> {
         };
         Ok((&all[..RECORD_HEADER + len], record))
     }
+}
+
+/// From a record's first octets: how many it has before its body.
+pub(crate) fn head_bytes(start: &[u8]) -> Result<usize, Malformed> {
+    let reader = &mut Reader::new(start);
+    reader.u32()?;
+    Ok(RECORD_HEADER + reader.u32()? as usize)
+}
+
+/// Whose it is and its envelope, from the octets of an Accept or Moved record up to its body.
+pub(crate) fn decode_envelope(record: &[u8]) -> Result<(MessageId, Envelope), Malformed> {
+    let reader = &mut Reader::new(record);
+    let kind = reader.u32()?;
+    if kind != u32::from(ACCEPT) && kind != u32::from(MOVED) {
+        return Err(Malformed("record of another kind"));
+    }
+    let len = reader.u32()? as usize;
+    let fields = &mut Reader::new(reader.bytes(len)?);
+    let fixed = Fixed::decode(fields)?;
+    read_domains(fields)?;
+    Ok((fixed.id, Envelope::decode(fields.rest())?))
 }
 
 /// What the bytes of an Accept or Moved record say, and the body, which shares them.

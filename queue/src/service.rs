@@ -10,7 +10,7 @@ use crate::index::SledIndex;
 use crate::lock::Lock;
 use crate::pace::Pace;
 use crate::store::{Limits, Store};
-use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Flow, Location, MessageId};
+use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Envelope, Flow, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
@@ -204,6 +204,11 @@ impl Queue {
         self.inner.store.list_domain(domain, after, limit)
     }
 
+    /// What a key holds now, if anything. Blocks; for operators.
+    pub fn entry(&self, key: &EntryKey) -> Result<Option<Entry>, QueueError> {
+        Ok(self.inner.store.get(key)?)
+    }
+
     /// All entries of a message. Reads the whole index and blocks; for operators.
     pub fn find(&self, id: MessageId) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
         self.inner.store.find(id)
@@ -212,6 +217,16 @@ impl Queue {
     /// Reads a message back on this thread; as [`Queue::load`], for operators.
     pub fn load_now(&self, id: MessageId, location: Location) -> Result<Arc<Content>, QueueError> {
         self.inner.store.load(id, location)
+    }
+
+    /// As [`Queue::load_now`], without the body, which is not read either.
+    pub fn load_envelope(&self, id: MessageId, location: Location) -> Result<Envelope, QueueError> {
+        self.inner.store.load_envelope(id, location)
+    }
+
+    /// Whether so much waits for a checkpoint that what has time should wait, too: more, and mail would have to.
+    pub fn is_pressed(&self) -> bool {
+        self.inner.store.is_checkpoint_due()
     }
 
     /// Totals of each domain, the `limit` with the most recipients first. Reads the whole index and blocks; for operators.

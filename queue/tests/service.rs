@@ -211,3 +211,17 @@ fn sled_is_dispensable() {
         assert!(queue.find(held.id).expect("read").iter().any(|(key, _)| *key == before[0].0));
     }
 }
+
+#[test]
+fn an_envelope_is_read_without_its_body_however_long_it_is() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (queue, _) = Queue::open(options(dir.path())).expect("opens");
+    let many: Vec<String> = (0..500).map(|n| format!("recipient{n}@d{}.example", n % 100)).collect();
+    for to in [vec!["a@x.example"], many.iter().map(String::as_str).collect()] {
+        let Committed { content, entries } = accept(&queue, &to, "Subject: x\r\n\r\nx\r\n");
+        let location = entries[0].1.location;
+        assert_eq!(queue.load_envelope(content.id, location).expect("read"), content.envelope);
+        let other = MessageId(content.id.0 + 1);
+        assert!(matches!(queue.load_envelope(other, location), Err(QueueError::Damaged { .. })));
+    }
+}
