@@ -1,6 +1,6 @@
 //! The routes.
 
-use crate::control::{Act, Control, Refusal, Selection, parse_cursor, parse_id};
+use crate::control::{Act, Control, Place, Refusal, Selection, parse_cursor, parse_id};
 use crate::process;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -17,6 +17,8 @@ use std::sync::Arc;
 /// Entries on a page: by default, and at most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
+/// Entries that one step of an act looks at, by default and at most; its time ends it sooner.
+const MAX_STEP: usize = 100_000;
 /// A selection is small.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
@@ -100,6 +102,7 @@ struct ListQuery {
     id: Option<String>,
     domain: Option<String>,
     sender: Option<String>,
+    tenant: Option<String>,
     campaign: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
@@ -111,9 +114,9 @@ async fn list(State(rooms): State<Rooms>, query: Result<Query<ListQuery>, QueryR
         Err(error) => return Refusal::invalid(error.body_text(), "limit is a number").into_response(),
     };
     ask(rooms, move |control| {
-        let ListQuery { id, domain, sender, campaign, after, limit } = query;
+        let ListQuery { id, domain, sender, tenant, campaign, after, limit } = query;
         let after = after.as_deref().map(parse_cursor).transpose()?;
-        let selection = Selection { id, domain, sender, campaign, all: false };
+        let selection = Selection { id, domain, sender, tenant, campaign, all: false };
         selection.message_id()?;
         control.list(&selection, after, limit.unwrap_or(PAGE).clamp(1, MAX_PAGE))
     })
@@ -124,33 +127,45 @@ async fn show(State(rooms): State<Rooms>, Path(id): Path<String>) -> Response {
     ask(rooms, move |control| control.show(parse_id(&id)?)).await
 }
 
+#[derive(Deserialize)]
+struct ActQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
 async fn act(
     State(rooms): State<Rooms>,
     Path(name): Path<String>,
+    query: Result<Query<ActQuery>, QueryRejection>,
     selection: Result<Json<Selection>, JsonRejection>,
 ) -> Response {
     let Some(act) = Act::ALL.into_iter().find(|act| act.as_str() == name) else {
         return Refusal::not_found(format!("`{name}` is nothing to do"), "retry, hold, release, remove")
             .into_response();
     };
+    let ActQuery { after, limit } = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return Refusal::invalid(error.body_text(), "limit is a number").into_response(),
+    };
     let selection = match selection {
         Ok(Json(selection)) => selection,
         Err(error) => {
-            let hint = "a JSON object with id, domain, sender, campaign, or \"all\": true";
+            let hint = "a JSON object with id, domain, sender, tenant, campaign, or \"all\": true";
             return (error.status(), Refusal::invalid(error.body_text(), hint).json()).into_response();
         }
     };
     ask(rooms, move |control| {
         selection.message_id()?;
+        let from = after.as_deref().map(Place::parse).transpose()?;
         match (selection.is_empty(), selection.all) {
             (true, false) => Err(Refusal::invalid(
                 "nothing is selected",
-                "name an id, domain, sender or campaign; or say \"all\": true",
+                "name an id, domain, sender, tenant or campaign; or say \"all\": true",
             )),
             (false, true) => {
                 Err(Refusal::invalid("\"all\" and a selection contradict each other", "leave out one of them"))
             }
-            _ => control.act(act, &selection),
+            _ => control.act(act, &selection, from, limit.unwrap_or(MAX_STEP).clamp(1, MAX_STEP)),
         }
     })
     .await

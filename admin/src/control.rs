@@ -26,11 +26,12 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// It is not in the queue.
     fn show(&self, id: MessageId) -> Result<Message, Refusal>;
-    /// Does something to all that match. `selection` is never empty unless its `all` is set.
+    /// Does something to those that match among the next entries, behind `from`; looks at `limit` at most, and for a
+    /// second or so. What it counts is durable. `selection` is never empty unless its `all` is set.
     ///
     /// # Errors
     /// The queue cannot be read or written.
-    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal>;
+    fn act(&self, act: Act, selection: &Selection, from: Option<Place>, limit: usize) -> Result<Acted, Refusal>;
     /// What would happen to a message for this address.
     ///
     /// # Errors
@@ -78,6 +79,9 @@ pub struct Selection {
     /// Messages of one reverse-path; empty: notices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
+    /// Messages of one tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Messages of one campaign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
@@ -89,7 +93,7 @@ pub struct Selection {
 impl Selection {
     /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
-        self.id.is_none() && self.domain.is_none() && self.sender.is_none() && self.campaign.is_none()
+        [&self.id, &self.domain, &self.sender, &self.tenant, &self.campaign].into_iter().all(Option::is_none)
     }
     /// The id, parsed.
     ///
@@ -148,6 +152,8 @@ pub struct DomainCount {
 pub struct Page {
     /// In the order of their keys.
     pub entries: Vec<Item>,
+    /// Entries that were looked at for it.
+    pub looked_at: u64,
     /// For `after` of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -179,6 +185,9 @@ pub struct Item {
     pub due_ms: Option<u64>,
     /// Why it is still here; empty before the first attempt.
     pub last_error: String,
+    /// Who pays for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The sender's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<String>,
@@ -193,15 +202,52 @@ pub struct Message {
     pub header: String,
 }
 
-/// What an act came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a step of an act came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acted {
-    /// Recipients.
+    /// Recipients that were changed.
     pub recipients: u64,
     /// Message × domain × due time.
     pub entries: u64,
-    /// The bound was reached: call again for the rest.
-    pub more: bool,
+    /// Entries that were looked at.
+    pub looked_at: u64,
+    /// Of them, those of the message that was named, changed or not.
+    pub of_message: u64,
+    /// Entries in the queue, about.
+    pub queued: u64,
+    /// For `after` of the next step; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Where an act is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which act it is, to the server.
+    pub walk: u64,
+    /// The last entry that it has passed.
+    pub passed: EntryKey,
+}
+
+impl Place {
+    /// For `after`: which act, then as [`cursor`].
+    pub fn to_text(&self) -> String {
+        format!("{}.{}", self.walk, cursor(&self.passed))
+    }
+
+    /// What [`Place::to_text`] wrote.
+    ///
+    /// # Errors
+    /// It did not write this.
+    pub fn parse(text: &str) -> Result<Place, Refusal> {
+        let parts = text.split_once('.').and_then(|(walk, passed)| Some((walk.parse().ok()?, passed)));
+        let (walk, passed) = parts.ok_or_else(|| no_cursor(text))?;
+        Ok(Place { walk, passed: parse_cursor(passed).map_err(|_| no_cursor(text))? })
+    }
+}
+
+fn no_cursor(text: &str) -> Refusal {
+    Refusal::invalid(format!("`{text}` is no cursor"), "take `next` of the answer before as `after`")
 }
 
 /// What would happen to a message for an address, as lines to read: subject, what holds, and what says so.
@@ -278,7 +324,7 @@ pub fn parse_cursor(text: &str) -> Result<EntryKey, Refusal> {
         let id = parts.next()?.parse().ok()?;
         Some(EntryKey { flow, due_ms, id, domain: Domain::new(parts.next()?) })
     };
-    key().ok_or_else(|| Refusal::invalid(format!("`{text}` is no cursor"), "take `next` of the page before as `after`"))
+    key().ok_or_else(|| no_cursor(text))
 }
 
 #[cfg(test)]
@@ -290,9 +336,12 @@ mod tests {
         let flow = Flow { priority: -9, tenant: 255, campaign: 1 };
         let (domain, id) = (Domain::new("mail.example.com"), MessageId(1 << 40));
         let key = EntryKey { domain, flow, due_ms: EntryKey::HELD, id };
-        assert_eq!(parse_cursor(&cursor(&key)), Ok(key));
+        assert_eq!(parse_cursor(&cursor(&key)), Ok(key.clone()));
         for text in ["", "1", "0.0.0.1.2", "0.0.0.x.2.a.b", "0.256.0.1.2.a.b", "0.0.0.1..a.b"] {
             assert!(matches!(parse_cursor(text), Err(Refusal::Invalid(_))), "{text}");
+            assert!(matches!(Place::parse(text), Err(Refusal::Invalid(_))), "{text}");
         }
+        let place = Place { walk: 1 << 40, passed: key };
+        assert_eq!(Place::parse(&place.to_text()), Ok(place));
     }
 }

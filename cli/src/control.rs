@@ -5,16 +5,19 @@
 
 mod explain;
 
-use admin::control::{Act, Acted, DomainCount, Explanation, Item, Message, Page, Refusal, Selection, Summary, cursor};
-use engine::shell::{Handle, OperateError, Wish};
-use queue::{Content, Domain, Entry, EntryKey, MessageId, QueueError};
-use std::sync::Arc;
-use std::time::SystemTime;
+use admin::control::{
+    Act, Acted, DomainCount, Explanation, Item, Message, Page, Place, Refusal, Selection, Summary, cursor,
+};
+use engine::shell::{Bounds, Handle, Walk, Wish};
+use queue::{Content, Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
+use std::time::{Duration, SystemTime};
 
 /// Domains in a summary.
 const DOMAINS: usize = 20;
 /// Messages that are read from disk for one page, when each has to be looked at to know whether it matches.
 const MAX_READS: usize = 2000;
+/// About how long a step of an act takes: whoever waits for it wants to see progress.
+const STEP: Duration = Duration::from_millis(500);
 /// Recipients of an entry that are named.
 const MAX_RECIPIENTS: usize = 20;
 /// Of a header section.
@@ -61,22 +64,26 @@ impl admin::Control for EngineControl {
         let wanted = Wanted::new(selection)?;
         let (entries, complete) = self.look(&wanted, after, limit)?;
         let mut chosen = Vec::new();
-        let mut reached = None;
+        let (mut reached, mut looked_at) = (None, 0);
         let mut rest = entries.into_iter();
         while chosen.len() < limit
             && let Some((key, entry)) = rest.next()
         {
             reached = Some(cursor(&key));
-            match self.read(&key, &entry)? {
+            looked_at += 1;
+            if !wanted.may_admit(&key) {
+                continue;
+            }
+            match self.read(&key, &entry).map_err(unreadable)? {
                 Read::Gone => {}
-                Read::Message(content) if !wanted.admits(&content) => {}
-                Read::Message(content) => chosen.push((key, entry, Some(content))),
+                Read::Envelope(envelope) if !wanted.admits(&envelope) => {}
+                Read::Envelope(envelope) => chosen.push((key, entry, Some(envelope))),
                 Read::Damaged if wanted.reads => {}
                 Read::Damaged => chosen.push((key, entry, None)),
             }
         }
         let is_end = complete && rest.next().is_none();
-        Ok(Page { entries: self.items(chosen), next: if is_end { None } else { reached } })
+        Ok(Page { entries: self.items(chosen), looked_at, next: if is_end { None } else { reached } })
     }
 
     fn show(&self, id: MessageId) -> Result<Message, Refusal> {
@@ -87,39 +94,33 @@ impl admin::Control for EngineControl {
             Err(QueueError::NoSuchMessage(_)) => return Err(unknown(id)),
             Err(error) => return Err(unreadable(error)),
         };
-        let chosen = entries.into_iter().map(|(key, entry)| (key, entry, Some(content.clone()))).collect();
+        let chosen = entries.into_iter().map(|(key, entry)| (key, entry, Some(content.envelope.clone()))).collect();
         Ok(Message { entries: self.items(chosen), header: header(&content) })
     }
 
-    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal> {
+    fn act(&self, act: Act, selection: &Selection, from: Option<Place>, limit: usize) -> Result<Acted, Refusal> {
         let wanted = Wanted::new(selection)?;
-        let (mut seen, mut failure) = (false, None);
         let choose = |key: &EntryKey, entry: &Entry| {
-            if wanted.id.is_some_and(|id| id != key.id) {
-                return false;
-            }
-            seen = true;
-            if !wanted.reads {
-                return true;
-            }
-            match self.read(key, entry) {
-                Ok(Read::Message(content)) => wanted.admits(&content),
-                Ok(Read::Gone | Read::Damaged) => false,
-                Err(refusal) => {
-                    failure = Some(refusal);
-                    false
-                }
-            }
+            let fits = wanted.may_admit(key)
+                && (!wanted.reads
+                    || matches!(self.read(key, entry)?, Read::Envelope(envelope) if wanted.admits(&envelope)));
+            Ok(fits)
         };
-        let done = self.0.operate(wish(act), wanted.domain.as_ref(), choose).map_err(|error| match error {
-            OperateError::Queue(error) => unreadable(error),
-            OperateError::Stopped => silent(),
-        })?;
-        match (failure, wanted.id) {
-            (Some(refusal), _) => Err(refusal),
-            (None, Some(id)) if !seen && self.0.queue().find(id).map_err(unreadable)?.is_empty() => Err(unknown(id)),
-            _ => Ok(Acted { recipients: done.recipients, entries: done.entries, more: false }),
-        }
+        let again = |Place { walk, passed }| Walk { id: walk, passed: Some(passed) };
+        let walk = from.map_or_else(|| self.0.start_walk(), again);
+        let selection = engine::shell::Selection { id: wanted.id, domain: wanted.domain.clone() };
+        let bounds = Bounds { entries: limit, time: STEP };
+        let step = self.0.operate_step(wish(act), &selection, walk, bounds, choose);
+        let step = step.map_err(|error| Refusal::unavailable(error.to_string(), "see the log of the server"))?;
+        let place = |walk: Walk| Some(Place { walk: walk.id, passed: walk.passed? }.to_text());
+        Ok(Acted {
+            recipients: step.operated.recipients,
+            entries: step.operated.entries,
+            looked_at: step.looked_at,
+            of_message: step.of_message,
+            queued: self.0.queue().stats().entries,
+            next: step.rest.and_then(place),
+        })
     }
 
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
@@ -132,6 +133,7 @@ struct Wanted<'a> {
     id: Option<MessageId>,
     domain: Option<Domain>,
     sender: Option<&'a str>,
+    tenant: Option<&'a str>,
     campaign: Option<&'a str>,
     /// Whether the message has to be read to know.
     reads: bool,
@@ -139,7 +141,7 @@ struct Wanted<'a> {
 
 /// What is left of an entry's message.
 enum Read {
-    Message(Arc<Content>),
+    Envelope(Envelope),
     /// Delivered or removed since its entry was read.
     Gone,
     /// It cannot be read; the log says why, and dispatch will, when its turn comes.
@@ -148,17 +150,24 @@ enum Read {
 
 impl<'a> Wanted<'a> {
     fn new(selection: &'a Selection) -> Result<Wanted<'a>, Refusal> {
-        let (sender, campaign) = (selection.sender.as_deref(), selection.campaign.as_deref());
+        let [sender, tenant, campaign] =
+            [&selection.sender, &selection.tenant, &selection.campaign].map(Option::as_deref);
         let sender = sender.map(|sender| sender.trim_start_matches('<').trim_end_matches('>'));
-        let reads = sender.is_some() || campaign.is_some();
-        Ok(Wanted { id: selection.message_id()?, domain: selection.domain(), sender, campaign, reads })
+        let reads = sender.is_some() || tenant.is_some() || campaign.is_some();
+        Ok(Wanted { id: selection.message_id()?, domain: selection.domain(), sender, tenant, campaign, reads })
     }
 
-    fn admits(&self, content: &Content) -> bool {
+    /// As far as the key tells.
+    fn may_admit(&self, key: &EntryKey) -> bool {
+        key.flow.may_be_of(self.tenant, self.campaign)
+    }
+
+    fn admits(&self, envelope: &Envelope) -> bool {
         // The local part's case may matter to its owner (RFC 5321 §2.4), hardly to an operator who looks for it.
-        let sender = |sender: &str| content.envelope.reverse_path.as_str().eq_ignore_ascii_case(sender);
-        let campaign = |campaign| content.envelope.campaign.as_deref() == Some(campaign);
-        self.sender.is_none_or(sender) && self.campaign.is_none_or(campaign)
+        let sender = |sender: &str| envelope.reverse_path.as_str().eq_ignore_ascii_case(sender);
+        self.sender.is_none_or(sender)
+            && self.tenant.is_none_or(|tenant| envelope.tenant.as_deref() == Some(tenant))
+            && self.campaign.is_none_or(|campaign| envelope.campaign.as_deref() == Some(campaign))
     }
 }
 
@@ -189,20 +198,20 @@ impl EngineControl {
         Ok((entries, complete))
     }
 
-    fn read(&self, key: &EntryKey, entry: &Entry) -> Result<Read, Refusal> {
-        match self.0.queue().load_now(key.id, entry.location) {
-            Ok(content) => Ok(Read::Message(content)),
+    fn read(&self, key: &EntryKey, entry: &Entry) -> Result<Read, QueueError> {
+        match self.0.queue().load_envelope(key.id, entry.location) {
+            Ok(envelope) => Ok(Read::Envelope(envelope)),
             Err(QueueError::NoSuchMessage(_)) => Ok(Read::Gone),
             Err(error @ QueueError::Damaged { .. }) => {
                 tracing::error!(%error, id = %key.id, "a queued message cannot be read");
                 Ok(Read::Damaged)
             }
-            Err(error) => Err(unreadable(error)),
+            Err(error) => Err(error),
         }
     }
 
     /// As the API shows them. While the mind is silent nothing counts as active.
-    fn items(&self, chosen: Vec<(EntryKey, Entry, Option<Arc<Content>>)>) -> Vec<Item> {
+    fn items(&self, chosen: Vec<(EntryKey, Entry, Option<Envelope>)>) -> Vec<Item> {
         let asked: Vec<_> = chosen.iter().map(|(key, entry, _)| (key.clone(), entry.clone())).collect();
         let active = self.0.ask(move |dispatch, _| {
             let is_active = |(key, entry): &(EntryKey, Entry)| dispatch.entry_state(key, entry).1 > 0;
@@ -211,18 +220,17 @@ impl EngineControl {
         let active = active.unwrap_or_default().into_iter().chain(std::iter::repeat(false));
         let now_ms = now_ms();
         let shown = chosen.into_iter().zip(active);
-        shown.map(|((key, entry, content), active)| item(&key, &entry, content.as_deref(), active, now_ms)).collect()
+        shown.map(|((key, entry, envelope), active)| item(&key, &entry, envelope.as_ref(), active, now_ms)).collect()
     }
 }
 
-fn item(key: &EntryKey, entry: &Entry, content: Option<&Content>, active: bool, now_ms: u64) -> Item {
+fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, active: bool, now_ms: u64) -> Item {
     let state = match key.due_ms {
         _ if active => "active",
         EntryKey::HELD => "held",
         due_ms if due_ms > now_ms => "deferred",
         _ => "ready",
     };
-    let envelope = content.map(|content| &content.envelope);
     let recipient = |position: u32| Some(envelope?.recipients.get(position as usize)?.mailbox.to_string());
     Item {
         id: key.id.to_string(),
@@ -236,6 +244,7 @@ fn item(key: &EntryKey, entry: &Entry, content: Option<&Content>, active: bool, 
         accepted_ms: entry.accepted_ms,
         due_ms: (!key.is_held()).then_some(key.due_ms),
         last_error: entry.last_error.to_string(),
+        tenant: envelope.and_then(|envelope| envelope.tenant.as_deref()).map(String::from),
         campaign: envelope.and_then(|envelope| envelope.campaign.as_deref()).map(String::from),
     }
 }

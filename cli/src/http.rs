@@ -5,47 +5,73 @@ use crate::exit::{Exit, Failure};
 use admin::control::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// To connect, and to hand over a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A page of a thousand entries is well below.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// An admin server.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How long it may be silent before it is given up.
+    pub patience: Duration,
+}
+
+impl Server {
+    /// For questions that are answered from memory, or by a step of bounded length.
+    pub fn new(address: SocketAddr) -> Server {
+        Server { address, patience: TIMEOUT }
+    }
+}
 
 /// GET.
 ///
 /// # Errors
 /// Nobody there, or what the server says is wrong.
-pub fn get<T: DeserializeOwned>(server: SocketAddr, path: &str) -> Result<T, Failure> {
-    exchange(server, &format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n"))
+pub fn get<T: DeserializeOwned>(server: Server, path: &str) -> Result<T, Failure> {
+    exchange(server, &format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", server.address))
 }
 
 /// POST with a JSON body.
 ///
 /// # Errors
 /// Nobody there, or what the server says is wrong.
-pub fn post<T: DeserializeOwned>(server: SocketAddr, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+pub fn post<T: DeserializeOwned>(server: Server, path: &str, body: &impl Serialize) -> Result<T, Failure> {
     let body = serde_json::to_string(body).map_err(std::io::Error::from)?;
-    let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\nContent-Length: {length}");
+    let (address, length) = (server.address, body.len());
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}"
+    );
     exchange(server, &format!("{head}\r\n\r\n{body}"))
 }
 
-fn exchange<T: DeserializeOwned>(server: SocketAddr, request: &str) -> Result<T, Failure> {
+fn exchange<T: DeserializeOwned>(server: Server, request: &str) -> Result<T, Failure> {
+    let Server { address, patience } = server;
     let answer = round_trip(server, request).map_err(|error| {
-        let message = format!("no answer from the admin server at {server}: {error}; is `posthaste serve` running?");
-        Failure::new(Exit::Unavailable, message)
+        let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let (exit, message) = match is_late {
+            true => (Exit::Temporary, format!("no answer from the admin server at {address} within {patience:?}")),
+            false => (
+                Exit::Unavailable,
+                format!("no answer from the admin server at {address}: {error}; is `posthaste serve` running?"),
+            ),
+        };
+        Failure::new(exit, message)
     })?;
     understand(&answer).unwrap_or_else(|| {
-        Err(Failure::new(Exit::Unavailable, format!("what answers at {server} is not Posthaste's admin server")))
+        Err(Failure::new(Exit::Unavailable, format!("what answers at {address} is not Posthaste's admin server")))
     })
 }
 
-fn round_trip(server: SocketAddr, request: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+fn round_trip(server: Server, request: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server.address, TIMEOUT)?;
+    stream.set_read_timeout(Some(server.patience))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
@@ -121,7 +147,7 @@ mod tests {
     #[test]
     fn nobody_there_is_said_with_what_to_do() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let failure = get::<u64>(closed, "/").unwrap_err();
+        let failure = get::<u64>(Server::new(closed), "/").unwrap_err();
         assert_eq!(failure.exit, Exit::Unavailable);
         assert!(failure.message.ends_with("is `posthaste serve` running?"), "{}", failure.message);
     }

@@ -4,6 +4,7 @@ use crate::exit::Failure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::time::Duration;
 
 /// Whether standard error takes colours.
 pub fn has_colour() -> bool {
@@ -32,6 +33,16 @@ pub fn progress_bar(total: u64) -> ProgressBar {
 pub fn status_line() -> ProgressBar {
     let bar = progress_bar(0);
     bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// One line on standard error that says what is waited for, and how long already.
+pub fn waiting_line(what: &'static str) -> ProgressBar {
+    let bar = progress_bar(0);
+    let style = ProgressStyle::with_template("{msg} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_secs(1));
     bar
 }
 

@@ -1,18 +1,21 @@
 //! `posthaste queue` and `posthaste explain` against the real admin server with a scripted engine behind it.
 
 use admin::control::{
-    Act, Acted, Control, DomainCount, Explanation, Fact, Item, Message, Page, Refusal, Selection, Summary,
+    Act, Acted, Control, DomainCount, Explanation, Fact, Item, Message, Page, Place, Refusal, Selection, Summary,
 };
 use admin::{Admin, AdminHandle};
 use queue::{Domain, EntryKey, Flow, MessageId};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Answers from a script and remembers what it was told.
 #[derive(Default)]
 struct Script {
     told: Mutex<Vec<String>>,
+    steps: u64,
+    step: Duration,
 }
 
 fn item(number: u64) -> Item {
@@ -47,7 +50,7 @@ impl Control for Script {
             id: MessageId(number),
         };
         let next = (end < 5).then(|| admin::control::cursor(&key(end - 1)));
-        Ok(Page { entries: (first..end).map(item).collect(), next })
+        Ok(Page { entries: (first..end).map(item).collect(), looked_at: 0, next })
     }
     fn show(&self, id: MessageId) -> Result<Message, Refusal> {
         match id {
@@ -55,11 +58,15 @@ impl Control for Script {
             _ => Err(Refusal::not_found(format!("message {id} is not in the queue"), "see the event log")),
         }
     }
-    /// In two steps.
-    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal> {
-        let mut told = self.told.lock().unwrap();
-        told.push(format!("{} {}", act.as_str(), serde_json::to_string(selection).unwrap()));
-        Ok(Acted { recipients: 10, entries: 5, more: told.len() == 1 })
+    /// In so many steps as `steps` says; each takes its time.
+    fn act(&self, act: Act, selection: &Selection, from: Option<Place>, _: usize) -> Result<Acted, Refusal> {
+        self.told.lock().unwrap().push(format!("{} {}", act.as_str(), serde_json::to_string(selection).unwrap()));
+        std::thread::sleep(self.step);
+        let at = from.map_or(1, |place| place.passed.id.0 + 1);
+        let (domain, flow, id) = (Domain::new("y.test"), Flow::default(), MessageId(at));
+        let next = Place { walk: 1, passed: EntryKey { domain, flow, due_ms: 1, id } };
+        let next = (at < self.steps).then(|| next.to_text());
+        Ok(Acted { recipients: 10, entries: 5, of_message: 5, next, ..Acted::default() })
     }
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
         let fact = Fact { name: "route".into(), value: "mx".into(), origin: "default".into() };
@@ -75,7 +82,12 @@ struct World {
 impl World {
     /// Every test has one of its own; the recorder is the process's, and nobody looks at it here.
     fn new() -> World {
-        let script = Arc::new(Script::default());
+        World::acting(2, Duration::ZERO)
+    }
+
+    /// Where acts take so many steps, each so long.
+    fn acting(steps: u64, step: Duration) -> World {
+        let script = Arc::new(Script { steps, step, ..Script::default() });
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let admin = Admin::start("127.0.0.1:0".parse().unwrap(), script.clone(), recorder.handle()).unwrap();
         World { admin, script }
@@ -119,14 +131,42 @@ fn what_is_queued_is_shown() {
 fn what_is_told_is_done_to_the_end() {
     let world = World::new();
     assert_eq!(world.json("queue retry --domain y.test")["recipients"], 20);
-    assert_eq!(world.text("queue remove --campaign spring --yes"), "10 recipients in 5 entries removed\n");
+    assert_eq!(world.text("queue remove --campaign spring --tenant a --yes"), "20 recipients in 10 entries removed\n");
     let id = MessageId(7);
     world.run(&format!("queue hold {id}"), 0);
     let told = world.script.told.lock().unwrap();
     let hold = format!("hold {{\"id\":\"{id}\"}}");
-    let expected =
-        ["retry {\"domain\":\"y.test\"}", "retry {\"domain\":\"y.test\"}", "remove {\"campaign\":\"spring\"}", &hold];
-    assert_eq!(*told, expected);
+    let remove = "remove {\"tenant\":\"a\",\"campaign\":\"spring\"}";
+    let retry = "retry {\"domain\":\"y.test\"}";
+    assert_eq!(*told, [retry, retry, remove, remove, &hold, &hold]);
+}
+
+#[test]
+fn patience_is_with_a_step_not_with_the_whole() {
+    let world = World::acting(5, Duration::from_millis(100));
+    assert_eq!(world.json("queue hold --all --timeout 400ms")["recipients"], 50);
+    let world = World::acting(5, Duration::from_millis(400));
+    let output = world.run("queue hold --all --timeout 100ms", 75);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("within 100ms") && output.stdout.is_empty(), "{error}");
+}
+
+#[test]
+fn an_interrupt_ends_it_behind_a_step_and_tells_what_was_done() {
+    let world = World::acting(1000, Duration::from_millis(20));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_posthaste"));
+    command.args(["queue", "hold", "--all", "--admin", &world.admin.address().to_string()]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while world.script.told.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let steps = world.script.told.lock().unwrap().len();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let until_then = format!("until then: {} recipients in {} entries", steps * 10, steps * 5);
+    assert!(output.status.code() == Some(75) && steps < 1000, "{steps} steps: {error}");
+    assert!(error.contains("interrupted; the same command does the rest") && error.contains(&until_then), "{error}");
 }
 
 #[test]

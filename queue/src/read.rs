@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Entries are merged so many at a time.
 const CHUNK: usize = 512;
 /// Read of a record for its envelope; few are longer.
-const HEAD_BYTES: usize = 1024;
+const HEAD_BYTES: usize = 4096;
 /// Segments kept open for reading.
 const OPEN_FILES: usize = 64;
 

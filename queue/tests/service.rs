@@ -216,7 +216,7 @@ fn sled_is_dispensable() {
 fn an_envelope_is_read_without_its_body_however_long_it_is() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (queue, _) = Queue::open(options(dir.path())).expect("opens");
-    let many: Vec<String> = (0..500).map(|n| format!("recipient{n}@d{}.example", n % 100)).collect();
+    let many: Vec<String> = (0..600).map(|n| format!("recipient{n}@d{}.example", n % 100)).collect();
     for to in [vec!["a@x.example"], many.iter().map(String::as_str).collect()] {
         let Committed { content, entries } = accept(&queue, &to, "Subject: x\r\n\r\nx\r\n");
         let location = entries[0].1.location;

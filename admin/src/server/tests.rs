@@ -29,7 +29,7 @@ impl Control for Script {
     }
     fn list(&self, selection: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal> {
         self.note(format!("list {:?} {} {limit}", selection.domain, after.map_or("start".into(), |key| cursor(&key))));
-        Ok(Page { entries: vec![Item { id: "7".into(), ..Item::default() }], next: None })
+        Ok(Page { entries: vec![Item { id: "7".into(), ..Item::default() }], ..Page::default() })
     }
     fn show(&self, id: MessageId) -> Result<Message, Refusal> {
         Err(Refusal::not_found(
@@ -37,9 +37,10 @@ impl Control for Script {
             "it may have been delivered: see the event log",
         ))
     }
-    fn act(&self, act: Act, selection: &Selection) -> Result<Acted, Refusal> {
-        self.note(format!("{} {:?} {}", act.as_str(), selection.campaign, selection.all));
-        Ok(Acted { recipients: 3, entries: 2, more: false })
+    fn act(&self, act: Act, selection: &Selection, from: Option<Place>, limit: usize) -> Result<Acted, Refusal> {
+        let from = from.map_or("start".into(), |place| place.to_text());
+        self.note(format!("{} {:?} {} {from} {limit}", act.as_str(), selection.campaign, selection.all));
+        Ok(Acted { recipients: 3, entries: 2, ..Acted::default() })
     }
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
         Ok(Explanation { address: address.into(), facts: Vec::new() })
@@ -76,20 +77,21 @@ fn every_path_answers() {
     let admin = start(&script);
     let error =
         |error: &str, hint: &str| serde_json::to_string(&Problem { error: error.into(), hint: hint.into() }).unwrap();
-    let nothing = error("nothing is selected", "name an id, domain, sender or campaign; or say \"all\": true");
+    let nothing = error("nothing is selected", "name an id, domain, sender, tenant or campaign; or say \"all\": true");
     let missing = error(
         &format!("message {} is not in the queue", MessageId(7)),
         "it may have been delivered: see the event log",
     );
     let id = MessageId(7);
+    let acted = r#"{"recipients":3,"entries":2,"looked_at":0,"of_message":0,"queued":0}"#;
     for (method, path, body, status, expected) in [
         ("GET", "/healthz", "", 200, "ok\n"),
         ("GET", "/readyz", "", 200, "ready\n"),
         ("GET", "/api/explain?address=a%40b.example", "", 200, "{\"address\":\"a@b.example\",\"facts\":[]}"),
         ("GET", &format!("/api/queue/{id}"), "", 404, &missing),
-        ("POST", "/api/queue/retry", "{\"campaign\":\"x\"}", 200, "{\"recipients\":3,\"entries\":2,\"more\":false}"),
+        ("POST", "/api/queue/retry", "{\"campaign\":\"x\"}", 200, acted),
         ("POST", "/api/queue/remove", "{}", 400, &nothing),
-        ("POST", "/api/queue/remove", "{\"all\":true}", 200, "{\"recipients\":3,\"entries\":2,\"more\":false}"),
+        ("POST", "/api/queue/remove", "{\"all\":true}", 200, acted),
     ] {
         assert_eq!(ask(&admin, method, path, body), (status, expected.to_string()), "{method} {path}");
     }
@@ -100,6 +102,8 @@ fn every_path_answers() {
         ("GET", "/api/queue?after=x", "", 400),
         ("GET", "/api/queue?limit=x", "", 400),
         ("GET", "/api/queue/not-an-id!", "", 400),
+        ("POST", "/api/queue/hold?after=1.2", "{\"all\":true}", 400),
+        ("POST", "/api/queue/hold?limit=x", "{\"all\":true}", 400),
         ("POST", "/api/queue/eat", "{\"all\":true}", 404),
         ("POST", "/api/queue/hold", "{\"colour\":1}", 422),
         ("POST", "/api/queue/hold", "{\"all\":true,\"domain\":\"a.b\"}", 400),
@@ -108,7 +112,10 @@ fn every_path_answers() {
         assert_eq!(answered, status, "{method} {path} {body}");
         assert!(serde_json::from_str::<Problem>(&body).is_ok(), "{method} {path} {body}");
     }
-    assert_eq!(*script.asked.lock().unwrap(), ["retry Some(\"x\") false", "remove None true"]);
+    assert_eq!(
+        *script.asked.lock().unwrap(),
+        ["retry Some(\"x\") false start 100000", "remove None true start 100000"]
+    );
 }
 
 #[test]
@@ -121,6 +128,10 @@ fn lists_are_bounded_and_go_on() {
     ask(&admin, "GET", &format!("/api/queue?domain=a.example&limit=99999&after={}", cursor(&key)), "");
     let expected = ["list None start 100".to_string(), format!("list Some(\"a.example\") {} 1000", cursor(&key))];
     assert_eq!(*script.asked.lock().unwrap(), expected);
+    let place = Place { walk: 9, passed: key }.to_text();
+    script.asked.lock().unwrap().clear();
+    ask(&admin, "POST", &format!("/api/queue/hold?limit=0&after={place}"), "{\"all\":true}");
+    assert_eq!(*script.asked.lock().unwrap(), [format!("hold None true {place} 1")]);
 }
 
 #[test]

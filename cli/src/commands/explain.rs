@@ -38,7 +38,7 @@ impl Explain {
     pub fn run(self) -> Result<Exit, Failure> {
         let server = daemon::admin(self.admin, self.config.as_ref())?;
         let path = format!("/api/explain{}", http::query(&[("address", Some(&self.address))]));
-        let explanation: control::Explanation = http::get(server, &path)?;
+        let explanation: control::Explanation = http::get(http::Server::new(server), &path)?;
         if self.json {
             terminal::print_json(&explanation)?;
         } else {

@@ -1,13 +1,15 @@
 //! `posthaste queue`.
 
+mod act;
 mod repair;
 
 use crate::exit::{Exit, Failure};
-use crate::{daemon, http, terminal};
-use admin::control::{Act, Acted, Item, Message, Page, Selection, Summary};
+use crate::http::Server;
+use crate::{daemon, http, terminal, units};
+use admin::control::{Act, Item, Message, Page, Summary};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Look at and act on what is queued, through the running daemon
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,9 @@ pub struct Queue {
     /// The daemon's configuration, to find its admin server
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// How long the daemon may be silent; what takes longer is asked for in steps, and each counts by itself
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::interval, default_value = "5m")]
+    timeout: Duration,
     /// JSON instead of tables
     #[arg(long, global = true)]
     json: bool,
@@ -79,7 +84,10 @@ Examples:
   posthaste queue remove --sender news@example.net --yes
   posthaste queue repair --data-dir /var/lib/posthaste
 
-Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached, 75 it cannot answer now";
+What takes long shows its progress on a terminal. After Ctrl-C no more is changed, and what was
+changed until then is told; it stays so. The same command again does the rest.
+
+Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached, 75 it cannot answer now, or interrupted";
 
 /// Which; what is named must all be so.
 #[derive(Debug, clap::Args)]
@@ -91,6 +99,9 @@ struct Filter {
     /// Messages of this reverse-path; "" for notices
     #[arg(long)]
     sender: Option<String>,
+    /// Messages of this tenant
+    #[arg(long)]
+    tenant: Option<String>,
     /// Messages of this campaign
     #[arg(long)]
     campaign: Option<String>,
@@ -98,40 +109,44 @@ struct Filter {
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["id", "domain", "sender", "campaign", "all"]))]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["id", "domain", "sender", "tenant", "campaign", "all"]))]
 struct Acting {
     /// Message ids
     id: Vec<String>,
     #[command(flatten)]
     filter: Filter,
     /// Everything that is queued
-    #[arg(long, conflicts_with_all = ["id", "domain", "sender", "campaign"])]
+    #[arg(long, conflicts_with_all = ["id", "domain", "sender", "tenant", "campaign"])]
     all: bool,
 }
 
 impl Acting {
     /// For a question.
     fn in_words(&self) -> String {
-        let Filter { domain, sender, campaign } = &self.filter;
+        let Filter { domain, sender, tenant, campaign } = &self.filter;
         let sender = sender.as_ref().map(|sender| format!("from <{sender}>"));
         let domain = domain.as_ref().map(|domain| format!("to {domain}"));
+        let tenant = tenant.as_ref().map(|tenant| format!("of tenant {tenant}"));
         let campaign = campaign.as_ref().map(|campaign| format!("of campaign {campaign}"));
         let what = match &self.id[..] {
             _ if self.all => "everything that is queued".to_owned(),
             [] => "all mail".to_owned(),
             ids => format!("message {}", ids.join(", ")),
         };
-        [Some(what), sender, domain, campaign].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        [Some(what), sender, domain, tenant, campaign].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
 impl Queue {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let server = || daemon::admin(self.admin, self.config.as_ref());
+        let server = || {
+            let address = daemon::admin(self.admin, self.config.as_ref())?;
+            Ok::<_, Failure>(Server { address, patience: self.timeout })
+        };
         match self.command {
             Command::Summary => {
-                let summary: Summary = http::get(server()?, "/api/queue/summary")?;
+                let summary: Summary = look_through(server()?, "/api/queue/summary")?;
                 show(self.json, &summary, summary_text)
             }
             Command::List { filter, limit } => {
@@ -139,18 +154,18 @@ impl Queue {
                 show(self.json, &page, list_text)
             }
             Command::Show { id } => {
-                let message: Message = http::get(server()?, &format!("/api/queue/{}", http::escape(&id)))?;
+                let message: Message = look_through(server()?, &format!("/api/queue/{}", http::escape(&id)))?;
                 show(self.json, &message, message_text)
             }
-            Command::Retry(acting) => act(server()?, Act::Retry, acting, self.json),
-            Command::Hold(acting) => act(server()?, Act::Hold, acting, self.json),
-            Command::Release(acting) => act(server()?, Act::Release, acting, self.json),
+            Command::Retry(acting) => act::act(server()?, Act::Retry, acting, self.json),
+            Command::Hold(acting) => act::act(server()?, Act::Hold, acting, self.json),
+            Command::Release(acting) => act::act(server()?, Act::Release, acting, self.json),
             Command::Remove { acting, yes } => {
                 let server = server()?;
                 if !yes && !terminal::confirm(&format!("Remove {} for good, without a notice?", acting.in_words()))? {
                     return Err(Failure::new(Exit::Usage, "nothing was removed"));
                 }
-                act(server, Act::Remove, acting, self.json)
+                act::act(server, Act::Remove, acting, self.json)
             }
             Command::Repair(repair) => repair.run(self.config.as_ref(), self.json),
         }
@@ -166,54 +181,38 @@ fn show<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String)
     Ok(Exit::Done)
 }
 
+/// Asks for what the daemon looks through the whole queue for.
+fn look_through<T: serde::de::DeserializeOwned>(server: Server, path: &str) -> Result<T, Failure> {
+    let line = terminal::waiting_line("looking through the queue");
+    let answer = http::get(server, path);
+    line.finish_and_clear();
+    answer
+}
+
 /// Pages until there are enough; the server answers with as few as it likes.
-fn list(server: SocketAddr, filter: &Filter, limit: u64) -> Result<Page, Failure> {
+fn list(server: Server, filter: &Filter, limit: u64) -> Result<Page, Failure> {
     let mut all = Page::default();
+    let line = terminal::status_line();
     loop {
         let missing = (limit - all.entries.len() as u64).to_string();
         let query = http::query(&[
             ("domain", filter.domain.as_deref()),
             ("sender", filter.sender.as_deref()),
+            ("tenant", filter.tenant.as_deref()),
             ("campaign", filter.campaign.as_deref()),
             ("after", all.next.as_deref()),
             ("limit", Some(&missing)),
         ]);
         let page: Page = http::get(server, &format!("/api/queue{query}"))?;
         all.entries.extend(page.entries);
+        all.looked_at += page.looked_at;
         all.next = page.next;
         if all.next.is_none() || all.entries.len() as u64 >= limit {
+            line.finish_and_clear();
             return Ok(all);
         }
+        line.set_message(format!("{} found among {} entries", all.entries.len(), all.looked_at));
     }
-}
-
-/// Repeats what the server does in bounded steps, for each message id or for the one selection.
-fn act(server: SocketAddr, act: Act, acting: Acting, json: bool) -> Result<Exit, Failure> {
-    let Filter { domain, sender, campaign } = acting.filter;
-    let base = Selection { id: None, domain, sender, campaign, all: acting.all };
-    let selections: Vec<Selection> = match acting.id.is_empty() {
-        true => vec![base],
-        false => acting.id.into_iter().map(|id| Selection { id: Some(id), ..base.clone() }).collect(),
-    };
-    let mut sum = Acted::default();
-    for selection in &selections {
-        loop {
-            let step: Acted = http::post(server, &format!("/api/queue/{}", act.as_str()), selection)?;
-            sum.recipients += step.recipients;
-            sum.entries += step.entries;
-            // A step that did nothing cannot be followed by one that does.
-            if !step.more || step.entries == 0 {
-                break;
-            }
-        }
-    }
-    let done = match act {
-        Act::Retry => "due now",
-        Act::Hold => "held",
-        Act::Release => "released",
-        Act::Remove => "removed",
-    };
-    show(json, &sum, |sum| format!("{} recipients in {} entries {done}\n", sum.recipients, sum.entries))
 }
 
 fn summary_text(summary: &Summary) -> String {
@@ -340,7 +339,7 @@ mod tests {
     fn a_list_names_the_first_recipient_and_how_many_more() {
         let item =
             Item { id: "7".into(), recipients: vec!["a@b.example".into()], recipient_count: 3, ..Item::default() };
-        let text = list_text(&Page { entries: vec![item], next: Some("x".into()) });
+        let text = list_text(&Page { entries: vec![item], next: Some("x".into()), ..Page::default() });
         assert!(text.contains("a@b.example +2") && text.ends_with("--limit shows them\n"), "{text}");
         assert_eq!(list_text(&Page::default()), "nothing is queued that matches\n");
     }

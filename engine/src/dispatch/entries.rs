@@ -170,6 +170,7 @@ impl Dispatch {
 
     /// Lets go of an entry that is settled, or that goes back to disk.
     pub(super) fn release(&mut self, held: HeldId) {
+        self.note_let_go(held);
         let domain = self.messages.release(held);
         self.domains[domain].held -= 1;
         self.review_vacancy(domain);

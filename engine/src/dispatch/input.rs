@@ -86,15 +86,6 @@ pub struct TlsState {
     pub resumed: bool,
 }
 
-/// Which queued recipients an operation is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// One message.
-    pub id: Option<MessageId>,
-    /// One recipient domain.
-    pub domain: Option<Domain>,
-}
-
 /// What operators can do to what is queued. Dispatch acts on what it holds in memory and is told the rest by key.
 #[derive(Clone, Debug)]
 pub enum Operation {

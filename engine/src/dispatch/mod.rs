@@ -64,7 +64,7 @@ pub(crate) use tests::test_config;
 pub use action::{Action, Deliver, Happened, Kind, Open, Peer};
 pub use counts::{Counts, OpenConnections};
 pub use explain::SiteView;
-pub use input::{Input, Offer, Operation, Selection, TlsState};
+pub use input::{Input, Offer, Operation, TlsState};
 pub use manner::Manner;
 
 use crate::config::Config;
@@ -72,6 +72,7 @@ use crate::now::Now;
 use connection::{Connection, Transaction};
 use domain::{DomainId, Domains};
 use message::Messages;
+use operate::Looks;
 use queue::MessageId;
 use settle::Settles;
 use site::{Site, SiteId, SiteKey};
@@ -116,6 +117,7 @@ pub struct Dispatch {
     /// Ready deliveries of all sites, and entries that wait for a route.
     kept: usize,
     settles: Settles,
+    looks: Looks,
     /// Sites whose customer has all that waited for it, once these settles are durable.
     collected: Vec<SiteId>,
     actions: VecDeque<Action>,
@@ -148,6 +150,7 @@ impl Dispatch {
             fetching: 0,
             kept: 0,
             settles: Settles::default(),
+            looks: Looks::default(),
             collected: Vec::new(),
             actions: VecDeque::new(),
             counts: Counts::default(),

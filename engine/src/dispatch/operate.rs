@@ -6,8 +6,65 @@ use super::outcome::Trace;
 use super::{Dispatch, Kind, Operation};
 use queue::store::Retry;
 use queue::{Entry, EntryKey, RecipientSet};
+use std::collections::HashMap;
+
+/// What was let go of lately, while somebody outside reads entries to operate on. A key that is in memory is acted on as
+/// it is there; one that never was, as it was read. In between stand those that were let go of since they were read: what
+/// was read of them may be out of date.
+#[derive(Default)]
+pub(super) struct Looks {
+    open: u32,
+    serial: u64,
+    let_go: HashMap<EntryKey, u64>,
+}
 
 impl Dispatch {
+    /// From now on it is noted what is let go of. Returns the serial for [`Dispatch::was_let_go`].
+    pub fn begin_look(&mut self) -> u64 {
+        self.looks.open += 1;
+        self.looks.serial
+    }
+
+    /// The end of [`Dispatch::begin_look`]. Looks may overlap.
+    pub fn end_look(&mut self) {
+        self.looks.open = self.looks.open.saturating_sub(1);
+        if self.looks.open == 0 {
+            self.looks.let_go = HashMap::new();
+        }
+    }
+
+    /// For what is read from now on.
+    pub fn look_serial(&self) -> u64 {
+        self.looks.serial
+    }
+
+    /// Whether an entry that was read after `since` has to be read again.
+    pub fn was_let_go(&self, key: &EntryKey, since: u64) -> bool {
+        self.looks.let_go.get(key).is_some_and(|serial| *serial > since)
+            && self
+                .domains
+                .find(key.domain.as_str(), key.flow)
+                .is_none_or(|domain| self.messages.find_held(domain, key.due_ms, key.id).is_none())
+    }
+
+    pub(super) fn note_let_go(&mut self, held: HeldId) {
+        if self.looks.open > 0 {
+            let key = self.key_of(held);
+            self.looks.serial += 1;
+            self.looks.let_go.insert(key, self.looks.serial);
+        }
+    }
+
+    /// The last settle that was decided, durable or not.
+    pub fn last_settle(&self) -> u64 {
+        self.settles.last()
+    }
+
+    /// Whether this settle and all before it are durable.
+    pub fn is_settle_durable(&self, settle: u64) -> bool {
+        self.settles.are_durable_to(settle)
+    }
+
     pub(super) fn handle_operation(&mut self, operation: Operation) {
         match operation {
             Operation::Retry(entries) => self.hurry(entries),

@@ -64,14 +64,17 @@ impl Dispatch {
         if let Some(retry) = &retry {
             self.settles.record.moved.push((held, retry.clone()));
         }
-        let key = EntryKey {
-            domain: self.domains[state.domain].name.clone(),
-            flow: self.domains[state.domain].flow,
-            due_ms: state.due_ms,
-            id: self.messages.slab[state.message as usize].id,
-        };
+        let key = self.key_of(held);
         self.settles.record.held.push(held);
         self.settles.group.push(Settle { key, done, retry });
+    }
+
+    /// Where it stands on disk.
+    pub(super) fn key_of(&self, held: HeldId) -> EntryKey {
+        let state = &self.messages.held[held as usize];
+        let domain = &self.domains[state.domain];
+        let id = self.messages.slab[state.message as usize].id;
+        EntryKey { domain: domain.name.clone(), flow: domain.flow, due_ms: state.due_ms, id }
     }
 
     /// What was gathered, as one group.

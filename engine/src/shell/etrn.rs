@@ -2,8 +2,9 @@
 //! thread of its own, as it walks the queue's index; one order is carried out at a time, so that asking often costs the mind
 //! no more than asking once.
 
-use super::control::{Handle, OperateError, Wish};
+use super::control::Handle;
 use super::odmr;
+use super::operate::{OperateError, Wish};
 use super::turned::Call;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use queue::Domain;

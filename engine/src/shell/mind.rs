@@ -10,6 +10,7 @@ use crate::dispatch::{Action, Dispatch, Input, Offer, Peer};
 use crate::events::EventLog;
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
+use crossbeam_channel::Sender;
 use dns::Resolver;
 use queue::service::Fetched;
 use queue::{Domain, Due, Flow, Group, Queue, QueueError};
@@ -43,6 +44,8 @@ pub(crate) struct Mind {
     offers: HashMap<u64, Box<Turned>>,
     next_offer: u64,
     next_housekeeping: Instant,
+    /// Whom to tell when every settle up to one is durable.
+    awaited: Vec<(u64, Sender<()>)>,
 }
 
 impl Mind {
@@ -54,6 +57,7 @@ impl Mind {
             offers: HashMap::new(),
             next_offer: 0,
             next_housekeeping: now.mono,
+            awaited: Vec::new(),
         }
     }
 
@@ -71,7 +75,11 @@ impl Mind {
             }
             _ => {}
         }
+        let is_settled = matches!(input, Input::Settled(_));
         self.dispatch.handle(now, input);
+        if is_settled {
+            self.tell_durable();
+        }
     }
 
     /// A customer has come for its mail. Returns the offer's id.
@@ -164,6 +172,33 @@ impl Mind {
         }
     }
 
+    /// Tells when all that was decided up to now is durable; when it never will be, the sender is dropped.
+    pub(crate) fn tell_when_durable(&mut self, tell: Sender<()>) {
+        self.awaited.push((self.dispatch.last_settle(), tell));
+        self.tell_durable();
+    }
+
+    fn tell_durable(&mut self) {
+        let dispatch = &self.dispatch;
+        self.awaited.retain(|(settle, tell)| {
+            let is_durable = dispatch.is_settle_durable(*settle);
+            if is_durable {
+                // Whoever asked may have stopped waiting.
+                let _ = tell.send(());
+            }
+            !is_durable
+        });
+    }
+
+    /// Returns the serial that [`Dispatch::was_let_go`] asks for.
+    pub(crate) fn begin_look(&mut self) -> u64 {
+        self.dispatch.begin_look()
+    }
+
+    pub(crate) fn end_look(&mut self) {
+        self.dispatch.end_look();
+    }
+
     /// The tokens of the settles that went into this tick's group.
     pub(crate) fn take_settle_tokens(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.settle_tokens)
@@ -189,6 +224,7 @@ impl Mind {
     /// Nothing more is accepted or tried: what is delivered but not settled would be delivered again after the restart
     /// that has to follow.
     fn fail(&mut self, now: Now) {
+        self.awaited.clear();
         self.senses.intake.permits.fail();
         self.senses.failed.store(true, Ordering::Relaxed);
         self.dispatch.handle(now, Input::Drain);

@@ -12,13 +12,16 @@ mod hands;
 mod inbox;
 mod mind;
 mod odmr;
+mod operate;
 pub(crate) mod stream;
 pub(crate) mod timers;
 pub(crate) mod turned;
 mod verifier;
+mod walks;
 mod watch;
 
-pub use control::{Handle, OperateError, Operated, Wish};
+pub use control::Handle;
+pub use operate::{Bounds, OperateError, Operated, Selection, Step, Walk, Wish};
 
 use crate::config::{Config, Listener, SocketName};
 use crate::delivery::{Delivery, Ourselves, Settings, TlsConfigs};

@@ -1,7 +1,8 @@
 //! ODMR (RFC 2645): whose mail a customer may take along, and what makes it go. The walks through the queue are made on the
 //! thread of [`super::etrn`].
 
-use super::control::{Handle, OperateError, Wish};
+use super::control::Handle;
+use super::operate::{OperateError, Wish};
 use super::turned::Call;
 use crate::config::{Config, Via};
 use crate::now::Now;

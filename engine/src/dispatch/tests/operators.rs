@@ -222,3 +222,26 @@ fn a_retry_of_what_is_just_being_deferred_is_not_lost() {
     check_empty(&mut w);
     w.check_ends();
 }
+
+#[test]
+fn what_was_let_go_of_since_it_was_read_has_to_be_read_again() {
+    let mut w = world();
+    w.manual = true;
+    let since = w.dispatch.begin_look();
+    w.accept("a@from.test", &["ok@x.test", "ok@y.test"]);
+    let read: Vec<EntryKey> = w.disk.keys().cloned().collect();
+    w.settle_down();
+    let stale = |w: &World, since| read.iter().filter(|key| w.dispatch.was_let_go(key, since)).count();
+    assert_eq!(stale(&w, since), 0, "in flight: dispatch knows better than the disk");
+    w.manual = false;
+    w.answer_all();
+    w.run(S(1));
+    assert_eq!(stale(&w, since), 2);
+    assert_eq!(stale(&w, w.dispatch.look_serial()), 0, "read again since");
+    w.dispatch.end_look();
+    let since = w.dispatch.begin_look();
+    assert_eq!(stale(&w, since), 0);
+    w.dispatch.end_look();
+    w.check_ends();
+    check_empty(&mut w);
+}
