@@ -227,8 +227,8 @@ pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
         _ => EnhancedCode(4, 4, 2),
     };
     let mut text = format!("{peer}: {}", describe(cause));
-    // A login that was not even tried says itself where it was.
-    if !matches!(cause, Cause::Auth(_)) {
+    // A login that was not even tried says itself where it was, and so does a STARTTLS that was never said.
+    if !matches!((stage, cause), (_, Cause::Auth(_)) | (Stage::StartTls, Cause::Tls(_))) {
         let _ = write!(text, " {}", during(stage));
     }
     if let Cause::Replied(reply) = cause {
@@ -373,5 +373,10 @@ mod tests {
         let told = tell_closed("mx1.example[192.0.2.1]", Stage::Auth, &missing);
         let text = "mx1.example[192.0.2.1]: not logged in (a user is configured, and the server offers no AUTH)";
         assert_eq!(told, Reply::new(451, EnhancedCode(4, 7, 8), text));
+        let lacking = Cause::Tls("STARTTLS is required and the server does not offer it".into());
+        let told = tell_closed("mx1.example[192.0.2.1]", Stage::StartTls, &lacking).to_string();
+        let expected =
+            "451 4.7.5 mx1.example[192.0.2.1]: TLS failed (STARTTLS is required and the server does not offer it)";
+        assert_eq!(told, expected);
     }
 }

@@ -112,7 +112,7 @@ impl Setup {
             _ if features.starttls => Step::Say(Command::StartTls, Setup::StartTls(features)),
             (_, StartTls::Opportunistic) => Setup::log_in(features, channel, config),
             (_, StartTls::Required) => {
-                Step::Close(Stage::StartTls, Cause::Protocol("STARTTLS is required and the server does not offer it"))
+                Step::Close(Stage::StartTls, Cause::Tls("STARTTLS is required and the server does not offer it".into()))
             }
         }
     }

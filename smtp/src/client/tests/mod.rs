@@ -225,6 +225,7 @@ fn of_cause(cause: &Cause) -> String {
     match cause {
         Cause::Replied(reply) => Reply::to_string(reply),
         Cause::Protocol(sentence) => (*sentence).to_owned(),
+        Cause::Tls(sentence) => sentence.to_string(),
         Cause::Auth(error) => error.to_string(),
         other => format!("{other:?}"),
     }
