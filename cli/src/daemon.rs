@@ -37,7 +37,8 @@ pub fn admin(said: Option<SocketAddr>, file: Option<&PathBuf>) -> Result<SocketA
     }
 }
 
-/// The ingest socket, and how TLS begins there: the first SMTP listener. What is said is in clear text.
+/// The ingest socket, and how TLS begins there: the first SMTP listener. A socket that
+/// is said is in clear text, unless it is one of the listeners.
 ///
 /// # Errors
 /// A configuration with mistakes, or without a listener.
@@ -46,7 +47,11 @@ pub fn ingest(
     file: Option<&PathBuf>,
 ) -> Result<(SocketName, Option<config::TlsMode>), Failure> {
     let config = match (said, known(file)?) {
-        (Some(socket), _) => return Ok((socket, None)),
+        (Some(socket), config) => {
+            let listener =
+                config.and_then(|config| config.listeners.into_iter().find(|listener| listener.bind == socket));
+            return Ok((socket, listener.and_then(|listener| listener.tls_mode())));
+        }
         (None, None) => return Ok((SocketName::Tcp(defaults::LISTENER_BIND), None)),
         (None, Some(config)) => config,
     };
@@ -137,5 +142,13 @@ mod tests {
         assert_eq!(admin(Some("127.0.0.1:9".parse().unwrap()), None).unwrap().port(), 9);
         assert_eq!(ingest(parse_socket("unix:/x").ok(), None), Ok((SocketName::Unix("/x".into()), None)));
         assert!(parse_socket("localhost").is_err());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let tls = "bind = \"127.0.0.1:465\"\ntls = \"implicit\"\ntls_certificate = \"x.pem\"\n";
+        let listeners = format!("hostname = \"a.b\"\n[[listener]]\nbind = \"127.0.0.1:25\"\n[[listener]]\n{tls}");
+        std::fs::write(file.path(), listeners).unwrap();
+        for (socket, tls) in [("127.0.0.1:465", Some(config::TlsMode::Implicit)), ("127.0.0.1:466", None)] {
+            let (_, found) = ingest(parse_socket(socket).ok(), Some(&file.path().to_path_buf())).unwrap();
+            assert_eq!(found, tls, "{socket}");
+        }
     }
 }
