@@ -205,7 +205,9 @@ impl Work {
                 _ => writeln!(text, "{file}: bytes {from} to {}", from + bytes),
             };
         }
-        let _ = writeln!(text, "{} entries lost because their message was damaged:", recovery.lost.len());
+        if !recovery.lost.is_empty() {
+            let _ = writeln!(text, "{} entries lost because their message was damaged:", recovery.lost.len());
+        }
         for key in &recovery.lost {
             let _ = writeln!(text, "{} {}", key.id, key.domain.as_str());
         }
