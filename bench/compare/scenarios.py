@@ -246,7 +246,7 @@ def queued_million(bench, scenario):
     server = bench.start("posthaste", port, suspended=True)
     sent = load.run(bench.program, server.port, patience=900)
     memory, cpu, syncs = server.memory_bytes(), server.cpu_seconds(), server.syncs()
-    server.stop()
+    server.stop(keep=True)
     sink = Sink(bench.scratch, bench.program, port, messages * shape["recipients"])
     began = time.time()
     server.restart(limits(suspended=False))

@@ -1,5 +1,6 @@
 """A system under test, in a private instance on loopback: started empty, asked what it costs, stopped."""
 
+import shutil
 import time
 
 from peers.posthaste import Posthaste
@@ -52,8 +53,14 @@ class PosthasteSystem(System):
         )
         super().__init__(Posthaste(scratch, program, self.settings + limits, name))
 
+    def stop(self, keep=False):
+        """What is queued goes, as Postfix's spool does: many runs would fill the disk."""
+        super().stop()
+        if not keep:
+            shutil.rmtree(self.instance.data)
+
     def restart(self, limits):
-        """Once stopped: the same queue again."""
+        """Once stopped, and kept: the same queue again."""
         self.instance.configuration = self.settings + limits
         super().__init__(self.instance)
 

@@ -61,6 +61,7 @@ fn a_message_from_acceptance_over_restarts_to_its_end() {
     queue.close().expect("closes");
 
     let (queue, recovery) = Queue::open(options(dir.path())).expect("opens again");
+    assert_eq!(recovery.index_rebuilt, None);
     assert_eq!((recovery.entries, recovery.recipients, recovery.replayed_groups), (3, 4, 0));
     let flow = Flow::of(&first.content.envelope);
     let expected = ["x.example", "y.example"].map(|domain| (Domain::new(domain), flow, 1000));
