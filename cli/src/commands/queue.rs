@@ -54,7 +54,7 @@ enum Command {
     Retry(Acting),
     /// Keep, but try nothing until released
     ///
-    /// What is queued now; mail that comes later is not held. To stop a whole destination, set `suspend = true` in a [[site]]
+    /// What is queued now; mail that comes later is not held. To stop a whole destination, set `suspend = true` in a `[[site]]`
     /// and reload.
     Hold(Acting),
     /// End a hold: due now
