@@ -5,6 +5,7 @@ package and what it needs beyond what the machine has is unpacked into a directo
 finds again. `view.View` puts it in its place.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -31,6 +32,16 @@ def unpacked(names, release=None):
         raise Unavailable(f"{' '.join(names)}: this is no Debian")
     source = apt.at_least(release)
     shelf = os.path.join(source.shelf, names[0])
+    os.makedirs(source.shelf, exist_ok=True)
+    # Peers start side by side, and two of them may want the same: the other waits, and has what this one got.
+    with open(f"{shelf}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _found(source, names, shelf)
+    return os.path.join(shelf, found["root"]) if found["root"] else None, found["version"]
+
+
+def _found(source, names, shelf):
+    """What is on the shelf, renewed when packages or their lists have changed."""
     label = os.path.join(shelf, "label.json")
     state = [list(names), *source.state()]
     try:
@@ -42,7 +53,7 @@ def unpacked(names, release=None):
         found = _renew(source, names, shelf, found)
         with open(label, "w", encoding="utf-8") as file:
             json.dump({**found, "state": state}, file)
-    return os.path.join(shelf, found["root"]) if found["root"] else None, found["version"]
+    return found
 
 
 def _renew(source, names, shelf, found):
