@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGUSR1, for commands that run until they are told to end.
+//! Signals, for commands that run until they are told to end.
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use std::io::{self, Read};
@@ -21,11 +21,36 @@ pub fn interrupted() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Wakes whoever waits for a signal.
+pub struct Bell(UnixStream);
+
+impl Bell {
+    /// Rings at these signals, after what was registered for them before: whoever is woken finds that done.
+    ///
+    /// # Errors
+    /// The system refuses a handler or a socket.
+    pub fn on(signals: &[i32]) -> io::Result<Bell> {
+        let (woken, wake) = UnixStream::pair()?;
+        for signal in signals {
+            signal_hook::low_level::pipe::register(*signal, wake.try_clone()?)?;
+        }
+        Ok(Bell(woken))
+    }
+
+    /// Until it rings, or this time.
+    pub fn wait(&self, until: Option<Instant>) {
+        let rest = until.map(|until| until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        // It fails for a timeout of zero only; and how the wait ended makes no difference: what the signal did tells.
+        let _ = self.0.set_read_timeout(rest);
+        let _ = (&self.0).read(&mut [0; 64]);
+    }
+}
+
 /// Signals that also wake whoever waits for them.
 pub struct Signals {
     stop: Arc<AtomicBool>,
     show: Arc<AtomicBool>,
-    woken: UnixStream,
+    bell: Bell,
 }
 
 impl Signals {
@@ -34,14 +59,9 @@ impl Signals {
     /// # Errors
     /// The system refuses a handler or a socket.
     pub fn catch() -> io::Result<Signals> {
-        let (woken, wake) = UnixStream::pair()?;
-        let signals = Signals { stop: interrupted()?, show: Arc::default(), woken };
-        signal_hook::flag::register(SIGUSR1, signals.show.clone())?;
-        // After the flags: whoever is woken finds them set.
-        for signal in [SIGINT, SIGTERM, SIGUSR1] {
-            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
-        }
-        Ok(signals)
+        let (stop, show) = (interrupted()?, Arc::default());
+        signal_hook::flag::register(SIGUSR1, Arc::clone(&show))?;
+        Ok(Signals { stop, show, bell: Bell::on(&[SIGINT, SIGTERM, SIGUSR1])? })
     }
 
     /// Whether SIGINT or SIGTERM came.
@@ -56,9 +76,6 @@ impl Signals {
 
     /// Until a signal, or this time.
     pub fn wait(&self, until: Option<Instant>) {
-        let rest = until.map(|until| until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
-        // It fails for a timeout of zero only; and how the wait ended makes no difference: the flags tell.
-        let _ = self.woken.set_read_timeout(rest);
-        let _ = (&self.woken).read(&mut [0; 64]);
+        self.bell.wait(until);
     }
 }

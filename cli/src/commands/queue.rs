@@ -172,7 +172,7 @@ impl Queue {
     }
 }
 
-fn show<T: serde::Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> Result<Exit, Failure> {
+fn show<T: serde::Serialize>(json: bool, value: &T, text: fn(&T) -> String) -> Result<Exit, Failure> {
     if json {
         terminal::print_json(value)?
     } else {

@@ -3,16 +3,16 @@
 use crate::control::EngineControl;
 use crate::exit::{Exit, Failure};
 use crate::logging;
+use crate::signals::Bell;
 use engine::config::{Config, ConfigErrors, defaults};
 use engine::shell::Engine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a shutdown waits for transactions in flight. Longer than most peers take to answer a final dot, shorter
 /// than an init system's patience (systemd: 90 s).
@@ -73,11 +73,7 @@ impl Serve {
 
     /// Until the first signal to end, or until the engine ends by itself.
     fn watch(&self, signals: &mut Signals, engine: &Engine) -> io::Result<()> {
-        let (mut woken, wake) = UnixStream::pair()?;
-        woken.set_read_timeout(Some(LOOK))?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
-            signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
-        }
+        let bell = Bell::on(&[SIGTERM, SIGINT, SIGHUP])?;
         loop {
             for signal in signals.pending() {
                 match signal {
@@ -89,8 +85,7 @@ impl Serve {
                 tracing::error!("an event loop ended by itself");
                 return Ok(());
             }
-            // How the wait ended makes no difference.
-            let _ = woken.read(&mut [0; 64]);
+            bell.wait(Some(Instant::now() + LOOK));
         }
     }
 
