@@ -29,8 +29,9 @@ const TURNS: [Way; 4] = [Way::Together, Way::Early, Way::Early, Way::Together];
 /// more gets done, and given up when it is no more than that.
 const WORTH_IT: f64 = 1.17;
 const NOT_WORTH_IT: f64 = 1.10;
-/// However much more it seems to be: a bad moment can make it anything.
-const RATIOS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+/// It counts as this many times as much at least, and at most: a bad moment can make it seem anything.
+const LEAST_RATIO: f64 = 0.5;
+const GREATEST_RATIO: f64 = 2.0;
 /// When nothing came for so long, a trial has nothing to compare.
 const LULL: Duration = Duration::from_millis(100);
 /// From one trial to the next it takes so many times as long as a trial; twice as many after each that changed nothing.
@@ -195,11 +196,11 @@ impl Trial {
             }
             Phase::Turn { trial, turn, window, together, early } => (*trial, turn, window, together, early),
         };
-        // The first group of a turn came about in the way before.
-        let window = window.get_or_insert(Window { begun: now, groups: 0, records: 0 });
-        if window.begun == now {
+        let Some(window) = window else {
+            // The first group of a turn came about in the way before.
+            *window = Some(Window { begun: now, groups: 0, records: 0 });
             return;
-        }
+        };
         window.groups += 1;
         window.records += records;
         let took = now - window.begun;
@@ -223,7 +224,7 @@ impl Trial {
 
     /// A single trial may have met a bad moment: two have their say.
     fn decide(&mut self, ratio: f64) {
-        self.gain = f64::midpoint(self.gain, ratio.clamp(*RATIOS.start(), *RATIOS.end()));
+        self.gain = f64::midpoint(self.gain, ratio.clamp(LEAST_RATIO, GREATEST_RATIO));
         let way = match self.kept {
             Way::Together if self.gain >= WORTH_IT => Way::Early,
             Way::Early if self.gain <= NOT_WORTH_IT => Way::Together,
