@@ -4,6 +4,7 @@ A later release's packages come with all that they need, down to the C library: 
 are signed as the machine's are, and come from the same mirror; only the lists are kept apart, and nothing is installed.
 """
 
+import contextlib
 import fcntl
 import functools
 import os
@@ -49,9 +50,7 @@ class Apt:
     def update(self):
         """Renews the lists. Peers start side by side, and apt lets only one of them: the others wait, and have what it got."""
         before = self.state()
-        os.makedirs(self.shelf, exist_ok=True)
-        with open(os.path.join(self.shelf, "lock"), "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.shelf):
             if self.state() == before:
                 self.call(["apt-get", "-q", "update"], UPDATE_SECONDS)
 
@@ -97,6 +96,15 @@ def _foreign(name):
             written.write(text)
         os.replace(written.name, os.path.join(home, file))
     return Apt(name, os.path.join(home, "apt.conf"))
+
+
+@contextlib.contextmanager
+def locked(shelf):
+    """Nobody else's for the time being: peers start side by side, and the others wait."""
+    os.makedirs(os.path.dirname(shelf), exist_ok=True)
+    with open(f"{shelf}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def call(command, patience, stdin=subprocess.DEVNULL, cwd=None, env=ENVIRONMENT):

@@ -5,7 +5,6 @@ package and what it needs beyond what the machine has is unpacked into a directo
 finds again. `view.View` puts it in its place.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ import subprocess
 import tempfile
 
 from . import apt
-from .apt import CACHE, call
+from .apt import CACHE, call, locked
 from .scratch import Unavailable
 
 # Epoch, Debian's revision, and what Debian took out.
@@ -32,10 +31,8 @@ def unpacked(names, release=None):
         raise Unavailable(f"{' '.join(names)}: this is no Debian")
     source = apt.at_least(release)
     shelf = os.path.join(source.shelf, names[0])
-    os.makedirs(source.shelf, exist_ok=True)
-    # Peers start side by side, and two of them may want the same: the other waits, and has what this one got.
-    with open(f"{shelf}.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two peers may want the same: the other has what this one got.
+    with locked(shelf):
         found = _found(source, names, shelf)
     return os.path.join(shelf, found["root"]) if found["root"] else None, found["version"]
 
