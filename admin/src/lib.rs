@@ -6,9 +6,9 @@
 //! | `GET /healthz` | 200 as long as the process answers at all |
 //! | `GET /readyz` | 200 when mail is taken; 503 with the reason while it drains, cannot write or has no room |
 //! | `GET /api/queue/summary` | [`control::Summary`] |
-//! | `GET /api/queue?domain=&sender=&campaign=&id=&after=&limit=` | [`control::Page`] |
+//! | `GET /api/queue?domain=&sender=&tenant=&campaign=&id=&after=&limit=` | [`control::Page`] |
 //! | `GET /api/queue/ID` | [`control::Message`] |
-//! | `POST /api/queue/{retry,hold,release,remove}` | [`control::Selection`] in, [`control::Acted`] out |
+//! | `POST /api/queue/{retry,hold,release,remove}?after=&limit=` | [`control::Selection`] in, [`control::Acted`] out: one step |
 //! | `GET /api/explain?address=` | [`control::Explanation`] |
 //!
 //! One thread with a current-thread runtime serves it all; questions to the engine, which may read the disk, go to at most
