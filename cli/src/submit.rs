@@ -162,7 +162,7 @@ impl Submission {
                     self.client.handle_bytes(&buffer[..bytes], Instant::now());
                     bytes > 0
                 }) {}
-                self.client.handle_error(Cause::Io(error.kind()), Instant::now());
+                self.client.handle_error(Cause::Io(error.kind()));
                 continue;
             }
             if done(self) || self.closed.is_some() {
@@ -173,11 +173,10 @@ impl Submission {
     }
 
     fn start_tls(&mut self) {
-        let now = Instant::now();
         match self.stream.encrypt() {
             Ok(Some(info)) => trust(&mut self.client, info),
-            Ok(None) => self.client.handle_error(Cause::Io(ErrorKind::UnexpectedEof), now),
-            Err(error) => self.client.handle_error(Cause::Tls(error.to_string().into()), now),
+            Ok(None) => self.client.handle_error(Cause::Io(ErrorKind::UnexpectedEof)),
+            Err(error) => self.client.handle_error(Cause::Tls(error.to_string().into())),
         }
     }
 
@@ -205,7 +204,7 @@ impl Submission {
         let result = self.stream.read(buffer);
         let now = Instant::now();
         match result {
-            Ok(0) => self.client.handle_eof(now),
+            Ok(0) => self.client.handle_eof(),
             Ok(bytes) => self.client.handle_bytes(&buffer[..bytes], now),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -213,7 +212,7 @@ impl Submission {
                     self.client.handle_timeout(now);
                 }
             }
-            Err(error) => self.client.handle_error(Cause::Io(error.kind()), now),
+            Err(error) => self.client.handle_error(Cause::Io(error.kind())),
         }
         Ok(())
     }

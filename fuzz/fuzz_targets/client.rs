@@ -85,7 +85,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     if !seen.over {
-        client.handle_eof(now);
+        client.handle_eof();
         drain(&mut client, &mut seen, &mail, now);
     }
     assert!(seen.over, "the end of the connection is the end of the conversation");

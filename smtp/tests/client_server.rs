@@ -101,7 +101,7 @@ impl Connection<'_> {
             if let Some((ticket, refused)) = self.pending.pop() {
                 self.server.complete(ticket, if refused { REFUSED } else { accepted() });
             } else if self.server_closed {
-                self.client.handle_eof(self.now);
+                self.client.handle_eof();
             } else {
                 assert_eq!((self.submitted, self.client.in_flight()), (self.mails.len(), 0), "stuck");
                 self.client.quit(self.now);

@@ -115,8 +115,8 @@ impl Connection {
         let Line::Up(link, client) = &mut self.line else { return };
         match link.read(client, buffer, closed, now) {
             Ok(true) => {}
-            Ok(false) => client.handle_eof(now),
-            Err(e) => client.handle_error(cause(e), now),
+            Ok(false) => client.handle_eof(),
+            Err(e) => client.handle_error(cause(e)),
         }
     }
 
@@ -126,23 +126,23 @@ impl Connection {
         let blocked = match link.write(client, now) {
             Ok(done) => !done,
             Err(e) => {
-                client.handle_error(cause(e), now);
+                client.handle_error(cause(e));
                 false
             }
         };
         if blocked != self.blocked {
             self.blocked = blocked;
             if let Err(e) = link.socket.ask_writable(registry, self.token, blocked) {
-                client.handle_error(Cause::Io(e.kind()), now);
+                client.handle_error(Cause::Io(e.kind()));
             }
         }
     }
 
     /// The reply to STARTTLS was 220.
-    pub(super) fn begin_tls(&mut self, config: Arc<rustls::ClientConfig>, now: Instant) {
+    pub(super) fn begin_tls(&mut self, config: Arc<rustls::ClientConfig>) {
         let Line::Up(link, client) = &mut self.line else { return };
         if let Err(e) = link.begin_tls(config) {
-            client.handle_error(cause(e), now);
+            client.handle_error(cause(e));
         }
     }
 

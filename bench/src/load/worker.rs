@@ -252,7 +252,7 @@ impl Worker {
             // Only asked for where there is one.
             Event::StartTls => {
                 if let Some((_, config)) = &self.shared.tls {
-                    self.connections[key].begin_tls(config.clone(), self.now);
+                    self.connections[key].begin_tls(config.clone());
                 }
             }
             Event::Closed { stage, cause } => self.handle_closed(key, stage, cause),

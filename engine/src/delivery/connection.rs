@@ -150,7 +150,7 @@ impl Connection {
                         news.push(Input::Ourselves(self.id()));
                     }
                 }
-                Err(e) => return self.fail(Cause::Io(e.kind()), now),
+                Err(e) => return self.fail(Cause::Io(e.kind())),
             }
         }
         if ready.readable {
@@ -169,7 +169,7 @@ impl Connection {
                     in_clear: login.in_clear || self.stays_here(),
                 }),
                 // A route is known to dispatch only after its password was read.
-                None => return self.fail(Cause::Protocol("the password of the route is not known"), now),
+                None => return self.fail(Cause::Protocol("the password of the route is not known")),
             },
         };
         let starttls = match self.open.tls {
@@ -192,7 +192,7 @@ impl Connection {
         };
         self.phase = Phase::Connected(Box::new(Client::new(Arc::new(config), now.mono)));
         if self.open.implicit_tls {
-            self.start_tls(settings, now);
+            self.start_tls(settings);
         }
     }
 
@@ -206,9 +206,9 @@ impl Connection {
     }
 
     /// The connection is lost: its machine reports what that means for each transaction.
-    fn fail(&mut self, cause: Cause, now: Now) {
+    fn fail(&mut self, cause: Cause) {
         match &mut self.phase {
-            Phase::Connected(client) => client.handle_error(cause, now.mono),
+            Phase::Connected(client) => client.handle_error(cause),
             Phase::Connecting { .. } => self.phase = Phase::Failed(cause),
             Phase::Failed(_) => {}
         }
@@ -237,7 +237,7 @@ impl Connection {
         while let Phase::Connected(client) = &mut self.phase {
             match client.poll_event() {
                 None => break,
-                Some(Event::StartTls) => self.start_tls(settings, now),
+                Some(Event::StartTls) => self.start_tls(settings),
                 // Whom a route names may call itself as it likes: a proxy repeats what the server behind it says.
                 Some(Event::Ready(features))
                     if self.open.by_mx && settings.ourselves.are_called(&features.peer_name) =>
@@ -260,10 +260,10 @@ impl Connection {
         }
     }
 
-    fn start_tls(&mut self, settings: &Settings, now: Now) {
+    fn start_tls(&mut self, settings: &Settings) {
         match settings.tls.connect(self.open.tls, server_name(&self.open)) {
             Ok(session) => self.tls = Some(Session::new(session)),
-            Err(error) => self.fail(Cause::Tls(error.to_string().into()), now),
+            Err(error) => self.fail(Cause::Tls(error.to_string().into())),
         }
     }
 
@@ -295,10 +295,10 @@ impl Connection {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                 if let Phase::Connected(client) = &mut self.phase {
-                    client.handle_eof(now.mono);
+                    client.handle_eof();
                 }
             }
-            Err(e) => self.fail(cause_of(e), now),
+            Err(e) => self.fail(cause_of(e)),
         }
     }
 
@@ -347,7 +347,7 @@ impl Connection {
     pub(super) fn flush(&mut self, now: Now) {
         let result = if self.tls.is_some() { self.flush_tls(now) } else { self.flush_plain(now) };
         match result {
-            Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.fail(cause_of(e), now),
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.fail(cause_of(e)),
             _ => {}
         }
     }

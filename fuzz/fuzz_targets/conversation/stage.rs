@@ -188,7 +188,7 @@ impl Stage {
         }
         self.listen_to_client();
         if end {
-            self.client.handle_eof(self.now);
+            self.client.handle_eof();
             self.listen_to_client();
         }
         octets > 0 || end
@@ -211,7 +211,7 @@ impl Stage {
             pipe.written.clear();
             (pipe.ended, pipe.told) = (true, true);
         }
-        self.client.handle_error(Cause::Io(ErrorKind::ConnectionReset), self.now);
+        self.client.handle_error(Cause::Io(ErrorKind::ConnectionReset));
         self.listen_to_client();
         self.server.handle_eof();
         self.listen_to_server();

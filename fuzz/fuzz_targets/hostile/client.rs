@@ -129,7 +129,7 @@ pub fn run(play: &Play) {
             break;
         }
     }
-    run.client.handle_eof(now);
+    run.client.handle_eof();
     run.listen();
     run.order.finish();
     assert_eq!((run.client.credit(), run.client.poll_timeout()), (0, None), "nothing follows the end");
@@ -152,8 +152,8 @@ impl Run {
             }
             Act::Quit => self.client.quit(self.now),
             Act::Tls => self.client.handle_tls(tls_info(), self.now),
-            Act::End => self.client.handle_eof(self.now),
-            Act::Break => self.client.handle_error(Cause::Io(ErrorKind::ConnectionReset), self.now),
+            Act::End => self.client.handle_eof(),
+            Act::Break => self.client.handle_error(Cause::Io(ErrorKind::ConnectionReset)),
         }
     }
 

@@ -129,13 +129,13 @@ impl Client {
     }
 
     /// The peer closed its side.
-    pub fn handle_eof(&mut self, _now: Instant) {
+    pub fn handle_eof(&mut self) {
         let cause = if self.is_idle() { Cause::Done } else { Cause::Eof };
         self.end(cause);
     }
 
     /// The socket or TLS failed.
-    pub fn handle_error(&mut self, cause: Cause, _now: Instant) {
+    pub fn handle_error(&mut self, cause: Cause) {
         self.end(cause);
     }
 

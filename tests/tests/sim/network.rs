@@ -184,12 +184,9 @@ impl World {
                 self.flush_server(link);
             }
             NetworkEvent::DownEnds(end) if !link.black_hole => {
-                let now = self.clock.mono();
                 match (&mut link.client, end) {
-                    (ClientEnd::Up(client), End::Fin) => client.handle_eof(now),
-                    (ClientEnd::Up(client), End::Reset) => {
-                        client.handle_error(Cause::Io(ErrorKind::ConnectionReset), now)
-                    }
+                    (ClientEnd::Up(client), End::Fin) => client.handle_eof(),
+                    (ClientEnd::Up(client), End::Reset) => client.handle_error(Cause::Io(ErrorKind::ConnectionReset)),
                     _ => {}
                 }
                 self.pump_client(link);
@@ -345,7 +342,7 @@ impl World {
         let now = self.clock.mono();
         if let ClientEnd::Up(client) = &mut link.client {
             match fails {
-                true => client.handle_error(Cause::Tls("the certificate is of wood".into()), now),
+                true => client.handle_error(Cause::Tls("the certificate is of wood".into())),
                 false => client.handle_tls(info.clone(), now),
             }
         }

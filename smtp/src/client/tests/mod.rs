@@ -98,8 +98,8 @@ impl Theatre {
         match words[..] {
             ["submit", id, ref rest @ ..] => self.submit(id.parse().unwrap(), rest),
             ["hear", ref words @ ..] => self.client.handle_bytes((words.join(" ") + "\r\n").as_bytes(), self.now),
-            ["eof"] => self.client.handle_eof(self.now),
-            ["error"] => self.client.handle_error(Cause::Io(std::io::ErrorKind::ConnectionReset), self.now),
+            ["eof"] => self.client.handle_eof(),
+            ["error"] => self.client.handle_error(Cause::Io(std::io::ErrorKind::ConnectionReset)),
             ["quit"] => self.client.quit(self.now),
             ["trust"] => self.client.trust(),
             ["tls"] => self.client.handle_tls(TlsInfo { version: "TLSv1.3", cipher: "C".into() }, self.now),

@@ -52,7 +52,7 @@ fn play(config: Config, features: &str, wire: &[u8], cut: usize, write: usize, c
     };
     turn(&mut theatre, b"");
     wire.chunks(cut).for_each(|bytes| turn(&mut theatre, bytes));
-    theatre.client.handle_eof(theatre.now);
+    theatre.client.handle_eof();
     seen.extend(theatre.events());
     let reported: Vec<&str> = seen.iter().filter_map(|event| event.split(' ').next()).collect();
     let wanted: Vec<String> = (0..next).map(|id| id.to_string()).chain(["closed".into()]).collect();
