@@ -1,6 +1,7 @@
-//! One outbound connection: socket, TLS, client machine.
+//! One outbound connection: what carries its octets, and the client machine.
 
 use super::Settings;
+use super::transport::Transport;
 use crate::config::{SocketName, TlsPolicy};
 use crate::dispatch::{ConnectionId, Deliver, Input, Open, Peer, TlsState};
 use crate::now::Now;
@@ -8,23 +9,18 @@ use crate::shell::stream::{Readiness, Stream};
 use crate::shell::timers::Armed;
 use crate::shell::turned::Turned;
 use crate::tls::Session;
-use mio::event::Source as _;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use smtp::client::{Cause, Config, Event, Login, Outcome, Report, Stage, StartTls, Transaction, Unsupported};
 use smtp::sasl::client::Credentials;
 use smtp::{Client, MailParameters};
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Buffers of one vectored write.
-const SLICES: usize = 64;
-
 pub(super) struct Connection {
     open: Box<Open>,
-    stream: Stream,
+    transport: Transport,
     phase: Phase,
-    tls: Option<Box<Session>>,
     pub armed: Armed,
     pub dirty: bool,
     closing: bool,
@@ -48,10 +44,9 @@ impl Connection {
         token: Token,
     ) -> io::Result<Connection> {
         let Peer::At(peer) = &open.peer else { return Err(io::ErrorKind::NotConnected.into()) };
-        let mut stream = Stream::connect(peer, open.source)?;
-        stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
+        let transport = Transport::new(Stream::connect(peer, open.source)?, None, registry, token)?;
         let phase = Phase::Connecting { deadline: now.mono + settings.connect_timeout };
-        Ok(Connection { open, stream, phase, tls: None, armed: Armed::default(), dirty: false, closing: false })
+        Ok(Connection { open, transport, phase, armed: Armed::default(), dirty: false, closing: false })
     }
 
     /// A connection that the peer has opened, and turned round: it will greet us.
@@ -63,13 +58,12 @@ impl Connection {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Connection> {
-        let Turned { mut stream, tls, .. } = turned;
-        stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
+        let transport = Transport::new(turned.stream, turned.tls, registry, token)?;
         let phase = Phase::Failed(Cause::Done);
         let mut connection =
-            Connection { open, stream, phase, tls, armed: Armed::default(), dirty: false, closing: false };
+            Connection { open, transport, phase, armed: Armed::default(), dirty: false, closing: false };
         connection.begin(settings, now);
-        if let (Some(tls), Phase::Connected(client)) = (&connection.tls, &mut connection.phase) {
+        if let (Some(tls), Phase::Connected(client)) = (connection.transport.tls(), &mut connection.phase) {
             client.handle_tls(tls.info(), now.mono);
         }
         Ok(connection)
@@ -139,12 +133,12 @@ impl Connection {
         news: &mut Vec<Input>,
     ) {
         if let Phase::Connecting { .. } = self.phase {
-            match self.stream.finish_connect() {
+            match self.transport.stream.finish_connect() {
                 Ok(false) => return,
                 Ok(true) => {
                     self.begin(settings, now);
                     if let Peer::At(peer) = &self.open.peer
-                        && settings.ourselves.listen_at(peer, self.stream.local_ip())
+                        && settings.ourselves.listen_at(peer, self.transport.stream.local_ip())
                     {
                         // Dispatch closes it.
                         news.push(Input::Ourselves(self.id()));
@@ -159,7 +153,7 @@ impl Connection {
     }
 
     fn begin(&mut self, settings: &Settings, now: Now) {
-        self.stream.set_nodelay();
+        self.transport.stream.set_nodelay();
         let login = match self.open.policy.as_ref().and_then(|policy| policy.login.as_ref()) {
             None => None,
             Some(login) => match settings.passwords.get(&login.password_file) {
@@ -262,18 +256,18 @@ impl Connection {
 
     fn start_tls(&mut self, settings: &Settings) {
         match settings.tls.connect(self.open.tls, server_name(&self.open)) {
-            Ok(session) => self.tls = Some(Session::new(session)),
+            Ok(session) => self.transport.begin_tls(session),
             Err(error) => self.fail(Cause::Tls(error.to_string().into())),
         }
     }
 
     /// See below.
     fn is_proven(&self, settings: &Settings) -> bool {
-        self.tls.as_ref().is_some_and(|tls| is_proven(&self.open, tls, settings))
+        self.transport.tls().is_some_and(|tls| is_proven(&self.open, tls, settings))
     }
 
     fn is_shaking_hands(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_shaking_hands())
+        self.transport.tls().is_some_and(Session::is_shaking_hands)
     }
 
     fn tls_state(&self) -> Option<TlsState> {
@@ -281,121 +275,47 @@ impl Connection {
         client.tls().map(|info| TlsState {
             info: info.clone(),
             verified: self.open.tls == TlsPolicy::Verified,
-            resumed: self.tls.as_ref().is_some_and(|tls| tls.is_resumed()),
+            resumed: self.transport.tls().is_some_and(Session::is_resumed),
         })
     }
 
     fn read(&mut self, to_end: bool, settings: &Settings, buffer: &mut [u8], now: Now) {
-        let ended = match self.tls {
-            Some(_) => self.read_tls(settings, buffer, now),
-            None => self.read_plain(to_end, buffer, now),
+        let Connection { open, transport, phase, .. } = self;
+        let Phase::Connected(client) = phase else { return };
+        let has_login = open.policy.as_ref().is_some_and(|policy| policy.login.is_some());
+        let secured = |tls: &Session, client: &mut Client| {
+            let handshakes = &settings.handshakes;
+            if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
+            if has_login && is_proven(open, tls, settings) {
+                client.trust();
+            }
+            client.handle_tls(tls.info(), now.mono);
         };
-        match ended {
+        match transport.read(client, to_end, buffer, now.mono, secured) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                if let Phase::Connected(client) = &mut self.phase {
-                    client.handle_eof();
-                }
-            }
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => client.handle_eof(),
             Err(e) => self.fail(cause_of(e)),
-        }
-    }
-
-    /// Reads until the socket is empty, or `to_end` of the stream, which is `UnexpectedEof`.
-    fn read_plain(&mut self, to_end: bool, buffer: &mut [u8], now: Now) -> io::Result<()> {
-        let Phase::Connected(client) = &mut self.phase else { return Ok(()) };
-        loop {
-            match self.stream.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => {
-                    client.handle_bytes(&buffer[..n], now.mono);
-                    if n < buffer.len() && !to_end {
-                        return Ok(()); // A short read has emptied the socket; see `Readiness`.
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    fn read_tls(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) -> io::Result<()> {
-        let has_login = self.open.policy.as_ref().is_some_and(|policy| policy.login.is_some());
-        let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
-        loop {
-            loop {
-                match tls.read(buffer) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(n) => client.handle_bytes(&buffer[..n], now.mono),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(e) => return Err(e),
-                }
-            }
-            if tls.receive(&mut self.stream)? {
-                let handshakes = &settings.handshakes;
-                if tls.is_resumed() { &handshakes.resumed } else { &handshakes.full }.increment(1);
-                if has_login && is_proven(&self.open, tls, settings) {
-                    client.trust();
-                }
-                client.handle_tls(tls.info(), now.mono);
-            }
         }
     }
 
     /// Writes what there is until the socket takes no more.
     pub(super) fn flush(&mut self, now: Now) {
-        let result = if self.tls.is_some() { self.flush_tls(now) } else { self.flush_plain(now) };
-        match result {
+        let Phase::Connected(client) = &mut self.phase else { return };
+        match self.transport.flush(client, now.mono) {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.fail(cause_of(e)),
             _ => {}
-        }
-    }
-
-    fn flush_plain(&mut self, now: Now) -> io::Result<()> {
-        let Phase::Connected(client) = &mut self.phase else { return Ok(()) };
-        loop {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = client.transmit(&mut slices);
-            if filled == 0 {
-                return Ok(());
-            }
-            match self.stream.write_vectored(&slices[..filled]) {
-                Ok(n) => client.advance(n, now.mono),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    fn flush_tls(&mut self, now: Now) -> io::Result<()> {
-        let (Some(tls), Phase::Connected(client)) = (&mut self.tls, &mut self.phase) else { return Ok(()) };
-        loop {
-            tls.send(&mut self.stream)?;
-            if tls.is_shaking_hands() {
-                return Ok(());
-            }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = client.transmit(&mut slices);
-            if filled == 0 {
-                return Ok(());
-            }
-            let taken = tls.write(&slices[..filled])?;
-            client.advance(taken, now.mono);
         }
     }
 
     /// Says what is left to say, if the socket takes it, and ends the stream.
     fn hang_up(&mut self, now: Now) {
         self.flush(now);
-        if let Some(tls) = &mut self.tls {
-            tls.end(&mut self.stream);
-        }
-        self.stream.shut_down();
+        self.transport.end();
     }
 
     pub(super) fn farewell(&mut self, registry: &Registry) {
-        let _ = self.stream.deregister(registry);
+        self.transport.deregister(registry);
     }
 }
 

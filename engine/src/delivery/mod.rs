@@ -4,6 +4,7 @@
 mod connection;
 mod own;
 mod tls;
+mod transport;
 
 pub(crate) use own::Ourselves;
 pub(crate) use tls::{TlsConfigs, TlsError};
