@@ -31,24 +31,8 @@ impl Encoder {
         each: bool,
         logged_in: bool,
     ) -> Result<Exchange, Unsupported> {
-        let Transaction { id, reverse_path, recipients, body, parameters, age_seconds } = transaction;
-        let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
-        let mut body = body;
-        if smtputf8 && !features.smtputf8 {
-            // A notice may come to one who has nothing to do with SMTPUTF8: what needs it there is encoded (RFC 6533 §4.5).
-            let encoded = if reverse_path.is_null() { body.seven_bit().ok() } else { None };
-            body = encoded.ok_or(Unsupported::Smtputf8)?;
-            smtputf8 = false;
-        }
-        let body = suited(body, features, chunking, smtputf8)?;
-        match features.size {
-            Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
-            _ => {}
-        }
-        // RFC 8689 §5: a notice is not to be lost for it.
-        if parameters.require_tls && !features.require_tls && !reverse_path.is_null() {
-            return Err(Unsupported::RequireTls);
-        }
+        let (body, mut smtputf8) = content(&transaction, features, chunking)?;
+        let Transaction { id, reverse_path, recipients, parameters, age_seconds, .. } = transaction;
         let deliver_by = remaining(parameters.deliver_by, age_seconds, features)?;
         let watched = parameters.deliver_by.is_none() || features.deliver_by.is_some();
         self.block.reserve(BLOCK_BYTES / 8);
@@ -63,12 +47,7 @@ impl Encoder {
         let mut count = 0;
         for recipient in recipients {
             smtputf8 |= !recipient.mailbox.is_ascii();
-            self.block.put_slice(b"RCPT TO:<");
-            self.put_address(recipient.mailbox.as_str());
-            if features.dsn {
-                self.put_recipient_parameters(recipient, watched);
-            }
-            self.block.put_slice(b"\r\n");
+            self.put_recipient(recipient, watched, features);
             count += 1;
         }
         assert!(count > 0, "a transaction has at least one recipient");
@@ -130,6 +109,15 @@ impl Encoder {
         }
     }
 
+    fn put_recipient(&mut self, recipient: &Recipient, watched: bool, features: &Features) {
+        self.block.put_slice(b"RCPT TO:<");
+        self.put_address(recipient.mailbox.as_str());
+        if features.dsn {
+            self.put_recipient_parameters(recipient, watched);
+        }
+        self.block.put_slice(b"\r\n");
+    }
+
     /// RFC 3461 §5.2.1: as they came. But where a host that does not watch the time is to tell of what is late, it hears so
     /// (RFC 2852 §4.1.4.2).
     fn put_recipient_parameters(&mut self, recipient: &Recipient, watched: bool) {
@@ -170,6 +158,33 @@ impl Encoder {
         self.block.put_slice(text);
         self.block.unsplit(rest);
     }
+}
+
+/// What is sent of the content to this peer, if it can take such a message at all; and whether MAIL has to say SMTPUTF8, as
+/// far as that is not for the recipients to tell.
+fn content<'a>(
+    transaction: &Transaction<'a>,
+    features: &Features,
+    chunking: bool,
+) -> Result<(&'a Body, bool), Unsupported> {
+    let Transaction { reverse_path, mut body, parameters, .. } = *transaction;
+    let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
+    if smtputf8 && !features.smtputf8 {
+        // A notice may come to one who has nothing to do with SMTPUTF8: what needs it there is encoded (RFC 6533 §4.5).
+        let encoded = if reverse_path.is_null() { body.seven_bit().ok() } else { None };
+        body = encoded.ok_or(Unsupported::Smtputf8)?;
+        smtputf8 = false;
+    }
+    let body = suited(body, features, chunking, smtputf8)?;
+    match features.size {
+        Some(limit) if limit > 0 && body.len() as u64 > limit => return Err(Unsupported::Size { limit }),
+        _ => {}
+    }
+    // RFC 8689 §5: a notice is not to be lost for it.
+    if parameters.require_tls && !features.require_tls && !reverse_path.is_null() {
+        return Err(Unsupported::RequireTls);
+    }
+    Ok((body, smtputf8))
 }
 
 /// What the peer is told of DELIVERBY. Where it doesn't know it, a message to be returned doesn't go there; one whose

@@ -20,6 +20,7 @@ mod config;
 mod exchange;
 mod features;
 mod mail;
+mod phase;
 mod report;
 mod setup;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use crate::server::Protocol;
 
 use self::exchange::Awaited;
 use self::mail::Mail;
+use self::phase::Phase;
 use self::setup::{Channel, Command, Setup, Step};
 use self::transmit::Transmit;
 use crate::reply::{ReplyParser, ReplyRef};
@@ -42,7 +44,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One message for some recipients, as `submit` takes it. Commands are encoded at once; only the body is kept (shared).
 pub struct Transaction<'a> {
@@ -77,16 +79,6 @@ pub struct Client {
     waiting_since: Instant,
     /// When writing last made progress, or began.
     written_at: Instant,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Nothing can be submitted yet.
-    Setup(Setup),
-    Mail(Mail),
-    /// 221 is awaited; other replies may come before it.
-    Quit,
-    Closed,
 }
 
 impl Client {
@@ -130,7 +122,7 @@ impl Client {
 
     /// The peer closed its side.
     pub fn handle_eof(&mut self) {
-        let cause = if self.is_idle() { Cause::Done } else { Cause::Eof };
+        let cause = if self.phase.is_idle(self.transmit.written()) { Cause::Done } else { Cause::Eof };
         self.end(cause);
     }
 
@@ -229,7 +221,7 @@ impl Client {
     /// When to call `handle_timeout`.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timeouts = &self.config.timeouts;
-        let reply = self.reply_is_due().then(|| self.waiting_since + self.patience());
+        let reply = self.reply_is_due().then(|| self.waiting_since + self.phase.patience(timeouts));
         let write = match &self.phase {
             Phase::Mail(_) if !self.transmit.is_empty() => Some(self.written_at + timeouts.write),
             _ => None,
@@ -242,10 +234,7 @@ impl Client {
 
     /// Transactions submitted and not reported.
     pub fn in_flight(&self) -> usize {
-        match &self.phase {
-            Phase::Mail(mail) => mail.in_flight(),
-            _ => 0,
-        }
+        self.phase.in_flight()
     }
 
     /// What TLS agreed on, if it is up.
@@ -258,46 +247,12 @@ impl Client {
         &self.config
     }
 
-    /// Whether the peer owes a reply (or its part of a handshake) now. It owes none between transactions, and for content
-    /// that is still being written.
     fn reply_is_due(&self) -> bool {
-        match &self.phase {
-            Phase::Setup(_) | Phase::Quit => true,
-            Phase::Closed => false,
-            Phase::Mail(mail) => mail.reply_is_due(self.transmit.written()),
-        }
+        self.phase.reply_is_due(self.transmit.written())
     }
 
-    /// How long the oldest expected reply may take.
-    fn patience(&self) -> Duration {
-        let timeouts = &self.config.timeouts;
-        match &self.phase {
-            Phase::Setup(Setup::Greeting(_)) => timeouts.greeting,
-            Phase::Quit | Phase::Closed => timeouts.quit,
-            Phase::Setup(_) => timeouts.command,
-            Phase::Mail(mail) => match mail.awaited() {
-                Some(Awaited::Data) => timeouts.data,
-                Some(Awaited::Final) => timeouts.final_reply,
-                _ => timeouts.command,
-            },
-        }
-    }
-
-    /// Where the conversation stands: the stage of the oldest reply that is expected.
     fn stage(&self) -> Stage {
-        match &self.phase {
-            Phase::Setup(setup) => setup.stage(),
-            Phase::Mail(mail) if mail.is_begun(self.transmit.written()) => {
-                mail.awaited().map_or(Stage::Idle, Awaited::stage)
-            }
-            Phase::Mail(_) => Stage::Idle,
-            Phase::Quit | Phase::Closed => Stage::Quit,
-        }
-    }
-
-    /// Between transactions: the peer may close without fault.
-    fn is_idle(&self) -> bool {
-        matches!(&self.phase, Phase::Mail(mail) if !mail.is_begun(self.transmit.written()))
+        self.phase.stage(self.transmit.written())
     }
 
     fn handle_reply(&mut self, reply: ReplyRef<'_>, more: bool, now: Instant) {

@@ -19,6 +19,7 @@ mod setup;
 use super::*;
 use crate::parameters::{DeliverBy, Notify, Return};
 use crate::{Mailbox, Reply};
+use std::time::Duration;
 
 /// A body of 300 KiB; `C: {large}` in scripts.
 fn large() -> String {
