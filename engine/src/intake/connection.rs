@@ -218,7 +218,7 @@ impl Connection {
                 Event::XClient(said) => self.handle_xclient(&said),
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
-                    room.starts.push((Asker { connection: key, generation: self.generation }, node));
+                    room.outbox.starts.push((Asker { connection: key, generation: self.generation }, node));
                 }
                 Event::Atrn(domains) => self.ask_to_turn(key, domains, room),
                 Event::Turned => {

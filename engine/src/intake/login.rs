@@ -26,7 +26,7 @@ pub(super) struct Login {
 impl Connection {
     pub(super) fn look_up(&mut self, key: usize, mechanism: Mechanism, inquiry: Inquiry, room: &mut Room<'_>) {
         self.login.asked = Some((mechanism, !matches!(inquiry, Inquiry::Keys { .. })));
-        room.inquiries.push((Asker { connection: key, generation: self.generation }, inquiry));
+        room.outbox.inquiries.push((Asker { connection: key, generation: self.generation }, inquiry));
     }
 
     /// What the users file says. The first refusal waits for the delay, the second twice as long, and so on.

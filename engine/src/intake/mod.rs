@@ -1,7 +1,7 @@
 //! Ingest: connections of injectors, up to the point where a message is handed to the queue, and its reply back.
 //!
 //! One `Intake` belongs to one event loop. It owns sockets and `smtp::Server` machines and decides nothing about
-//! delivery. What it accepts piles up in `received` until the loop submits it, once per tick, as one group.
+//! delivery. What it accepts piles up in its `Outbox` until the loop submits it, once per tick, as one group.
 
 mod beginning;
 mod client;
@@ -10,6 +10,7 @@ mod door;
 mod introduction;
 mod labels;
 mod login;
+mod outbox;
 mod permit;
 mod proxy;
 mod submission;
@@ -19,21 +20,21 @@ mod transport;
 mod turn;
 
 pub(crate) use door::Door;
+pub(crate) use outbox::{Asker, Origin, Outbox};
 pub(crate) use permit::Permits;
 
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::stream::Readiness;
 use crate::shell::timers::Timers;
-use crate::shell::turned::{Call, Turned};
+use crate::shell::turned::Turned;
 use client::Address;
 use connection::Connection;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
-use queue::{MessageId, NewMessage, Queue, QueueError};
+use queue::{MessageId, Queue, QueueError};
 use slab::Slab;
-use smtp::sasl::server::{Finding, Inquiry};
-use smtp::server::{Node, Ticket};
+use smtp::sasl::server::Finding;
 use smtp::{EnhancedCode, Reply};
 use std::io;
 use std::sync::Arc;
@@ -52,21 +53,6 @@ pub(crate) enum Crowd {
     More,
     /// So may they, and none can be let in now (out of descriptors, mostly). No event tells when that is over.
     Stuck,
-}
-
-/// Where the reply to a message goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    connection: usize,
-    generation: u64,
-    ticket: Ticket,
-}
-
-/// Where the answer to a connection's question goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
-    connection: usize,
-    generation: u64,
 }
 
 /// What the rooms of all loops share.
@@ -91,16 +77,9 @@ pub(crate) struct Intake {
     dirty: Vec<usize>,
     /// Connections whose socket may hold more than one tick's share.
     backlog: Vec<usize>,
-    /// Whole messages of this tick, and where their replies go.
-    received: Vec<NewMessage>,
-    origins: Vec<Origin>,
-    /// Queues that are to be started (ETRN), and who asked.
-    starts: Vec<(Asker, Node)>,
-    /// Customers that have come for their mail (ATRN), and those who got it: their connections are delivery's.
-    calls: Vec<(Asker, Call)>,
+    outbox: Outbox,
+    /// Of customers who got their mail (ATRN): delivery's from now on.
     turned: Vec<Turned>,
-    /// What has to be looked up of users, and who asked.
-    inquiries: Vec<(Asker, Inquiry)>,
     draining: bool,
 }
 
@@ -116,12 +95,8 @@ impl Intake {
             timers: Timers::default(),
             dirty: Vec::new(),
             backlog: Vec::new(),
-            received: Vec::new(),
-            origins: Vec::new(),
-            starts: Vec::new(),
-            calls: Vec::new(),
+            outbox: Outbox::default(),
             turned: Vec::new(),
-            inquiries: Vec::new(),
             draining: false,
         }
     }
@@ -229,23 +204,15 @@ impl Intake {
     /// Lets a connection's machine run until it has nothing more to say.
     fn serve(&mut self, key: usize, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let mut room = Room {
-            shared: &self.shared,
-            trace: &mut self.trace,
-            received: &mut self.received,
-            origins: &mut self.origins,
-            starts: &mut self.starts,
-            calls: &mut self.calls,
-            inquiries: &mut self.inquiries,
-        };
+        let mut room = Room { shared: &self.shared, trace: &mut self.trace, outbox: &mut self.outbox };
         connection.serve(key, &mut room, now);
         connection.mark_dirty(key, &mut self.dirty);
         self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
     }
 
-    /// Takes this tick's whole messages, to be submitted as one group.
-    pub(crate) fn take_received(&mut self) -> (Vec<NewMessage>, Vec<Origin>) {
-        (std::mem::take(&mut self.received), std::mem::take(&mut self.origins))
+    /// Takes what this tick's connections want of others.
+    pub(crate) fn take_outbox(&mut self) -> Outbox {
+        std::mem::take(&mut self.outbox)
     }
 
     /// The messages of these origins are durable, or (`failed`) are not and never will be.
@@ -270,24 +237,9 @@ impl Intake {
         }
     }
 
-    /// Takes this tick's ETRNs. Each gets its reply by `handle_answer`.
-    pub(crate) fn take_starts(&mut self) -> Vec<(Asker, Node)> {
-        std::mem::take(&mut self.starts)
-    }
-
-    /// Takes this tick's ATRNs. Each gets its reply by `handle_answer`.
-    pub(crate) fn take_calls(&mut self) -> Vec<(Asker, Call)> {
-        std::mem::take(&mut self.calls)
-    }
-
     /// Takes the connections that were turned round.
     pub(crate) fn take_turned(&mut self) -> Vec<Turned> {
         std::mem::take(&mut self.turned)
-    }
-
-    /// Takes what has to be looked up of users. Each gets its answer by `handle_finding`.
-    pub(crate) fn take_inquiries(&mut self) -> Vec<(Asker, Inquiry)> {
-        std::mem::take(&mut self.inquiries)
     }
 
     /// What was found; the connection may have ended meanwhile.
@@ -374,11 +326,7 @@ impl Intake {
 struct Room<'a> {
     shared: &'a Shared,
     trace: &'a mut Trace,
-    received: &'a mut Vec<NewMessage>,
-    origins: &'a mut Vec<Origin>,
-    starts: &'a mut Vec<(Asker, Node)>,
-    calls: &'a mut Vec<(Asker, Call)>,
-    inquiries: &'a mut Vec<(Asker, Inquiry)>,
+    outbox: &'a mut Outbox,
 }
 
 /// Why a message or connection was turned away: the metric's `reason`, and the reply that says so.

@@ -90,8 +90,8 @@ impl Connection {
         let release = message.parameters.hold.map(|hold| unix_ms(hold.release(now.wall())));
         let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
         let content = Arc::new(self.content(message, missing, room, now));
-        room.received.push(NewMessage::new(content, due_ms));
-        room.origins.push(Origin { connection: key, generation: self.generation, ticket });
+        room.outbox.received.push(NewMessage::new(content, due_ms));
+        room.outbox.origins.push(Origin { connection: key, generation: self.generation, ticket });
         if let Some(permit) = self.permit.take() {
             self.pending.push_back((ticket, permit));
         }

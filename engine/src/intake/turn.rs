@@ -13,7 +13,7 @@ impl Connection {
         let user = self.server.user().unwrap_or_default().into();
         let call = Call { user, domains };
         self.call = Some(call.clone());
-        room.calls.push((Asker { connection: key, generation: self.generation }, call));
+        room.outbox.calls.push((Asker { connection: key, generation: self.generation }, call));
     }
 
     /// Nothing is left to be said as a server.

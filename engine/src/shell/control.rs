@@ -1,7 +1,7 @@
 //! What may be asked of a running engine from outside its loops: by signals, by the admin API.
 
-use super::event_loop::Letter;
 use super::inbox::Address;
+use super::letter::Letter;
 use super::mind::Mind;
 use super::walks::Walks;
 use super::watch::Watch;

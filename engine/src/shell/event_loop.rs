@@ -3,24 +3,22 @@
 //! A tick: letters, then sockets, then timers, then thinking, then writing; each connection is written at most once and
 //! the queue is given at most two groups. Much is done per wake-up because a wake-up costs more than a message.
 
-use super::etrn::Starter;
 use super::hands::Hands;
 use super::inbox::{Address, Inbox, inbox};
+use super::letter::Letter;
 use super::mind::Mind;
+use super::neighbours::Neighbours;
 use super::stream::Readiness;
 use super::turned::Turned;
-use super::verifier::Verifier;
 use crate::delivery::Delivery;
-use crate::dispatch::{ConnectionId, Deliver, Input, Open};
-use crate::intake::{Asker, Crowd, Intake, Origin};
-use crate::metrics::EngineMetrics;
+use crate::dispatch::Input;
+use crate::intake::{Crowd, Intake};
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
-use queue::{Committed, Group, MessageId, NewMessage, Queue, QueueError};
-use smtp::sasl::server::Finding;
+use queue::{Committed, Group, QueueError};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Socket events taken per tick.
@@ -44,52 +42,6 @@ fn intake_token(key: usize) -> Token {
 }
 pub(super) fn delivery_token(key: usize) -> Token {
     Token(DELIVERY | key)
-}
-
-type Question = Box<dyn FnOnce(&mut Mind, Now) + Send>;
-
-/// What threads tell a loop.
-pub(crate) enum Letter {
-    /// For the intake room: these messages are durable, or will never be.
-    Durable(Vec<Origin>, Instant, Result<Vec<MessageId>, Arc<QueueError>>),
-    /// For the intake room: the answer to what a connection asked.
-    Answer(Asker, smtp::Reply),
-    /// For the intake room: what was found of a user.
-    Found(Asker, Finding),
-    /// For the delivery room.
-    Open(Box<Open>, Option<Box<Turned>>),
-    /// For the mind: a customer has come for its mail.
-    Offer(Box<Turned>),
-    /// For the delivery room.
-    Deliver(Deliver),
-    /// For the delivery room.
-    Close(ConnectionId),
-    /// For the mind.
-    Think(Vec<Input>),
-    /// For the mind: these messages are durable, or will never be.
-    Accepted(Result<Vec<Committed>, Arc<QueueError>>),
-    /// For the mind: these settles are durable with the notices among them, or will never be.
-    Settled(Result<Vec<Committed>, Arc<QueueError>>, Vec<u64>),
-    /// For the mind: a question of an operator.
-    Ask(Question),
-    /// Accept nothing new, finish what is in flight, then end.
-    Drain,
-    /// End now.
-    Stop,
-}
-
-/// What a loop needs from the others.
-#[derive(Clone)]
-pub(crate) struct Neighbours {
-    pub mind: Address<Letter>,
-    pub loops: Vec<Address<Letter>>,
-    pub queue: Queue,
-    pub starter: Starter,
-    /// Where a listener has AUTH.
-    pub verifier: Option<Verifier>,
-    pub metrics: Arc<EngineMetrics>,
-    /// What the mind has still to hear of: groups submitted and not yet answered, and loops other than its own that run.
-    pub awaited: Arc<AtomicUsize>,
 }
 
 /// A loop before its thread starts: its address exists, its rooms do not yet.
@@ -352,55 +304,12 @@ impl EventLoop {
     /// Gives the queue this tick's messages, and its outcomes, as two groups: when the disk is full the messages are
     /// refused, while the outcomes wait for room. The committer writes both at once.
     fn submit(&mut self, now: Now) {
-        for (asker, node) in self.intake.take_starts() {
-            let home = self.address.clone();
-            self.neighbours.starter.start_queue(node, move |reply| home.send(Letter::Answer(asker, reply)));
-        }
-        for (asker, call) in self.intake.take_calls() {
-            let home = self.address.clone();
-            self.neighbours.starter.answer_call(call, move |reply| home.send(Letter::Answer(asker, reply)));
-        }
-        for (asker, inquiry) in self.intake.take_inquiries() {
-            let home = self.address.clone();
-            let done = move |finding| home.send(Letter::Found(asker, finding));
-            match &self.neighbours.verifier {
-                Some(verifier) => verifier.order(inquiry, done),
-                // No listener has AUTH, so no machine asks.
-                None => done(Finding::Unavailable),
-            }
-        }
-        let (accepts, origins) = self.intake.take_received();
-        if !accepts.is_empty() {
-            self.submit_received(accepts, origins, now);
-        }
+        self.neighbours.forward(&self.address, self.intake.take_outbox(), now);
         let group = std::mem::take(&mut self.group);
         let tokens = self.mind.as_mut().map(Mind::take_settle_tokens).unwrap_or_default();
         if !tokens.is_empty() {
-            self.submit_settled(group, tokens);
+            self.neighbours.submit_settled(group, tokens);
         }
-    }
-
-    fn submit_received(&mut self, accepts: Vec<NewMessage>, origins: Vec<Origin>, now: Now) {
-        let (home, mind) = (self.address.clone(), self.neighbours.mind.clone());
-        let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
-            let ids = match &result {
-                Ok(committed) => Ok(committed.iter().map(|c| c.content.id).collect()),
-                Err(error) => Err(error.clone()),
-            };
-            home.send(Letter::Durable(origins, now.mono, ids));
-            mind.send(Letter::Accepted(result));
-        };
-        self.neighbours.awaited.fetch_add(1, Ordering::Relaxed);
-        self.neighbours.queue.submit(Group { accepts, settles: Vec::new() }, Box::new(done));
-    }
-
-    fn submit_settled(&mut self, group: Group, tokens: Vec<u64>) {
-        let mind = self.neighbours.mind.clone();
-        let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
-            mind.send(Letter::Settled(result, tokens));
-        };
-        self.neighbours.awaited.fetch_add(1, Ordering::Relaxed);
-        self.neighbours.queue.submit(group, Box::new(done));
     }
 
     fn drain(&mut self, now: Now) {

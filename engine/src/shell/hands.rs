@@ -1,7 +1,8 @@
 //! Where the mind's orders for connections go: the delivery room of its own loop, or another loop's, by letter.
 
-use super::event_loop::{Letter, delivery_token};
+use super::event_loop::delivery_token;
 use super::inbox::Address;
+use super::letter::Letter;
 use super::turned::Turned;
 use crate::delivery::Delivery;
 use crate::dispatch::{ConnectionId, Deliver, Open};

@@ -1,9 +1,9 @@
 //! Dispatch with its senses and its mouth: carries its actions to the queue, the resolver, the connections and the
 //! reports, and their answers back.
 
-use super::event_loop::Letter;
 use super::hands::Hands;
 use super::inbox::Address;
+use super::letter::Letter;
 use super::turned::Turned;
 use crate::config::Config;
 use crate::dispatch::{Action, Dispatch, Input, Offer, Peer};
