@@ -48,17 +48,7 @@ fn default_listener(bind: SocketName) -> Listener {
 }
 
 fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, binds: &mut Binds) -> Listener {
-    let written = table.read("bind", &kinds::SOCKET);
-    let at = written.as_ref().map_or(table.span.clone(), |bind| bind.span.clone());
-    let bind = written.map_or(SocketName::Tcp(defaults::LISTENER_BIND), |bind| bind.value);
-    if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind) {
-        document.note(at.clone(), "two listeners on one socket", format!("line {line} has it already"), None);
-    }
-    // Port 0 is any that is free: never one that somebody has.
-    if !matches!(&bind, SocketName::Tcp(address) if address.port() == 0) {
-        binds.push((bind.clone(), document.line(at.start)));
-    }
-
+    let At { value: bind, span: at } = bind(document, &mut table, binds);
     let defaults = default_listener(bind);
     let tls = tls(document, &mut table);
     let (auth, auth_without_tls) = policy(document, &mut table, &defaults.bind, tls.is_some());
@@ -73,11 +63,6 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         // RFC 2033 §5.
         document.note(at, "LMTP is never spoken on port 25", "whoever connects there speaks SMTP", None);
     }
-    let size = table.read("max_message_size", &SIZE_IN_MEMORY);
-    if let Some(size) = size.as_ref().filter(|size| size.value as u64 > queue.max_bytes) {
-        let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
-        document.note(size.span.clone(), "such a message never fits into the queue", label, None);
-    }
     let (idle_timeout, transaction_timeout) = timeouts(document, &mut table, &defaults);
     let listener = Listener {
         protocol,
@@ -85,7 +70,7 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
         allow: allow.unwrap_or(defaults.allow),
         proxy_protocol: proxy_protocol.unwrap_or_default(),
         xclient: xclient.unwrap_or_default(),
-        max_message_bytes: size.map_or(defaults.max_message_bytes, |at| at.value),
+        max_message_bytes: max_message_bytes(document, &mut table, queue).unwrap_or(defaults.max_message_bytes),
         max_recipients: table.read_or("max_recipients", &RECIPIENTS, defaults.max_recipients),
         max_connections: table.read("max_connections", &kinds::COUNT).map_or(defaults.max_connections, as_usize),
         max_connections_per_address: table
@@ -111,6 +96,30 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
     };
     table.finish();
     listener
+}
+
+/// Which socket, and where that is written. No two listeners have the same.
+fn bind(document: &Document<'_>, table: &mut Table<'_>, binds: &mut Binds) -> At<SocketName> {
+    let default = At { value: SocketName::Tcp(defaults::LISTENER_BIND), span: table.span.clone() };
+    let bind = table.read("bind", &kinds::SOCKET).unwrap_or(default);
+    if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind.value) {
+        let label = format!("line {line} has it already");
+        document.note(bind.span.clone(), "two listeners on one socket", label, None);
+    }
+    // Port 0 is any that is free: never one that somebody has.
+    if !matches!(&bind.value, SocketName::Tcp(address) if address.port() == 0) {
+        binds.push((bind.value.clone(), document.line(bind.span.start)));
+    }
+    bind
+}
+
+fn max_message_bytes(document: &Document<'_>, table: &mut Table<'_>, queue: &QueueLimits) -> Option<usize> {
+    let At { value: bytes, span } = table.read("max_message_size", &SIZE_IN_MEMORY)?;
+    if bytes as u64 > queue.max_bytes {
+        let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
+        document.note(span, "such a message never fits into the queue", label, None);
+    }
+    Some(bytes)
 }
 
 fn mode(document: &Document<'_>, table: &mut Table<'_>, protocol: Protocol) -> Mode {

@@ -1,6 +1,10 @@
 //! How values are written.
 
 use super::*;
+use crate::config::{AuthPolicy, NextHop, Pattern, SocketName, TlsMode, TlsPolicy, Via};
+use smtp::client::Protocol;
+use smtp::sasl::Mechanism;
+use smtp::server::BareNewline;
 
 fn read<T>(kind: &Kind<T>, toml: &str) -> Result<T, String> {
     (kind.read)(DeValue::parse(toml).unwrap().get_ref())
