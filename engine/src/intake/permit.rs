@@ -27,6 +27,28 @@ pub(super) fn refused(error: &QueueError) -> Reply {
     }
 }
 
+/// Why another message has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// The journal failed.
+    Failed,
+    /// The index is not written.
+    Stalled,
+    QueueFull,
+    DiskFull,
+}
+
+impl Lack {
+    fn refusal(self) -> Refusal {
+        match self {
+            Lack::Failed => ("queue_failed", BROKEN),
+            Lack::Stalled => ("queue_stalled", STALLED),
+            Lack::QueueFull => ("queue_full", QUEUE_FULL),
+            Lack::DiskFull => ("disk_full", DISK_FULL),
+        }
+    }
+}
+
 /// The backlog limits and what counts against them.
 pub(crate) struct Permits {
     limits: QueueLimits,
@@ -79,9 +101,9 @@ impl Permits {
     /// What there is too little of for another message, and which key of `[queue]` says so.
     pub(crate) fn lacking(&self) -> Option<&'static str> {
         match self.room_for(ASSUMED_BYTES) {
-            Err(("queue_full", _)) => Some("the queue is full, by [queue] max_recipients or max_bytes"),
-            Err(("disk_full", _)) => Some("the disk of data_dir has less free space than [queue] min_free"),
-            _ => None,
+            Err(Lack::QueueFull) => Some("the queue is full, by [queue] max_recipients or max_bytes"),
+            Err(Lack::DiskFull) => Some("the disk of data_dir has less free space than [queue] min_free"),
+            Ok(()) | Err(Lack::Failed | Lack::Stalled) => None,
         }
     }
 
@@ -96,24 +118,24 @@ impl Permits {
 
     pub(super) fn take(&self, declared_bytes: Option<u64>) -> Result<Permit, Refusal> {
         let bytes = declared_bytes.unwrap_or(ASSUMED_BYTES);
-        self.room_for(bytes)?;
+        self.room_for(bytes).map_err(Lack::refusal)?;
         self.arriving_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Permit(bytes))
     }
 
-    fn room_for(&self, bytes: u64) -> Result<(), Refusal> {
+    fn room_for(&self, bytes: u64) -> Result<(), Lack> {
         let arriving = self.arriving_bytes.load(Ordering::Relaxed) + bytes;
         let stats = self.queue.stats();
         // The reserve and its like hold no mail: a queue that is allowed little would be full of them.
         let held_bytes = stats.journal_bytes.saturating_sub(stats.spare_bytes);
         if self.has_failed() {
-            Err(("queue_failed", BROKEN))
+            Err(Lack::Failed)
         } else if self.queue.stalled().is_some() {
-            Err(("queue_stalled", STALLED))
+            Err(Lack::Stalled)
         } else if stats.recipients >= self.limits.max_recipients || held_bytes + arriving > self.limits.max_bytes {
-            Err(("queue_full", QUEUE_FULL))
+            Err(Lack::QueueFull)
         } else if self.free_bytes.load(Ordering::Relaxed) < self.limits.min_free_bytes + arriving {
-            Err(("disk_full", DISK_FULL))
+            Err(Lack::DiskFull)
         } else {
             Ok(())
         }
