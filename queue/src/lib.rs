@@ -35,6 +35,7 @@ mod settle;
 mod spare;
 mod stall;
 mod state;
+mod step;
 pub mod store;
 
 pub use counters::Stats;
@@ -49,4 +50,5 @@ pub use recovery::Recovery;
 pub use repair::{Repaired, repair};
 pub use service::{Options, Queue};
 pub use smtp::{MailParameters, Recipient};
-pub use store::{Committed, Group, Limits, NewMessage, Retry, Settle, Store};
+pub use step::{Committed, Group, NewMessage, Retry, Settle};
+pub use store::{Limits, Store};

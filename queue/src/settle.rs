@@ -2,8 +2,7 @@
 
 use crate::index::IndexError;
 use crate::record::Before;
-use crate::store::{Retry, Settle};
-use crate::{Entry, EntryKey, RecipientSet};
+use crate::{Entry, EntryKey, RecipientSet, Retry, Settle};
 use std::collections::BTreeMap;
 
 /// One key that a group of settles touches.

@@ -45,9 +45,8 @@ mod tests {
     use crate::disk::MemoryDisk;
     use crate::index::{Change, Index, IndexError, IndexHome, MemoryIndex};
     use crate::pace::Pace;
-    use crate::{Committed, Content, Entry, EntryKey, Envelope, Group, Limits, MailParameters, NewMessage, QueueError};
-    use crate::{Recipient, Settle, Store, checkpointer};
-    use smtp::{Body, Mailbox, ReversePath};
+    use crate::step::tests::message;
+    use crate::{Committed, Entry, EntryKey, Group, Limits, QueueError, Settle, Store, checkpointer};
     use std::ops::Bound;
     use std::sync::mpsc::{Receiver, channel};
     use std::sync::{Arc, Condvar, Mutex};
@@ -159,17 +158,7 @@ mod tests {
         }
 
         fn message(&self) -> Group {
-            let mailbox = Mailbox::parse("a@x.example").expect("an address");
-            let envelope = Envelope {
-                reverse_path: ReversePath(None),
-                recipients: vec![Recipient::new(mailbox)],
-                accepted_us: 0,
-                parameters: MailParameters::default(),
-                tenant: None,
-                campaign: None,
-            };
-            let content = Content { id: self.store.next_id(0), envelope, body: Body::new(vec![b'x'; 100]) };
-            Group { accepts: vec![NewMessage::new(Arc::new(content), 1)], settles: vec![] }
+            Group { accepts: vec![message(self.store.next_id(0), 1)], settles: vec![] }
         }
 
         fn submit(&self, group: Group) -> Answered {

@@ -7,8 +7,7 @@ use super::message::{Delivery, DeliveryId, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
 use super::strict;
 use crate::verdict::Fate;
-use queue::store::Committed;
-use queue::{Domain, Entry, EntryKey, Flow};
+use queue::{Committed, Domain, Entry, EntryKey, Flow};
 use smallvec::smallvec;
 
 impl Dispatch {

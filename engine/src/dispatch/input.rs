@@ -2,8 +2,7 @@
 
 use super::ConnectionId;
 use crate::config::Config;
-use queue::store::Committed;
-use queue::{Content, Domain, Entry, EntryKey, Flow, MessageId};
+use queue::{Committed, Content, Domain, Entry, EntryKey, Flow, MessageId};
 use smtp::client::{Cause, Features, Report, Stage};
 use smtp::server::TlsInfo;
 use std::net::IpAddr;

@@ -4,8 +4,7 @@ use super::domain::DomainId;
 use super::message::{Held, HeldId};
 use super::outcome::Trace;
 use super::{Dispatch, Kind, Operation};
-use queue::store::Retry;
-use queue::{Entry, EntryKey, RecipientSet};
+use queue::{Entry, EntryKey, RecipientSet, Retry};
 use std::collections::HashMap;
 
 /// What was let go of lately, while somebody outside reads entries to operate on. A key that is in memory is acted on as

@@ -3,8 +3,7 @@
 use super::message::HeldId;
 use super::{Action, Dispatch};
 use crate::notice::{self, Status};
-use queue::store::Retry;
-use queue::{Content, Entry, EntryKey, Group, MessageId, RecipientSet, Settle};
+use queue::{Content, Entry, EntryKey, Group, MessageId, RecipientSet, Retry, Settle};
 use smtp::Reply;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

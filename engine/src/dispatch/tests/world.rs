@@ -18,9 +18,8 @@ use crate::dispatch::action::{Deliver, Open, Peer as To};
 use crate::dispatch::{Action, ConnectionId, Dispatch, Happened, Input, Kind, Operation};
 use crate::now::Now;
 use dns::{AddressAnswer, Exchanger, MxAnswer, MxFailure};
-use queue::store::Committed;
 use queue::{
-    Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Location, MailParameters, MessageId, Recipient,
+    Committed, Content, Domain, Entry, EntryKey, Envelope, Flow, Group, Location, MailParameters, MessageId, Recipient,
     RecipientSet, Terms,
 };
 use smtp::client::{Cause, Features, Outcome, Report, Stage, Unsupported};
