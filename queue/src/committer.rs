@@ -217,7 +217,6 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
         let messages = batch.iter().map(|submission| submission.group.accepts.len()).sum();
         let records = batch.iter().map(Submission::records).sum();
         let begun = Instant::now();
-        refuse_impossible(&mut batch);
         if room != Room::Everything {
             let reason = store.stall.reason().unwrap_or_else(|| "the index was not written in time".into());
             refuse_mail(&mut batch, QueueError::Stalled(reason));
@@ -250,19 +249,16 @@ fn refuse_mail(batch: &mut VecDeque<Submission>, error: QueueError) {
     refused.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
 }
 
+/// Groups that can never be written. The others did nothing wrong.
 fn refuse_impossible(batch: &mut VecDeque<Submission>) {
-    let is_possible = |submission: &Submission| submission.group.check();
-    let mut i = 0;
-    while i < batch.len() {
-        match is_possible(&batch[i]) {
-            Ok(()) => i += 1,
-            Err(error) => {
-                if let Some(submission) = batch.remove(i) {
-                    (submission.done)(Err(Arc::new(error)));
-                }
-            }
+    let mut possible = VecDeque::with_capacity(batch.len());
+    for submission in batch.drain(..) {
+        match submission.group.check() {
+            Ok(()) => possible.push_back(submission),
+            Err(error) => (submission.done)(Err(Arc::new(error))),
         }
     }
+    *batch = possible;
 }
 
 /// Commits and answers a batch. False: settles of it wait for room.
@@ -273,6 +269,10 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
                 (submission.done)(Ok(committed));
             }
             true
+        }
+        Err(QueueError::TooLarge { .. }) => {
+            refuse_impossible(batch);
+            batch.is_empty() || commit(store, inbox, batch)
         }
         Err(error @ QueueError::Io { .. }) if batch.iter().any(|s| s.group.settles.is_empty()) => {
             // No room: messages are refused, and what else there was may still fit the current segment, or the reserve.
@@ -288,5 +288,44 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
             batch.drain(..).for_each(|submission| (submission.done)(Err(error.clone())));
             true
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use crate::index::MemoryIndex;
+    use crate::step::tests::message;
+    use crate::{Envelope, Limits, MessageId};
+    use std::sync::mpsc::{Receiver, channel};
+
+    type Answered = Receiver<Result<Vec<Committed>, Arc<QueueError>>>;
+
+    /// A message for so many recipients.
+    fn submission(id: u64, recipients: usize) -> (Submission, Answered) {
+        let group = Group { accepts: vec![message(MessageId(id), recipients)], settles: vec![] };
+        let (answer, answered) = channel();
+        (Submission { group, done: Box::new(move |result| _ = answer.send(result)) }, answered)
+    }
+
+    #[test]
+    fn what_can_never_be_written_takes_nothing_else_with_it() {
+        let limits = Limits {
+            segment_bytes: 1 << 20,
+            memtable_entries: 100,
+            memtable_bytes: 1 << 20,
+            journal_floor_bytes: 1 << 20,
+            seed: 1,
+        };
+        let disk = Arc::new(MemoryDisk::new());
+        let (store, _) = Store::open(disk, &MemoryIndex::new(), limits).expect("opens");
+        let (submissions, answers): (VecDeque<_>, Vec<_>) =
+            [1, Envelope::MAX_RECIPIENTS + 1, 2].into_iter().zip(1..).map(|(n, id)| submission(id, n)).unzip();
+        let mut batch = submissions;
+        assert!(commit(&store, &Inbox::default(), &mut batch) && batch.is_empty());
+        let outcomes: Vec<bool> = answers.iter().map(|answer| answer.recv().expect("answered").is_ok()).collect();
+        assert_eq!(outcomes, [true, false, true]);
+        assert_eq!((store.stats().entries, store.stats().recipients), (2, 3));
     }
 }
