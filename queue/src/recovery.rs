@@ -12,6 +12,7 @@ use crate::scan::{Found, damaged, io_error};
 use crate::segment::{self, JOURNAL, Segment};
 use crate::store::{Limits, Store};
 use crate::{Entry, EntryKey, Group, Location, QueueError, Settle};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 use std::ops::{Bound, Range};
@@ -73,12 +74,9 @@ struct Opening<'h> {
 impl Opening<'_> {
     /// Index and the journal's tail; or why the index is not to be believed.
     fn with_index(&self) -> Result<Result<(Store, Recovery), String>, QueueError> {
-        let index = match self.home.open() {
-            Ok(index) => index,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let base = match index.checkpoint() {
-            Ok(base) => base.unwrap_or_default(),
+        let opened = self.home.open().and_then(|index| Ok((index.checkpoint()?.unwrap_or_default(), index)));
+        let (base, index) = match opened {
+            Ok(opened) => opened,
             Err(error) => return Ok(Err(error.to_string())),
         };
         let segments = &self.files.segments;
@@ -99,14 +97,8 @@ impl Opening<'_> {
             return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
         }
         let replayed = Replayed::read(&self.files.segments, &base, from, None)?;
-        match &replayed.checkpoint {
-            Some(newest) if newest.number > base.number => {
-                return Ok(Err(format!("it is at checkpoint {}, the journal at {}", base.number, newest.number)));
-            }
-            Some(same) if same.number == base.number && *same != base => {
-                return Ok(Err("its counters are not those of the journal".into()));
-            }
-            _ => {}
+        if let Some(why) = replayed.checkpoint.as_ref().and_then(|newest| disagreement(&base, newest)) {
+            return Ok(Err(why));
         }
         if replayed.sequence < base.sequence {
             return Err(damaged(
@@ -117,26 +109,8 @@ impl Opening<'_> {
         }
         let clean = replayed.groups == 0;
         let (store, recovery) = self.finish(index, replayed, None)?;
-        if clean {
-            return Ok(Ok((store, recovery)));
-        }
-        // After a crash, the index may have lost more than it admits: what it holds must match the counters.
-        match write_checkpoint(&store) {
-            Ok(()) => {}
-            Err(QueueError::Index(error)) => return Ok(Err(error.to_string())),
-            Err(error) => return Err(error),
-        }
-        let expected = store.stats().entries;
-        if expected > COUNT_AT_ONCE {
-            *crate::store::lock(&store.unverified) = Some(expected);
-            return Ok(Ok((store, recovery)));
-        }
-        let counted = store.index.count().map_err(|e| e.to_string());
-        Ok(match counted {
-            Ok(counted) if counted == expected => Ok((store, recovery)),
-            Ok(counted) => Err(format!("it holds {counted} entries instead of {expected}")),
-            Err(error) => Err(error),
-        })
+        let distrust = if clean { None } else { after_crash(&store)? };
+        Ok(distrust.map_or(Ok((store, recovery)), Err))
     }
 
     /// The index moved aside and written anew from the whole journal.
@@ -193,21 +167,8 @@ impl Opening<'_> {
         let Opening { disk, limits, files, .. } = self;
         let counters = Arc::new(Counters::default());
         let random = journal::splitmix(limits.seed ^ replayed.sequence);
-        let active = match files.segments.last() {
-            Some(last) => {
-                let end = replayed.state.segments[&last.number].end;
-                harden(last, &replayed, end)?;
-                counters.sync();
-                active_of(last, end)?
-            }
-            None => {
-                let active = journal::first_segment(&**disk, limits.segment_bytes, random)?;
-                counters.sync();
-                let segment = Segment { size: active.size, end: PAGE, written: false, live: Live::default() };
-                replayed.state.segments.insert(active.number, segment);
-                active
-            }
-        };
+        let active = self.end_of_journal(&mut replayed, random)?;
+        counters.sync();
         if replayed.groups == 0 {
             replayed.state.checkpoint_sequence = replayed.sequence;
         }
@@ -244,6 +205,19 @@ impl Opening<'_> {
         };
         store.publish();
         Ok((store, recovery))
+    }
+
+    /// Where the journal goes on: behind its last group, once that is sure, or in the first segment of all.
+    fn end_of_journal(&self, replayed: &mut Replayed, random: u64) -> Result<Active, QueueError> {
+        if let Some(last) = self.files.segments.last() {
+            let end = replayed.state.segments[&last.number].end;
+            harden(last, replayed, end)?;
+            return active_of(last, end);
+        }
+        let active = journal::first_segment(&*self.disk, self.limits.segment_bytes, random)?;
+        let segment = Segment { size: active.size, end: PAGE, written: false, live: Live::default() };
+        replayed.state.segments.insert(active.number, segment);
+        Ok(active)
     }
 }
 
@@ -302,6 +276,34 @@ impl Store {
         self.counters.set_totals(&state.totals, state.live_bytes);
         self.note_journal_bytes(&state, &journal);
     }
+}
+
+/// In what the index is not of this journal, by their newest checkpoints.
+fn disagreement(index: &Checkpoint, journal: &Checkpoint) -> Option<String> {
+    match journal.number.cmp(&index.number) {
+        Ordering::Greater => Some(format!("it is at checkpoint {}, the journal at {}", index.number, journal.number)),
+        Ordering::Equal if journal != index => Some("its counters are not those of the journal".into()),
+        _ => None,
+    }
+}
+
+/// After a crash, the index may have lost more than it admits: what it holds must match the counters. Why it does not, if so.
+fn after_crash(store: &Store) -> Result<Option<String>, QueueError> {
+    match write_checkpoint(store) {
+        Ok(()) => {}
+        Err(QueueError::Index(error)) => return Ok(Some(error.to_string())),
+        Err(error) => return Err(error),
+    }
+    let expected = store.stats().entries;
+    if expected > COUNT_AT_ONCE {
+        *crate::store::lock(&store.unverified) = Some(expected);
+        return Ok(None);
+    }
+    Ok(match store.index.count() {
+        Ok(counted) if counted == expected => None,
+        Ok(counted) => Some(format!("it holds {counted} entries instead of {expected}")),
+        Err(error) => Some(error.to_string()),
+    })
 }
 
 /// On a full disk the index is up to date and the journal has no room to say so: that can wait until something is
