@@ -243,7 +243,9 @@ fn deferred_mail_is_seen_and_acted_upon() {
     world.act(&["release", &first], 1);
     assert_eq!(text(&world.events("delivered", 2)[1], "id"), first);
     world.act(&["remove", &second, "--yes"], 1);
-    assert_eq!(text(&world.events("removed", 1)[0], "id"), second);
+    let removed = &world.events("removed", 1)[0];
+    assert_eq!((text(removed, "id"), text(removed, "sender")), (&*second, "other@x.test"));
+    assert_eq!(text(removed, "recipient"), "u2@slow.route.test", "the event log is all that is left of it");
     world.list(&[], <[Value]>::is_empty);
     for command in ["show", "retry"] {
         let said = world.run(&["queue", command, &second], 65);

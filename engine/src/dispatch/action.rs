@@ -4,7 +4,7 @@ use super::{ConnectionId, Manner, TlsState};
 use crate::config::{RoutePolicy, SocketName, TlsPolicy};
 use crate::notice;
 use crate::now::Now;
-use queue::{Content, Domain, Flow, Group, Location, MessageId, RecipientSet};
+use queue::{Content, Domain, Envelope, Flow, Group, Location, MessageId, RecipientSet};
 use smtp::Reply;
 use smtp::client::Protocol;
 use std::net::IpAddr;
@@ -121,6 +121,10 @@ pub struct Happened {
     pub kind: Kind,
     /// The message, when its content is known.
     pub content: Option<Arc<Content>>,
+    /// Its envelope, when that is known without the content.
+    pub envelope: Option<Arc<Envelope>>,
+    /// Octets of its body.
+    pub body_bytes: u32,
     /// Its id.
     pub id: MessageId,
     /// Position of the recipient.

@@ -2,9 +2,10 @@
 
 use super::ConnectionId;
 use crate::config::Config;
-use queue::{Committed, Content, Domain, Entry, EntryKey, Flow, MessageId};
+use queue::{Committed, Content, Domain, Entry, EntryKey, Envelope, Flow, MessageId};
 use smtp::client::{Cause, Features, Report, Stage};
 use smtp::server::TlsInfo;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -92,8 +93,8 @@ pub enum Operation {
     Retry(Vec<(EntryKey, Entry)>),
     /// Hold these entries.
     Hold(Vec<(EntryKey, Entry)>),
-    /// Release held entries: due now.
+    /// Release held entries: due now, or when their sender wants it (FUTURERELEASE).
     Release(Vec<(EntryKey, Entry)>),
-    /// Remove these entries without a notice.
-    Remove(Vec<(EntryKey, Entry)>),
+    /// Remove these entries without a notice. What of their messages' envelopes is known is for the event log.
+    Remove(Vec<(EntryKey, Entry)>, HashMap<MessageId, Arc<Envelope>>),
 }

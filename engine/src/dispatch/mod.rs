@@ -66,6 +66,7 @@ pub use counts::{Counts, OpenConnections};
 pub use explain::SiteView;
 pub use input::{Input, Offer, Operation, TlsState};
 pub use manner::Manner;
+pub use operate::is_held_by_sender;
 
 use crate::config::Config;
 use crate::now::Now;

@@ -4,8 +4,15 @@ use super::domain::DomainId;
 use super::message::{Held, HeldId};
 use super::outcome::Trace;
 use super::{Dispatch, Kind, Operation};
-use queue::{Entry, EntryKey, RecipientSet, Retry};
+use queue::{Entry, EntryKey, Envelope, RecipientSet, Retry};
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Whether its sender does not want it delivered yet (FUTURERELEASE, RFC 4865): then it counts as accepted when it is released.
+/// What was tried is past that, whatever a clock says that was set back.
+pub fn is_held_by_sender(entry: &Entry, now_ms: u64) -> bool {
+    entry.attempts == 0 && entry.accepted_ms > now_ms
+}
 
 /// What was let go of lately, while somebody outside reads entries to operate on. A key that is in memory is acted on as
 /// it is there; one that never was, as it was read. In between stand those that were let go of since they were read: what
@@ -76,13 +83,16 @@ impl Dispatch {
                 let now_ms = self.now.wall_ms();
                 for (key, entry) in entries {
                     if key.due_ms == EntryKey::HELD {
-                        self.move_to(key, entry, now_ms);
+                        // An operator's hold ends, not that of the sender.
+                        let due_ms = if is_held_by_sender(&entry, now_ms) { entry.accepted_ms } else { now_ms };
+                        self.move_to(key, entry, due_ms);
                     }
                 }
             }
-            Operation::Remove(entries) => {
+            Operation::Remove(entries, envelopes) => {
                 for (key, entry) in entries {
-                    self.remove(key, entry);
+                    let envelope = envelopes.get(&key.id).cloned();
+                    self.remove(key, entry, envelope);
                 }
             }
         }
@@ -128,9 +138,10 @@ impl Dispatch {
         );
     }
 
-    fn remove(&mut self, key: EntryKey, entry: Entry) {
+    fn remove(&mut self, key: EntryKey, entry: Entry, envelope: Option<Arc<Envelope>>) {
         let Some((held, recipients)) = self.take_hold(&key, &entry) else { return };
-        let trace = Trace::of_site(key.domain.0);
+        let mut trace = Trace::of_site(key.domain.0);
+        trace.envelope = envelope;
         for position in recipients.iter() {
             self.tell(held, position, Kind::Removed, None, &trace);
         }

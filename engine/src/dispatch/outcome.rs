@@ -9,7 +9,7 @@ use super::{ConnectionId, Dispatch, Happened, Kind, TlsState, strict};
 use crate::notice::{Action, Failure};
 use crate::retry::{self, Next};
 use crate::verdict::{self, Fate};
-use queue::{Content, RecipientSet, Retry};
+use queue::{Content, Envelope, RecipientSet, Retry};
 use smtp::Reply;
 use smtp::client::{Outcome, Report, Stage};
 use std::borrow::Cow;
@@ -30,6 +30,8 @@ pub(super) struct Trace {
     /// The reply is the host's own.
     pub(super) said: bool,
     pub(super) content: Option<Arc<Content>>,
+    /// Where there is no content.
+    pub(super) envelope: Option<Arc<Envelope>>,
     pub(super) peer: Peer,
 }
 
@@ -46,6 +48,7 @@ impl Trace {
             in_doubt: false,
             said: false,
             content: None,
+            envelope: None,
             peer: Peer::default(),
         }
     }
@@ -179,6 +182,7 @@ impl Dispatch {
             in_doubt: false,
             said: false,
             content: Some(transaction.content.clone()),
+            envelope: None,
             peer: Peer::new(
                 connection.features.as_deref(),
                 self.sites[connection.site as usize].hosts[connection.host_index].protocol(),
@@ -299,6 +303,8 @@ impl Dispatch {
         self.actions.push_back(super::Action::Happened(Box::new(Happened {
             now: self.now,
             kind,
+            envelope: trace.envelope.clone(),
+            body_bytes: message.body_bytes,
             id: message.id,
             recipient,
             site: trace.site.clone(),

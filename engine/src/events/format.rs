@@ -1,12 +1,12 @@
 //! A happening as a line of JSON. Written by hand into a buffer that is used again: this runs once per recipient.
 //!
 //! Fields that are unknown are left out. `latency_ms` has three decimals, so microseconds. Beyond INTERFACE's names there
-//! are `in_doubt` (true: the final reply never came) and `recipient_position` (from 0; stands in for `recipient` where the
-//! message's content was not at hand).
+//! are `in_doubt` (true: the final reply never came) and `recipient_position` (from 0; stands in for `recipient` where
+//! neither the message's content nor its envelope was at hand).
 
 use crate::dispatch::{Happened, Kind, TlsState};
 use crate::now::Now;
-use queue::Content;
+use queue::{Content, Envelope};
 use smtp::Reply;
 use std::io::Write;
 
@@ -38,7 +38,7 @@ impl Formatter {
             self.begin(out, now, "accepted");
             text(out, "id", &content.id.to_string());
             text(out, "recipient", recipient.mailbox.as_str());
-            message(out, content);
+            message(out, &content.envelope, content.body.len() as u64);
             latency(out, now, content.envelope.accepted_us);
             out.extend_from_slice(b"}\n");
         }
@@ -48,13 +48,14 @@ impl Formatter {
     pub fn happened(&mut self, out: &mut Vec<u8>, happened: &Happened) {
         self.begin(out, happened.now, happened.kind.as_str());
         text(out, "id", &happened.id.to_string());
-        let content = happened.content.as_deref();
-        match content.and_then(|content| content.envelope.recipients.get(happened.recipient as usize)) {
+        let of_content = happened.content.as_deref().map(|content| &content.envelope);
+        let envelope = of_content.or(happened.envelope.as_deref());
+        match envelope.and_then(|envelope| envelope.recipients.get(happened.recipient as usize)) {
             Some(recipient) => text(out, "recipient", recipient.mailbox.as_str()),
             None => number(out, "recipient_position", happened.recipient.into()),
         }
-        if let Some(content) = content {
-            message(out, content);
+        if let Some(envelope) = envelope {
+            message(out, envelope, happened.body_bytes.into());
         }
         text(out, "site", &happened.site);
         if let Some(mx) = &happened.mx {
@@ -107,10 +108,10 @@ impl Formatter {
 }
 
 /// What is known of the message itself.
-fn message(out: &mut Vec<u8>, content: &Content) {
-    text(out, "sender", content.envelope.reverse_path.as_str());
-    number(out, "size", content.body.len() as u64);
-    match content.envelope.parameters.priority {
+fn message(out: &mut Vec<u8>, envelope: &Envelope, body_bytes: u64) {
+    text(out, "sender", envelope.reverse_path.as_str());
+    number(out, "size", body_bytes);
+    match envelope.parameters.priority {
         0 => {}
         // RFC 6710 §4.1. One digit.
         priority => {
@@ -119,10 +120,10 @@ fn message(out: &mut Vec<u8>, content: &Content) {
             decimal(out, priority.unsigned_abs().into());
         }
     }
-    if let Some(campaign) = &content.envelope.campaign {
+    if let Some(campaign) = &envelope.campaign {
         text(out, "campaign", campaign);
     }
-    if let Some(tenant) = &content.envelope.tenant {
+    if let Some(tenant) = &envelope.tenant {
         text(out, "tenant", tenant);
     }
 }
@@ -252,6 +253,8 @@ mod tests {
             now: now(1_234_567),
             kind,
             content: Some(content()),
+            envelope: None,
+            body_bytes: 18,
             id: MessageId(7),
             recipient: 1,
             site: "mx.example.com".into(),
@@ -310,6 +313,15 @@ mod tests {
             "recipient_position": 1, "site": "mx.example.com", "attempt": 2, "in_doubt": true, "latency_ms": 1234.567,
         });
         assert_eq!(line(&removed), expected);
+    }
+
+    /// What an operator removes is mostly on disk, and read without its body.
+    #[test]
+    fn an_envelope_will_do() {
+        let mut removed = happened(Kind::Removed);
+        let whole = line(&removed);
+        removed.envelope = removed.content.take().map(|content| Arc::new(content.envelope.clone()));
+        assert_eq!(line(&removed), whole);
     }
 
     #[test]

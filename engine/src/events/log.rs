@@ -148,6 +148,8 @@ mod tests {
             now: Now { mono: std::time::Instant::now(), wall_us: 0 },
             kind: Kind::Expired,
             content: None,
+            envelope: None,
+            body_bytes: 18,
             id: MessageId(1),
             recipient: 0,
             site: "s".into(),

@@ -1,7 +1,8 @@
 //! What a sender says of a message for us: `X-Posthaste-Campaign` and `X-Posthaste-Tenant`.
 //!
 //! The fields stay in the message, which is delivered as it came. The first of each name counts; one that is empty, or no
-//! UTF-8, is none. They are looked for in a bounded part of the header section.
+//! UTF-8, is none. Folded ones are read as one line (RFC 5322 §2.2.3): libraries fold what is long right behind the colon.
+//! They are looked for in a bounded part of the header section.
 
 use super::beginning::beginning;
 use smtp::Body;
@@ -21,12 +22,16 @@ pub(super) struct Labels {
 impl Labels {
     pub(super) fn of(body: &Body) -> Labels {
         let mut labels = Labels::default();
-        for line in beginning(body, MAX_HEADER_BYTES).split_inclusive(|byte| *byte == b'\n') {
-            match line {
-                [b'\r' | b'\n', ..] => break,
-                [b'X' | b'x', ..] => labels.read(line),
+        let beginning = beginning(body, MAX_HEADER_BYTES);
+        let mut rest = &*beginning;
+        while let [first, ..] = rest {
+            let (field, behind) = rest.split_at(field_bytes(rest));
+            match first {
+                b'\r' | b'\n' => break,
+                b'X' | b'x' => labels.read(field),
                 _ => {}
             }
+            rest = behind;
         }
         labels
     }
@@ -45,11 +50,18 @@ impl Labels {
         } else {
             return;
         };
-        let text = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+        let unfolded: Vec<u8> = value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        let text = std::str::from_utf8(unfolded.trim_ascii()).unwrap_or_default();
         if label.is_none() && !text.is_empty() {
             *label = Some(text[..text.floor_char_boundary(MAX_LABEL_BYTES)].into());
         }
     }
+}
+
+/// Octets of the field at the beginning of `text`, with the lines that it goes on in: those that begin with a blank.
+fn field_bytes(text: &[u8]) -> usize {
+    let ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
+    ends.into_iter().find(|end| !matches!(text.get(*end), Some(b' ' | b'\t'))).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -78,6 +90,12 @@ mod tests {
         check("x-posthaste-CAMPAIGN : spring sale \r\nX-Posthaste-Tenant:t1\r\n", Some("t1"), Some("spring sale"));
         check("X-Posthaste-Tenant: \r\nX-Posthaste-Tenant: t2\r\nX-Posthaste-Tenant: t3\r\n\r\n", Some("t2"), None);
         check("Subject: x\r\n X-Posthaste-Tenant: folded\r\n\r\n", None, None);
+        check(
+            "X-Posthaste-Tenant:\r\n folded\r\nX-Posthaste-Campaign: spring\r\n\t sale\r\n\r\n",
+            Some("folded"),
+            Some("spring\t sale"),
+        );
+        check("X-Posthaste-Tenant: \r\n \r\n\r\n x\r\n", None, None);
         check("X-Posthaste-Tenants: x\r\nX-Posthaste\r\nX-Posthaste-Tenant\r\n\r\n", None, None);
     }
 

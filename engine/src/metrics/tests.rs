@@ -12,6 +12,8 @@ fn happened(site: &str, kind: Kind) -> Happened {
         now: Now { mono: Instant::now(), wall_us: 2_500_000 },
         kind,
         content: None,
+        envelope: None,
+        body_bytes: 18,
         id: MessageId(1),
         recipient: 0,
         site: site.into(),

@@ -7,8 +7,10 @@
 
 use super::control::Handle;
 use super::event_loop::read_clock;
-use crate::dispatch::{Input, Operation};
-use queue::{Domain, Entry, EntryKey, MessageId, QueueError};
+use crate::dispatch::{Input, Operation, is_held_by_sender};
+use queue::{Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries that the mind is given at a time, which keeps its loop from all else for some milliseconds.
@@ -23,11 +25,11 @@ const PRESSED_PAUSE: Duration = Duration::from_millis(5);
 /// What an operator wants done with entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Due now.
+    /// Due now; but what its sender holds back (FUTURERELEASE) only where its message is named.
     Retry,
     /// Not before it is released.
     Hold,
-    /// Held ones are due now.
+    /// Held ones are due now, or when their sender wants it.
     Release,
     /// Out of the queue, without a notice.
     Remove,
@@ -187,12 +189,14 @@ impl Handle {
             step.rest = page.last().map(|(last, _)| Walk { id, passed: Some(last.clone()) });
         }
         let mut chosen = Vec::new();
+        let now_ms = read_clock().wall_ms();
         for (key, entry) in page {
             if selection.id.is_some_and(|id| id != key.id) {
                 continue;
             }
             step.of_message += u64::from(selection.id.is_some());
-            if wish.concerns(&key) && wanted(&key, &entry)? {
+            let is_too_early = wish == Wish::Retry && selection.id.is_none() && is_held_by_sender(&entry, now_ms);
+            if wish.concerns(&key) && !is_too_early && wanted(&key, &entry)? {
                 chosen.push((key, entry));
             }
         }
@@ -220,6 +224,7 @@ impl Handle {
             for key in todo {
                 entries.extend(self.queue().entry(&key)?.map(|entry| (key, entry)));
             }
+            let envelopes = if wish == Wish::Remove { self.envelopes(&entries) } else { HashMap::new() };
             let (tell, durable) = crossbeam_channel::bounded(1);
             awaited.push(durable);
             let answer = self.ask_mind(move |mind, now| {
@@ -232,7 +237,7 @@ impl Handle {
                     done.recipients += recipients;
                     done.entries += 1;
                 }
-                mind.handle(Input::Operate(wish.about(sure)), now);
+                mind.handle(Input::Operate(wish.about(sure, envelopes)), now);
                 mind.tell_when_durable(tell);
                 (done, again.into_iter().map(|(key, _)| key).collect(), mind.dispatch().look_serial())
             });
@@ -246,6 +251,19 @@ impl Handle {
             durable.recv_timeout(PATIENCE).map_err(|_| OperateError::NotDurable)?;
         }
         Ok(sum)
+    }
+
+    /// For the event log, which is all that is left of what is removed. A message that cannot be read can be removed, too.
+    fn envelopes(&self, entries: &[(EntryKey, Entry)]) -> HashMap<MessageId, Arc<Envelope>> {
+        let mut envelopes = HashMap::new();
+        for (EntryKey { id, .. }, entry) in entries {
+            if !envelopes.contains_key(id)
+                && let Ok(envelope) = self.queue().load_envelope(*id, entry.location)
+            {
+                envelopes.insert(*id, Arc::new(envelope));
+            }
+        }
+        envelopes
     }
 }
 
@@ -264,12 +282,12 @@ impl Wish {
         self == Wish::Remove || key.is_held() == (self == Wish::Release)
     }
 
-    fn about(self, entries: Vec<(EntryKey, Entry)>) -> Operation {
+    fn about(self, entries: Vec<(EntryKey, Entry)>, envelopes: HashMap<MessageId, Arc<Envelope>>) -> Operation {
         match self {
             Wish::Retry => Operation::Retry(entries),
             Wish::Hold => Operation::Hold(entries),
             Wish::Release => Operation::Release(entries),
-            Wish::Remove => Operation::Remove(entries),
+            Wish::Remove => Operation::Remove(entries, envelopes),
         }
     }
 }

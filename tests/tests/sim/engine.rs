@@ -9,6 +9,7 @@ use queue::index::MemoryIndex;
 use queue::{Content, Entry, EntryKey, Envelope, Group, MailParameters, NewMessage, Recipient, Store};
 use smtp::parameters::{ByMode, DeliverBy, Notify};
 use smtp::{Body, Mailbox, ReversePath};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -267,7 +268,7 @@ impl World {
 
     /// At once: that a removal of what has just left the queue is told as one is known, and hurts nobody.
     fn remove(&mut self, entries: Vec<(EntryKey, Entry)>) {
-        self.tell_dispatch(Input::Operate(Operation::Remove(entries)));
+        self.tell_dispatch(Input::Operate(Operation::Remove(entries, HashMap::new())));
         self.in_a_while(0..20 * MINUTE, Event::Operate(self.life));
     }
 

@@ -70,7 +70,11 @@ fn random_world(seed: u64) -> World {
         }
         if n == 80 && seed.is_multiple_of(4) {
             let some: Vec<_> = w.disk.iter().step_by(7).map(|(k, e)| (k.clone(), e.clone())).collect();
-            w.operate(if seed.is_multiple_of(8) { Operation::Retry(some) } else { Operation::Remove(some) });
+            w.operate(if seed.is_multiple_of(8) {
+                Operation::Retry(some)
+            } else {
+                Operation::Remove(some, HashMap::new())
+            });
         }
     }
     w

@@ -136,7 +136,7 @@ fn operators_hold_release_hurry_and_remove() {
         w.disk.iter().filter(|(k, _)| k.id == id).map(|(k, e)| (k.clone(), e.clone())).collect::<Vec<_>>()
     };
     w.operate(Operation::Hold(entries(&w, ids[0])));
-    w.operate(Operation::Remove(entries(&w, ids[1])));
+    w.operate(Operation::Remove(entries(&w, ids[1]), HashMap::new()));
     w.operate(Operation::Retry(entries(&w, ids[2])));
     w.settle_down();
     assert_eq!(w.kinds(ids[1], 0), [Kind::Deferred, Kind::Removed]);
@@ -155,6 +155,25 @@ fn operators_hold_release_hurry_and_remove() {
     check_empty(&mut w);
 }
 
+/// FUTURERELEASE: an operator's hold ends, the sender's goes on.
+#[test]
+fn a_release_is_not_ahead_of_the_sender() {
+    let mut w = world();
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    let entries = |w: &World| w.disk.iter().map(|(k, e)| (k.clone(), e.clone())).collect::<Vec<_>>();
+    let all = entries(&w);
+    w.operate(Operation::Hold(all));
+    w.settle_down();
+    let later = w.now.wall_ms() + 3_600_000;
+    let untried = |(key, entry)| (key, Entry { attempts: 0, accepted_ms: later, ..entry });
+    let held = entries(&w).into_iter().map(untried).collect();
+    w.operate(Operation::Release(held));
+    w.settle_down();
+    assert_eq!(w.disk.keys().map(|k| k.due_ms).collect::<Vec<_>>(), [later]);
+}
+
 #[test]
 fn operators_act_on_what_is_ready_but_not_on_what_is_in_flight() {
     let mut w = world();
@@ -168,7 +187,7 @@ fn operators_act_on_what_is_ready_but_not_on_what_is_in_flight() {
     let all: Vec<_> = w.disk.iter().map(|(k, e)| (k.clone(), e.clone())).collect();
     let states = all.iter().map(|(k, e)| w.dispatch.entry_state(k, e));
     assert_eq!(states.fold((0, 0), |sum, state| (sum.0 + state.0, sum.1 + state.1)), (8, 2), "waiting, in flight");
-    w.operate(Operation::Remove(all.clone()));
+    w.operate(Operation::Remove(all.clone(), HashMap::new()));
     assert!(all.iter().all(|(k, e)| w.dispatch.entry_state(k, e).0 == 0), "removed, though not yet durably");
     w.manual = false;
     w.answer_all();

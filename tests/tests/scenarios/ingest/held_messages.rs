@@ -2,6 +2,8 @@
 
 use crate::injector::queued_as;
 use crate::world::{SENDER, World};
+use engine::shell::{Bounds, Selection, Wish};
+use queue::Domain;
 use std::time::{Duration, SystemTime};
 
 #[test]
@@ -24,6 +26,35 @@ fn a_message_waits_for_its_time() {
     let waited = received.at.duration_since(asked).expect("the clock runs forward");
     assert!(waited > Duration::from_millis(1900), "{waited:?}");
     world.expect_empty();
+    world.finish();
+}
+
+/// Neither a host that asks for its mail, nor an operator who means other mail of the same domain, is ahead of the sender.
+/// Who names the message means it.
+#[test]
+fn a_message_waits_for_its_time_whoever_starts_what_is_queued() {
+    let world = World::plan().listener("mode = \"submission\"").listener("").start();
+    let mut injector = world.connect().greet();
+    injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=3600"), "250 ");
+    injector.expect("RCPT TO:<later@d.test>", "250 ");
+    injector.expect("DATA", "354 ");
+    injector.say("Subject: later\r\n\r\nx\r\n.\r\n");
+    let id = queued_as(&injector.hear());
+    world.connect_to(1).greet().expect("ETRN d.test", "251 ");
+    let domain = Domain::new("d.test");
+    let operate = |wish| world.engine().handle().operate(wish, Some(&domain), |_, _| true).expect("it can be read");
+    assert_eq!(operate(Wish::Retry).entries, 0);
+    assert_eq!(operate(Wish::Hold).entries, 1);
+    assert_eq!(operate(Wish::Release).entries, 1);
+    world.send(&["now@d.test"]);
+    world.expect_delivered("now@d.test");
+    assert_eq!(world.copies("later@d.test"), 0, "it is not due");
+    let handle = world.engine().handle();
+    let named = Selection { id: Some(id.parse().expect("an id")), domain: None };
+    let bounds = Bounds { entries: usize::MAX, time: Duration::MAX };
+    let step = handle.operate_step(Wish::Retry, &named, handle.start_walk(), bounds, |_, _| Ok(true));
+    assert_eq!(step.expect("a queue that works").operated.entries, 1);
+    world.expect_delivered("later@d.test");
     world.finish();
 }
 
