@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure};
 use crate::terminal;
 use engine::config::{self, Config, SocketName, defaults};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 /// Reads a configuration as the daemon does.
@@ -88,15 +88,30 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bind.port())
 }
 
-/// `HOST:PORT` with an address for a host, or `unix:/path`.
+/// `HOST:PORT`, or `unix:/path`.
 ///
 /// # Errors
 /// It is neither.
 pub fn parse_socket(text: &str) -> Result<SocketName, String> {
     match text.strip_prefix("unix:") {
         Some(path) => Ok(SocketName::Unix(path.into())),
-        None => text.parse().map(SocketName::Tcp).map_err(|_| "write ADDRESS:PORT or unix:/path".into()),
+        None => resolve(text).map(SocketName::Tcp).map_err(|error| format!("{error}; write HOST:PORT or unix:/path")),
     }
+}
+
+/// `HOST:PORT`.
+///
+/// # Errors
+/// It is not, or the host has no address.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    resolve(text).map_err(|error| format!("{error}; write HOST:PORT, like {}", defaults::ADMIN_BIND))
+}
+
+/// Of a name's addresses the first one of IPv4: `localhost` has one of each kind, and our defaults are of that.
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let found: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| "the name has no address".into())
 }
 
 #[cfg(test)]
@@ -141,7 +156,14 @@ mod tests {
     fn what_is_said_goes_first() {
         assert_eq!(admin(Some("127.0.0.1:9".parse().unwrap()), None).unwrap().port(), 9);
         assert_eq!(ingest(parse_socket("unix:/x").ok(), None), Ok((SocketName::Unix("/x".into()), None)));
-        assert!(parse_socket("localhost").is_err());
+        for wrong in ["localhost", "127.0.0.1", "::1", "nonsense", ""] {
+            assert!(
+                parse_socket(wrong).is_err_and(|error| error.ends_with("write HOST:PORT or unix:/path")),
+                "{wrong}"
+            );
+            assert!(parse_address(wrong).is_err_and(|error| error.contains("write HOST:PORT")), "{wrong}");
+        }
+        assert_eq!(parse_address("localhost:8025"), Ok(defaults::ADMIN_BIND));
         let file = tempfile::NamedTempFile::new().unwrap();
         let tls = "bind = \"127.0.0.1:465\"\ntls = \"implicit\"\ntls_certificate = \"x.pem\"\n";
         let listeners = format!("hostname = \"a.b\"\n[[listener]]\nbind = \"127.0.0.1:25\"\n[[listener]]\n{tls}");

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 /// At the end of `--help`.
 pub const HELP: &str = "\
 Exit codes: 0 done, 64 wrong usage, 65 wrong input, 66 no input, 69 unavailable or refused,
-            70 a proof failed, 74 input/output error, 75 failed for now: try again, 78 bad configuration";
+            70 a proof failed, 74 input/output error, 75 failed for now: try again,
+            78 bad configuration";
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

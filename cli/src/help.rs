@@ -11,6 +11,9 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Measure it", &["load", "sink"]),
 ];
 
+/// Of help pages, at most.
+const COLUMNS: usize = 100;
+
 /// Gives the top-level command its help page.
 pub fn grouped(command: Command) -> Command {
     let title = *command.get_styles().get_header();
@@ -28,7 +31,8 @@ pub fn grouped(command: Command) -> Command {
     page += &format!("\n{title}Options:{title:#}\n{{options}}\n\n");
     page += "'posthaste COMMAND --help' has the options with their units, and examples.\n";
     page += exit::HELP;
-    command.help_template(page)
+    // For all commands. Wider lines are hard to read, and what is written in lines here fits into it.
+    command.help_template(page).max_term_width(COLUMNS)
 }
 
 #[cfg(test)]
@@ -45,6 +49,22 @@ mod tests {
             let line = format!("  {:<8} {}", subcommand.get_name(), subcommand.get_about().expect("each has one"));
             assert!(help.contains(&line), "{line}\n{help}");
         }
+    }
+
+    #[test]
+    fn no_page_is_wider_than_a_terminal() {
+        fn check(command: &mut Command) {
+            for page in [command.render_help(), command.render_long_help()] {
+                for line in page.to_string().lines() {
+                    assert!(line.chars().count() <= COLUMNS, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        // As it is where nothing tells how wide the terminal is.
+        let mut command = grouped(Arguments::command()).term_width(COLUMNS);
+        command.build();
+        check(&mut command);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Delivers mail: bulk and transactional, durable before it is acknowledged, as fast as each destination allows.
+/// Delivers mail, bulk and transactional: durable before it is acknowledged, as fast as receivers allow.
 #[derive(Debug, Parser)]
 #[command(name = "posthaste", version, arg_required_else_help = true)]
 struct Arguments {

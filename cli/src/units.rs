@@ -44,6 +44,16 @@ pub fn show_count(count: u64) -> String {
     shown
 }
 
+/// `1 entry`, `2000 entries`: with the noun as it is for one, and for many.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// An address as it stands in MAIL and RCPT, and in what we print, or without the brackets.
+pub fn unbracketed(address: &str) -> &str {
+    address.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(address)
+}
+
 /// `512 B`, `10 KiB`, `1.5 GiB`.
 pub fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -115,6 +125,13 @@ mod tests {
         assert!(rate("fast").unwrap_err().contains("100/s"));
     }
 
+    #[test]
+    fn brackets_are_no_part_of_an_address() {
+        for (written, meant) in [("<a@b.c>", "a@b.c"), ("a@b.c", "a@b.c"), ("<a@b.c", "<a@b.c"), ("<>", "")] {
+            assert_eq!(unbracketed(written), meant);
+        }
+    }
+
     #[track_caller]
     fn check(shown: String, expected: &str) {
         assert_eq!(shown, expected);
@@ -125,6 +142,9 @@ mod tests {
         check(show_count(0), "0");
         check(show_count(999), "999");
         check(show_count(1_234_567), "1,234,567");
+        check(counted(1, "entry", "entries"), "1 entry");
+        check(counted(2000, "entry", "entries"), "2000 entries");
+        check(counted(0, "entry", "entries"), "0 entries");
         check(show_bytes(512), "512 B");
         check(show_bytes(10 << 10), "10 KiB");
         check(show_bytes(3 << 29), "1.5 GiB");

@@ -198,7 +198,9 @@ impl Work {
 
     fn text(&self) -> String {
         let Repaired { ranges, groups, recovery } = &self.repaired;
-        let mut text = format!("{groups} intact groups kept, {} damaged ranges given up\n", ranges.len());
+        let counted = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let mut text = counted(*groups, "intact group", "intact groups") + " kept, ";
+        text += &(counted(ranges.len() as u64, "damaged range", "damaged ranges") + " given up\n");
         for (file, from, bytes) in ranges {
             let _ = match bytes {
                 0 => writeln!(text, "{file}: missing"),
@@ -206,12 +208,16 @@ impl Work {
             };
         }
         if !recovery.lost.is_empty() {
-            let _ = writeln!(text, "{} entries lost because their message was damaged:", recovery.lost.len());
+            text += &counted(recovery.lost.len() as u64, "entry", "entries");
+            text += " lost because their message was damaged:\n";
         }
         for key in &recovery.lost {
             let _ = writeln!(text, "{} {}", key.id, key.domain.as_str());
         }
-        let _ = writeln!(text, "{} entries with {} recipients are in the queue", recovery.entries, recovery.recipients);
+        let recipients = counted(recovery.recipients, "recipient", "recipients");
+        let is = if recovery.entries == 1 { "is" } else { "are" };
+        text += &counted(recovery.entries, "entry", "entries");
+        let _ = writeln!(text, " with {recipients} {is} in the queue");
         if !ranges.is_empty() {
             text.push_str(
                 "messages accepted or settled in a damaged range are not listed; some may be delivered again\n",

@@ -25,10 +25,11 @@ ACTION  reply CODE [X.Y.Z] TEXT   this reply; after a 421 the connection is clos
         garbage                octets that are no SMTP in place of the reply, then silence
         lose                   final: says 250 and throws the message away
 
-The first rule that applies wins. At `final`, `keep` counts the message as received whatever is answered, so that
-`final keep close` is the server that takes the mail and dies before it says so. `delay` holds the answer back, and
-the conversation with it; at `final` later commands go on being read; at `idle` it is how long the silence lasts
-first. At `connect` nothing has been said yet (and no TLS been spoken), so `reply` and `garbage` stand at `greeting`.
+The first rule that applies wins. At `final`, `keep` counts the message as received whatever is
+answered, so that `final keep close` is the server that takes the mail and dies before it says so.
+`delay` holds the answer back, and the conversation with it; at `final` later commands go on being
+read; at `idle` it is how long the silence lasts first. At `connect` nothing has been said yet (and
+no TLS been spoken), so `reply` and `garbage` stand at `greeting`.
 
 rcpt to=*@full.test reply 452 4.2.2 mailbox full        rcpt every=10 reply 550 5.1.1 no such user
 body bytes=4096 p=0.01 reset                            final delay=200ms ok

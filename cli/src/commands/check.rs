@@ -220,6 +220,7 @@ fn limits(limits: &Limits) -> String {
         return format!("suspended ({})", limits.origin);
     }
     let rate = |rate: Option<Rate>, what: &str| match rate {
+        Some(Rate { count: 1, per }) => format!("1 {} per {}", what.trim_end_matches('s'), show_duration(per)),
         Some(Rate { count, per }) => format!("{count} {what} per {}", show_duration(per)),
         None => format!("any number of {what} per time"),
     };
@@ -298,7 +299,7 @@ mod tests {
             listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }, { bind = "unix:/run/c.sock", auth = "required" }]
             limits = { rate = "100/s", tls = "required" }
             site = [{ match = { mx = ["*.google.com"] }, connections = 50 },
-                    { match = { domain = ["x.test"] }, suspend = true }]
+                    { match = { domain = ["x.test"] }, suspend = true }, { match = { domain = ["y.test"] }, rate = "1/m" }]
             route = [{ domain = ["internal.example"], via = "smtp://[::1]:2526" },
                      { domain = ["a.test"], via = ["smtps://r:465", "smtp://s:25"], tls = "verified", tls_server_name = "R" },
                      { domain = ["*.void.test"], via = "discard" },
@@ -315,7 +316,7 @@ mod tests {
             "limits    20 connections, 100 messages on each; 100 messages per 1s, 100 recipients in each; TLS required, \
              pipelining transaction (p.toml:4)\n",
             "site      mx *.google.com: 50 connections",
-            "\n          x.test: suspended (p.toml:6)\n",
+            "\n          x.test: suspended (p.toml:6)\n          y.test: 20 connections, 100 messages on each; 1 message per 1m,",
             "route     internal.example via smtp://[::1]:2526 (p.toml:7)\n",
             "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:8)\n",
             "\n          *.void.test is thrown away as if delivered (p.toml:9)\n",

@@ -8,17 +8,18 @@ use std::path::PathBuf;
 
 /// Show the real engine at work on this machine, and prove that nothing was lost or doubled
 ///
-/// Starts `posthaste serve` on loopback with a temporary queue that is synced to disk, a local DNS, and a sink that plays
-/// the destinations; injects messages over SMTP; ends with throughput, latency, syncs and CPU per message, and with proof
-/// by number that nothing was lost or doubled. Leaves nothing behind.
+/// Starts `posthaste serve` on loopback with a temporary queue that is synced to disk, a local DNS,
+/// and a sink that plays the destinations; injects messages over SMTP; ends with throughput, latency,
+/// syncs and CPU per message, and with proof by number that nothing was lost or doubled. Leaves
+/// nothing behind.
 ///
 /// Examples:
 ///   posthaste demo
 ///   posthaste demo --messages 100000 --domains 1000
 ///   posthaste demo --corpus DIR --json
 ///
-/// Exit codes: 0 everything arrived exactly once, 66 no such corpus, 69 it could not be played, 70 something was lost,
-/// doubled or corrupted
+/// Exit codes: 0 everything arrived exactly once, 66 no such corpus, 69 it could not be played,
+///             70 something was lost, doubled or corrupted
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {

@@ -1,7 +1,7 @@
 //! `posthaste explain`.
 
 use crate::exit::{Exit, Failure};
-use crate::{daemon, http, terminal};
+use crate::{daemon, http, terminal, units};
 use admin::control;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub struct Explain {
     /// user@domain
     address: String,
     /// The daemon's admin server; default: as its configuration says
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = daemon::parse_address)]
     admin: Option<SocketAddr>,
     /// The daemon's configuration, to find its admin server
     #[arg(long, value_name = "FILE")]
@@ -37,7 +37,7 @@ impl Explain {
     /// Does it.
     pub fn run(self) -> Result<Exit, Failure> {
         let server = daemon::admin(self.admin, self.config.as_ref())?;
-        let path = format!("/api/explain{}", http::query(&[("address", Some(&self.address))]));
+        let path = format!("/api/explain{}", http::query(&[("address", Some(units::unbracketed(&self.address)))]));
         let explanation: control::Explanation = http::get(http::Server::new(server), &path)?;
         if self.json {
             terminal::print_json(&explanation)?;

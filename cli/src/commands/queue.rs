@@ -18,7 +18,7 @@ pub struct Queue {
     #[command(subcommand)]
     command: Command,
     /// The daemon's admin server; default: as its configuration says
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT", value_parser = daemon::parse_address)]
     admin: Option<SocketAddr>,
     /// The daemon's configuration, to find its admin server
     #[arg(long, global = true, value_name = "FILE")]
@@ -50,16 +50,23 @@ enum Command {
     },
     /// Try now
     ///
-    /// What waits for its next attempt becomes due; what is held stays held.
+    /// What waits for its next attempt becomes due; what is held stays held. So does what its sender holds back (HOLDFOR),
+    /// unless the message is named.
+    #[command(override_usage = usage("retry"))]
     Retry(Acting),
     /// Keep, but try nothing until released
     ///
     /// What is queued now; mail that comes later is not held. To stop a whole destination, set `suspend = true` in a `[[site]]`
     /// and reload.
+    #[command(override_usage = usage("hold"))]
     Hold(Acting),
     /// End a hold: due now
+    ///
+    /// Or when its sender wants it, where that is later (HOLDFOR).
+    #[command(override_usage = usage("release"))]
     Release(Acting),
     /// Drop, without a notice to the sender
+    #[command(override_usage = usage("remove"))]
     Remove {
         #[command(flatten)]
         acting: Acting,
@@ -74,6 +81,14 @@ enum Command {
     Repair(repair::Repair),
 }
 
+/// Of what acts on a selection. (What clap makes of the group is one line, wider than a terminal.)
+fn usage(act: &str) -> String {
+    format!(
+        "posthaste queue {act} [OPTIONS] <ID>...
+       posthaste queue {act} [OPTIONS] --domain D | --sender S | --tenant T | --campaign C | --all"
+    )
+}
+
 const EXAMPLES: &str = "\
 Examples:
   posthaste queue summary
@@ -84,10 +99,12 @@ Examples:
   posthaste queue remove --sender news@example.net --yes
   posthaste queue repair --data-dir /var/lib/posthaste
 
-What takes long shows its progress on a terminal. After Ctrl-C no more is changed, and what was
-changed until then is told; it stays so. The same command again does the rest.
+What is selected by several options fits all of them. What takes long shows its progress on a
+terminal. After Ctrl-C no more is changed, and what was changed until then is told; it stays so. The
+same command again does the rest.
 
-Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached, 75 it cannot answer now, or interrupted";
+Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached,
+            75 it cannot answer now, or interrupted";
 
 /// Which; what is named must all be so.
 #[derive(Debug, clap::Args)]

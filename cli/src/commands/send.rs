@@ -4,12 +4,12 @@ use super::account::Account;
 use super::wishes::Wishes;
 use crate::exit::{Exit, Failure};
 use crate::submit::{Letter, Submission};
-use crate::{daemon, terminal};
+use crate::{daemon, terminal, units};
 use engine::config::{SocketName, TlsMode};
 use serde::Serialize;
 use smtp::client::{Login, Outcome};
 use smtp::{Body, Mailbox, Recipient, Reply, ReversePath};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Submit messages to a running daemon over its ingest socket
@@ -51,10 +51,11 @@ const EXAMPLES: &str = "\
 Examples:
   posthaste send --from news@example.net --to user@example.com message.eml
   posthaste send --from '<>' --to a@example.com --to b@example.com *.eml
-  posthaste send --from me@example.net --to you@example.com --notify success,failure --envid 4711 message.eml
-  generate | posthaste send --from me@example.net --to you@example.com --server unix:/run/posthaste/ingest.sock
+  posthaste send --from me@example.net --to you@example.com --notify success,failure message.eml
+  generate | posthaste send --from me@example.net --to you@example.com --server unix:/run/in.sock
 
-Exit codes: 0 all accepted, 66 no such file, 69 unreachable or something refused for good, 75 refused for now";
+Exit codes: 0 all accepted, 66 no such file, 69 unreachable or something refused for good,
+            75 refused for now";
 
 /// `--tls`.
 type Encryption = Option<TlsMode>;
@@ -98,7 +99,7 @@ fn parse_operand(text: &str) -> Result<Operand, String> {
 }
 
 fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
-    Mailbox::parse(text).map_err(|error| error.to_string())
+    Mailbox::parse(units::unbracketed(text)).map_err(|error| error.to_string())
 }
 
 fn parse_reverse_path(text: &str) -> Result<ReversePath, String> {
@@ -184,6 +185,11 @@ fn open(socket: &SocketName, tls: Encryption, login: Option<Login>) -> Result<Su
     match Submission::open(socket, tls, login, "localhost") {
         Ok(Ok(submission)) => Ok(submission),
         Ok(Err(reply)) => Err(Failure::new(fate(&reply), format!("{socket} refuses: {}", shown(&reply)))),
+        // Somebody answered, but not as is needed.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::Other) => {
+            let message = format!("the ingest socket at {socket} does not serve this: {error}");
+            Err(Failure::new(Exit::Unavailable, message))
+        }
         Err(error) => {
             let hint = "is `posthaste serve` running?";
             let message = format!("no answer from the ingest socket at {socket}: {error}; {hint}");

@@ -28,8 +28,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// listeners and directories do not; the event log is reopened.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Exit codes: 0 drained, 69 a socket, the queue or a file that it needs cannot be had, 75 stopped at once by a second signal,
-            78 mistakes in the configuration, or no such file")]
+Exit codes: 0 drained, 69 a socket, the queue or a file that it needs cannot be had,
+            75 stopped at once by a second signal, 78 mistakes in the configuration, or no such file")]
 pub struct Serve {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]

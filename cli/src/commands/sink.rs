@@ -19,7 +19,7 @@ const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it looks whether there are enough messages.
 const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A fast SMTP server that accepts and counts; can delay, refuse, defer, stall and drop by rule
+/// A fast SMTP server that counts; can delay, refuse, defer, stall and drop by rule
 ///
 /// For tests and benchmarks: it plays the destinations. What it takes is gone unless --store
 /// keeps it. It runs until SIGINT or SIGTERM (or --for, --messages), then prints what it
@@ -131,7 +131,7 @@ const EXAMPLES: &str = "\
 Examples:
   posthaste sink --bind 127.0.0.1:2526
   posthaste sink --bind 127.0.0.1:2526 --rule 'rcpt to=*@full.test reply 452 4.2.2 mailbox full'
-  posthaste sink --bind unix:/tmp/s --rule 'final delay=200ms ok' --rule 'body bytes=4096 p=0.01 reset'
+  posthaste sink --bind unix:/tmp/s --rule 'final delay=200ms ok' --rule 'body p=0.01 reset'
   posthaste sink --bind [::1]:2526 --rule 'final keep close'   # takes it, dies before it says so
   posthaste sink --bind 127.0.0.1:2526 --expect 100000 --verify --json  # proves `load -n 100000`";
 

@@ -4,7 +4,7 @@
 use super::{Acting, Filter};
 use crate::exit::{Exit, Failure};
 use crate::http::Server;
-use crate::{http, signals, terminal};
+use crate::{http, signals, terminal, units};
 use admin::control::{Act, Acted, Selection};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -86,12 +86,21 @@ fn done(act: Act) -> &'static str {
 }
 
 fn in_words(sum: &Acted) -> String {
-    format!("{} recipients in {} entries", sum.recipients, sum.entries)
+    let recipients = units::counted(sum.recipients, "recipient", "recipients");
+    format!("{recipients} in {}", units::counted(sum.entries, "entry", "entries"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        let sum = |recipients, entries| in_words(&Acted { recipients, entries, ..Acted::default() });
+        assert_eq!(sum(1, 1), "1 recipient in 1 entry");
+        assert_eq!(sum(20, 10), "20 recipients in 10 entries");
+        assert_eq!(sum(0, 0), "0 recipients in 0 entries");
+    }
 
     fn steps(count: u64) -> impl FnMut(&Selection, Option<&str>) -> Result<Acted, Failure> {
         move |_, after| {
