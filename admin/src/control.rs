@@ -185,6 +185,9 @@ pub struct Item {
     pub due_ms: Option<u64>,
     /// Why it is still here; empty before the first attempt.
     pub last_error: String,
+    /// Of what is ready: the limits that keep its site waiting, as `explain` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
     /// Who pays for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,

@@ -8,6 +8,7 @@ mod explain;
 use admin::control::{
     Act, Acted, DomainCount, Explanation, Item, Message, Page, Place, Refusal, Selection, Summary, cursor,
 };
+use engine::limit::Binding;
 use engine::shell::{Bounds, Handle, Walk, Wish};
 use queue::{Content, Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,8 @@ const MAX_READS: usize = 2000;
 const STEP: Duration = Duration::from_millis(500);
 /// Recipients of an entry that are named.
 const MAX_RECIPIENTS: usize = 20;
+/// The state of what is due, and not in a transaction.
+const READY: &str = "ready";
 /// Of a header section.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
@@ -213,24 +216,33 @@ impl EngineControl {
     /// As the API shows them. While the mind is silent nothing counts as active.
     fn items(&self, chosen: Vec<(EntryKey, Entry, Option<Envelope>)>) -> Vec<Item> {
         let asked: Vec<_> = chosen.iter().map(|(key, entry, _)| (key.clone(), entry.clone())).collect();
-        let active = self.0.ask(move |dispatch, _| {
-            let is_active = |(key, entry): &(EntryKey, Entry)| dispatch.entry_state(key, entry).1 > 0;
-            asked.iter().map(is_active).collect::<Vec<bool>>()
+        let standing = self.0.ask(move |dispatch, _| {
+            let standing = |(key, entry): &(EntryKey, Entry)| {
+                (dispatch.entry_state(key, entry).1 > 0, dispatch.entry_waits_for(key))
+            };
+            asked.iter().map(standing).collect::<Vec<(bool, Binding)>>()
         });
-        let active = active.unwrap_or_default().into_iter().chain(std::iter::repeat(false));
+        let standing = standing.unwrap_or_default().into_iter().chain(std::iter::repeat((false, Binding::NONE)));
         let now_ms = now_ms();
-        let shown = chosen.into_iter().zip(active);
-        shown.map(|((key, entry, envelope), active)| item(&key, &entry, envelope.as_ref(), active, now_ms)).collect()
+        let shown = chosen.into_iter().zip(standing);
+        let item = |((key, entry, envelope), (active, binding)): ((_, _, Option<Envelope>), _)| {
+            item(&key, &entry, envelope.as_ref(), state(&key, active, now_ms), binding)
+        };
+        shown.map(item).collect()
     }
 }
 
-fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, active: bool, now_ms: u64) -> Item {
-    let state = match key.due_ms {
+fn state(key: &EntryKey, active: bool, now_ms: u64) -> &'static str {
+    match key.due_ms {
         _ if active => "active",
         EntryKey::HELD => "held",
         due_ms if due_ms > now_ms => "deferred",
-        _ => "ready",
-    };
+        _ => READY,
+    }
+}
+
+fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, state: &str, binding: Binding) -> Item {
+    let waits_for = if state == READY { binding } else { Binding::NONE };
     let recipient = |position: u32| Some(envelope?.recipients.get(position as usize)?.mailbox.to_string());
     Item {
         id: key.id.to_string(),
@@ -244,6 +256,7 @@ fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, active: bool
         accepted_ms: entry.accepted_ms,
         due_ms: (!key.is_held()).then_some(key.due_ms),
         last_error: entry.last_error.to_string(),
+        waits_for: waits_for.iter().map(|limit| limit.name().into()).collect(),
         tenant: envelope.and_then(|envelope| envelope.tenant.as_deref()).map(String::from),
         campaign: envelope.and_then(|envelope| envelope.campaign.as_deref()).map(String::from),
     }

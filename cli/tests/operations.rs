@@ -269,6 +269,20 @@ fn everything_is_acted_upon_at_once() {
 }
 
 #[test]
+fn what_is_ready_names_the_limits_that_it_waits_for() {
+    let site = "[[site]]\nmatch = { domain = [\"special.route.test\"] }\nsuspend = true\n";
+    let world = World::start(LATER, site);
+    world.send("news@x.test", "u@special.route.test");
+    world.send("news@x.test", "u@other.route.test");
+    let entries =
+        world.list(&[], |entries| entries.len() == 2 && entries.iter().any(|entry| entry["waits_for"][0] == "suspend"));
+    let waits: Vec<&str> = entries.iter().filter(|e| e.get("waits_for").is_some()).map(|e| text(e, "domain")).collect();
+    assert_eq!(waits, ["special.route.test"], "{entries:?}");
+    let shown = world.text(&["queue", "list", "--domain", "special.route.test"]);
+    assert!(shown.contains("waits because of suspend\n"), "{shown}");
+}
+
+#[test]
 fn an_address_is_explained_before_and_after_a_reload() {
     let site = "[[site]]\nmatch = { domain = [\"special.test\"] }\nrate = \"5/h\"\ntls = \"required\"\n";
     let world = World::start("", site);
@@ -286,8 +300,10 @@ fn an_address_is_explained_before_and_after_a_reload() {
     assert_eq!(world.explain("u@a.test", "site"), ["mx.a.test (default)"]);
     assert_eq!(world.explain("u@a.test", "connections"), ["20 (default)"]);
     assert_eq!(world.explain("u@Special.test", "site"), [format!("special.test (posthaste.toml:{site})")]);
-    assert_eq!(world.explain("u@special.test", "rate"), [format!("5/h (posthaste.toml:{site})")]);
-    assert!(world.explain("u@special.test", "tls")[0].starts_with("required: "));
+    assert_eq!(world.explain("u@special.test", "rate"), [format!("5/h (posthaste.toml:{})", site + 2)]);
+    let tls = &world.explain("u@special.test", "tls")[0];
+    assert!(tls.starts_with("required: ") && tls.ends_with(&format!(" (posthaste.toml:{})", site + 3)), "{tls}");
+    assert_eq!(world.explain("u@special.test", "connections"), ["20 (default)"]);
     let gone = world.explain("u@gone.test", "mx");
     assert!(gone.len() == 1 && gone[0].ends_with("; mail bounces (dns)"), "{gone:?}");
     assert_eq!(world.explain("u@gone.test", "site"), [""; 0]);
@@ -305,12 +321,12 @@ fn an_address_is_explained_before_and_after_a_reload() {
     let changed = format!("{configured}{odmr}[limits]\nconnections = 7\n").replace("5/h", "6/h");
     std::fs::write(world.file("posthaste.toml"), &changed).unwrap();
     world.signal("-HUP");
-    let limits = changed.lines().count() - 1;
+    let limits = changed.lines().count();
     for address in ["u@a.test", "u@b.test"] {
         let expected = [format!("7 (posthaste.toml:{limits})")];
         eventually(address, || (world.explain(address, "connections") == expected).then_some(()));
     }
-    assert_eq!(world.explain("u@special.test", "rate"), [format!("6/h (posthaste.toml:{site})")]);
+    assert_eq!(world.explain("u@special.test", "rate"), [format!("6/h (posthaste.toml:{})", site + 2)]);
     let route = world.explain("u@odmr.test", "route");
     assert!(route.len() == 1 && route[0].starts_with("odmr: waits for ATRN of user ann "), "{route:?}");
     assert!(world.explain("u@odmr.test", "site")[0].starts_with("odmr:ann "));
@@ -320,7 +336,7 @@ fn an_address_is_explained_before_and_after_a_reload() {
     world.signal("-HUP");
     world.send("news@x.test", "u@b.test");
     world.events("delivered", 2);
-    assert_eq!(world.explain("u@b.test", "rate"), [format!("unlimited (posthaste.toml:{limits})")]);
+    assert_eq!(world.explain("u@b.test", "rate"), ["unlimited (default)"]);
 }
 
 #[test]

@@ -279,11 +279,20 @@ fn items_text(items: &[Item]) -> String {
             item.attempts.to_string(),
             format!("<{}>", item.sender),
             if others == 0 { first } else { format!("{first} +{others}") },
-            item.last_error.clone(),
+            reason(item),
         ]
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     terminal::table(&["ID", "STATE", "AGE", "DUE IN", "TRIES", "SENDER", "RECIPIENT", "LAST ERROR"], &rows)
+}
+
+/// What keeps it here now, and what the host said before.
+fn reason(item: &Item) -> String {
+    match (&item.waits_for[..], &*item.last_error) {
+        ([], said) => said.into(),
+        (limits, "") => format!("waits because of {}", limits.join(", ")),
+        (limits, said) => format!("waits because of {}; {said}", limits.join(", ")),
+    }
 }
 
 /// `now`, `12s`, `5m`, `3h`, `2d`.
@@ -358,6 +367,13 @@ mod tests {
             Item { id: "7".into(), recipients: vec!["a@b.example".into()], recipient_count: 3, ..Item::default() };
         let text = list_text(&Page { entries: vec![item], next: Some("x".into()), ..Page::default() });
         assert!(text.contains("a@b.example +2") && text.ends_with("--limit shows them\n"), "{text}");
+        let waiting = |last_error: &str| Item {
+            waits_for: vec!["connections".into(), "rate".into()],
+            last_error: last_error.into(),
+            ..Item::default()
+        };
+        assert_eq!(reason(&waiting("")), "waits because of connections, rate");
+        assert_eq!(reason(&waiting("450 later")), "waits because of connections, rate; 450 later");
         assert_eq!(list_text(&Page::default()), "nothing is queued that matches\n");
     }
 }

@@ -140,7 +140,8 @@ impl Sink {
     pub fn run(self) -> Result<Exit, Failure> {
         let signals = Signals::catch()?;
         if let Some(directory) = &self.store {
-            std::fs::create_dir_all(directory)?;
+            std::fs::create_dir_all(directory)
+                .map_err(|error| Failure::new(Exit::Io, format!("--store {}: {error}", directory.display())))?;
         }
         let sink = bench::sink::Sink::start(self.options())
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;

@@ -92,6 +92,9 @@ impl User {
                     return Err(Failure::new(Exit::Data, format!("{unknown}: no such user; nothing was changed")));
                 }
                 users.save(&file).map_err(failure)?;
+                for name in &names {
+                    terminal::note(&format!("{name}: removed from {}", file.display()));
+                }
             }
         }
         Ok(Exit::Done)

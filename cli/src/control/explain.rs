@@ -42,7 +42,7 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
         Via::Mx => facts.mx(handle, &config, &domain),
         Via::Discard | Via::Odmr(_) | Via::Hops(_) => None,
     };
-    facts.hosts(handle, &config, &Way { via, origin, answer: answer.as_ref() }, view.as_ref());
+    facts.hosts(handle, &config, &domain, &Way { via, origin, answer: answer.as_ref() }, view.as_ref());
     if *via != Via::Mx || answer.is_some() || view.is_some() {
         facts.site(&config, &domain, answer.as_ref(), view.as_ref());
     }
@@ -107,11 +107,11 @@ impl Facts {
     }
 
     /// A line for each host to connect to.
-    fn hosts(&mut self, handle: &Handle, config: &Config, way: &Way<'_>, view: Option<&SiteView>) {
+    fn hosts(&mut self, handle: &Handle, config: &Config, domain: &str, way: &Way<'_>, view: Option<&SiteView>) {
         let (name, hosts, origin): (_, Vec<Destination>, _) = match (way.via, way.answer) {
             (Via::Hops(hops), _) => ("host", hops.iter().map(Destination::of_route).collect(), way.origin),
             (Via::Mx, Some(answer)) => {
-                ("mx", answer.exchangers.iter().map(Destination::exchanger).collect(), mx_origin(answer))
+                ("mx", answer.exchangers.iter().map(Destination::exchanger).collect(), mx_origin(answer, domain))
             }
             _ => return,
         };
@@ -163,8 +163,8 @@ impl Facts {
     fn tls(&mut self, limits: &Limits, route: Option<&RouteRule>) {
         let policy = route.and_then(|rule| Some((rule.policy.as_ref()?, &rule.origin)));
         let (tls, origin) = match policy {
-            Some((policy, origin)) if policy.tls.is_some() => (policy.tls.unwrap_or_default(), origin),
-            _ => (limits.tls, &limits.origin),
+            Some((policy, origin)) if policy.tls.is_some() => (policy.tls.unwrap_or_default(), &**origin),
+            _ => (limits.tls, limits.origin_of("tls")),
         };
         self.add("tls", format!("{}: {}", tls.as_str(), wording(tls)), origin);
         let Some((policy, origin)) = policy else { return };
@@ -186,7 +186,7 @@ impl Facts {
             Pipelining::Stream => "stream",
         };
         if limits.suspend {
-            self.add("suspend", "true: nothing is delivered", &limits.origin);
+            self.add("suspend", "true: nothing is delivered", limits.origin_of("suspend"));
         }
         for (name, value) in [
             ("connections", limits.connections.to_string()),
@@ -198,7 +198,7 @@ impl Facts {
             ("pipelining", pipelining.into()),
         ] {
             if holds(name) {
-                self.add(name, value, &limits.origin);
+                self.add(name, value, limits.origin_of(name));
             }
         }
     }
@@ -245,8 +245,9 @@ fn patience(config: &Config) -> Duration {
     config.dns.timeout * 2
 }
 
-fn mx_origin(answer: &MxAnswer) -> &'static str {
+fn mx_origin(answer: &MxAnswer, domain: &str) -> &'static str {
     match (answer.implicit, answer.stale) {
+        _ if domain.starts_with('[') => "the address itself (RFC 5321 §5.1)",
         (true, _) => "dns: no MX record, so the domain itself (RFC 5321 §5.1)",
         (false, true) => "dns: from before an outage",
         (false, false) => DNS,
@@ -304,6 +305,7 @@ fn rate(rate: Option<Rate>) -> String {
             1 => format!("{count}/s"),
             60 => format!("{count}/m"),
             3600 => format!("{count}/h"),
+            86_400 => format!("{count}/d"),
             _ => format!("{count} in {}", show_duration(per)),
         },
     }
@@ -324,7 +326,9 @@ mod tests {
 
     #[test]
     fn rates_are_written_as_in_the_configuration() {
-        for (count, secs, expected) in [(200, 1, "200/s"), (10, 60, "10/m"), (5, 3600, "5/h"), (7, 120, "7 in 2m")] {
+        for (count, secs, expected) in
+            [(200, 1, "200/s"), (10, 60, "10/m"), (5, 3600, "5/h"), (9, 86_400, "9/d"), (7, 120, "7 in 2m")]
+        {
             assert_eq!(rate(Some(Rate { count, per: Duration::from_secs(secs) })), expected);
         }
         assert_eq!(rate(None), "unlimited");

@@ -3,6 +3,7 @@
 use super::{Limits, RetryPolicy, TlsPolicy};
 use smtp::client::Pipelining;
 use smtp::sasl::Mechanism;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -89,5 +90,6 @@ pub fn limits() -> Limits {
         pipelining: Pipelining::Transaction,
         suspend: false,
         origin: "default".into(),
+        lines: BTreeMap::new(),
     }
 }

@@ -6,6 +6,19 @@ use std::sync::Arc;
 
 /// Reads the keys that `[limits]` and `[[site]]` share.
 pub(super) fn limits(document: &Document<'_>, table: &mut Table<'_>, base: &Limits) -> Limits {
+    const KEYS: [&str; 9] = [
+        "connections",
+        "connection_rate",
+        "messages_per_connection",
+        "rate",
+        "recipients_per_message",
+        "idle_timeout",
+        "tls",
+        "pipelining",
+        "suspend",
+    ];
+    let own = KEYS.iter().filter_map(|key| Some((*key, place(document, table.place_of(key)?))));
+    let lines = base.lines.clone().into_iter().chain(own).collect();
     Limits {
         connections: table.read_or("connections", &kinds::COUNT, base.connections),
         connection_rate: table.read_or("connection_rate", &kinds::RATE, base.connection_rate),
@@ -17,6 +30,7 @@ pub(super) fn limits(document: &Document<'_>, table: &mut Table<'_>, base: &Limi
         pipelining: table.read_or("pipelining", &kinds::PIPELINING, base.pipelining),
         suspend: table.read_or("suspend", &kinds::FLAG, base.suspend),
         origin: if table.is_present() { origin(document, table) } else { base.origin.clone() },
+        lines,
     }
 }
 
@@ -60,8 +74,13 @@ fn names_nothing(list: &Option<At<Vec<At<Pattern>>>>) -> bool {
 
 /// `posthaste.toml:41`, of a table's header.
 pub(super) fn origin(document: &Document<'_>, table: &Table<'_>) -> Arc<str> {
+    place(document, table.span.start)
+}
+
+/// `posthaste.toml:43`, of what begins at this octet.
+fn place(document: &Document<'_>, at: usize) -> Arc<str> {
     let file = document.file.rsplit('/').next().unwrap_or(document.file);
-    format!("{file}:{}", document.line(table.span.start)).into()
+    format!("{file}:{}", document.line(at)).into()
 }
 
 /// The patterns of earlier rules. The first match wins, so what an earlier rule covers is never reached: a mistake.

@@ -101,7 +101,10 @@ fn listener(document: &Document<'_>, mut table: Table<'_>, queue: &QueueLimits, 
 /// Which socket, and where that is written. No two listeners have the same.
 fn bind(document: &Document<'_>, table: &mut Table<'_>, binds: &mut Binds) -> At<SocketName> {
     let default = At { value: SocketName::Tcp(defaults::LISTENER_BIND), span: table.span.clone() };
-    let bind = table.read("bind", &kinds::SOCKET).unwrap_or(default);
+    let Some(bind) = table.read("bind", &kinds::SOCKET).or((!table.has("bind")).then(|| default.clone())) else {
+        // What is written is a mistake of its own, and no second one beside the default.
+        return default;
+    };
     if let Some((_, line)) = binds.iter().find(|(other, _)| *other == bind.value) {
         let label = format!("line {line} has it already");
         document.note(bind.span.clone(), "two listeners on one socket", label, None);

@@ -27,6 +27,7 @@ pub use route::{Login, NextHop, RoutePolicy, RouteRule, Via};
 use smtp::Mailbox;
 use smtp::client::{Pipelining, Timeouts};
 use smtp::server::BareNewline;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -316,8 +317,17 @@ pub struct Limits {
     pub pipelining: Pipelining,
     /// Deliver nothing (an operator's stop).
     pub suspend: bool,
-    /// Which configuration lines say so, for `explain`: `posthaste.toml:41`.
+    /// Which table of the configuration this is: `posthaste.toml:41`.
     pub origin: Arc<str>,
+    /// Which line says each of the keys, for `explain`. What none says is a default.
+    pub lines: BTreeMap<&'static str, Arc<str>>,
+}
+
+impl Limits {
+    /// What says that this key holds: `posthaste.toml:43`, or `default`.
+    pub fn origin_of(&self, key: &str) -> &str {
+        self.lines.get(key).map_or("default", |line| line)
+    }
 }
 
 /// One `[[site]]`.

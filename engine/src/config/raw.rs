@@ -113,6 +113,10 @@ impl<'a> Table<'a> {
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.is_some_and(|entries| entries.contains_key(key))
     }
+    /// Where the key is written: the octet at which it begins.
+    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+        self.entries?.get_key_value(key).map(|(written, _)| written.span().start)
+    }
     /// Whether the key holds a list.
     pub(super) fn is_list(&self, key: &str) -> bool {
         self.elements(key).is_some()

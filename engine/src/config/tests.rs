@@ -150,6 +150,19 @@ fn sites_take_from_limits_what_they_leave_out() {
 }
 
 #[test]
+fn each_limit_knows_the_line_that_says_it() {
+    let config = parse(
+        "[limits]\nconnections = 7\ntls = \"none\"\n[[site]]\nmatch = { domain = [\"a.example\"] }\ntls = \"required\"\nrate = \"9/s\"\n",
+    );
+    let keys = ["connections", "tls", "rate", "suspend"];
+    let (rule, _) = config.site_rule("a.example", [].into_iter()).expect("it has a rule");
+    let lines = keys.map(|key| rule.limits.origin_of(key));
+    assert_eq!(lines, ["posthaste.toml:3", "posthaste.toml:7", "posthaste.toml:8", "default"]);
+    let lines = keys.map(|key| config.limits.origin_of(key));
+    assert_eq!(lines, ["posthaste.toml:3", "posthaste.toml:4", "default", "default"]);
+}
+
+#[test]
 fn rules_that_never_apply_are_mistakes() {
     check("[[site]]\nrate = \"5/s\"", "2:1 [[site]]: this [[site]] matches nothing; it names no domain and no mx");
     check(
@@ -321,7 +334,8 @@ fn with_examples() -> String {
 #[test]
 fn the_shipped_file_shows_the_defaults() {
     let mut shipped = Config::parse(SHIPPED, FILE).unwrap_or_else(|errors| panic!("{errors}"));
-    Arc::make_mut(&mut shipped.limits).origin = defaults::limits().origin;
+    let limits = Arc::make_mut(&mut shipped.limits);
+    (limits.origin, limits.lines) = (defaults::limits().origin, defaults::limits().lines);
     assert_eq!(shipped, parse(""));
 }
 

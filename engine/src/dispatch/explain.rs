@@ -99,6 +99,13 @@ impl Dispatch {
         })
     }
 
+    /// The limits that keep the site of an entry waiting.
+    pub fn entry_waits_for(&self, key: &EntryKey) -> Binding {
+        let domain = self.domains.find(key.domain.as_str(), key.flow);
+        let site = domain.and_then(|domain| self.domains[domain].site());
+        site.map_or(Binding::NONE, |site| self.sites[site as usize].binding)
+    }
+
     /// Why a domain (lower case) goes nowhere, if its last look-up failed: what its recipients are told, and whether for
     /// good.
     pub fn explain_failure(&self, domain: &str) -> Option<(Reply, bool)> {

@@ -17,6 +17,11 @@ fn listeners() {
         "5:20 \"2MiB\": such a message never fits into the queue; more than [queue] max_bytes, 1048576 bytes",
     );
     check("[[listener]]\n[[listener]]\n", "3:1 [[listener]]: two listeners on one socket; line 2 has it already");
+    // A mistake is no second one beside the default.
+    check(
+        "[[listener]]\nbind = \"127.0.0.1\"\n[[listener]]\n",
+        "3:8 \"127.0.0.1\": `bind` in [[listener]] must be a socket to listen on; the port is missing",
+    );
     check(
         "[[listener]]\nbind = \"unix:/x\"\nallow = []",
         "4:9 []: `allow` has no meaning for a Unix socket; it has no addresses",
