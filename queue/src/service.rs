@@ -90,7 +90,8 @@ struct Inner {
     pace: Arc<Pace>,
     reads: Sender<Request>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    lock: Mutex<Option<Lock>>,
+    /// Invariant: the last field, dropped after the index. Whoever gets the lock finds the index closed.
+    _lock: Lock,
 }
 
 fn io(action: &'static str, path: PathBuf) -> impl FnOnce(std::io::Error) -> QueueError {
@@ -130,7 +131,7 @@ impl Queue {
             pace: Arc::default(),
             reads,
             threads: Mutex::default(),
-            lock: Mutex::new(Some(lock)),
+            _lock: lock,
         };
         inner.start(&options, requests).map_err(io("starting a thread for", dir))?;
         Ok((Queue { inner: Arc::new(inner) }, recovery))
@@ -249,16 +250,15 @@ impl Queue {
         self.inner.disk.free_bytes()
     }
 
-    /// Commits what is pending, writes a checkpoint, ends the threads, releases the lock. Blocks. Not from a callback.
+    /// Commits what is pending, writes a checkpoint, ends the threads. Blocks. Not from a callback. The directory is free
+    /// again when the last handle is gone: the others can still read the index.
     pub fn close(self) -> Result<(), QueueError> {
         self.inner.inbox.close(true);
         self.inner.join();
-        let written = match self.inner.store.checkpoint() {
+        match self.inner.store.checkpoint() {
             Ok(_) => Ok(()),
             Err(error) => Err(within(self.inner.disk.root(), error)),
-        };
-        crate::store::lock(&self.inner.lock).take();
-        written
+        }
     }
 }
 

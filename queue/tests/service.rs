@@ -145,8 +145,15 @@ fn two_never_share_a_directory() {
     let (queue, _) = Queue::open(options(dir.path())).expect("opens");
     let Err(QueueError::Locked { holder, .. }) = Queue::open(options(dir.path())) else { panic!("opened twice") };
     assert!(holder.contains(&std::process::id().to_string()));
+    accept(&queue, &["a@x.example"], "x\r\n");
+    let other = queue.clone();
     queue.close().expect("closes");
-    Queue::open(options(dir.path())).expect("free again");
+    let still = Queue::open(options(dir.path())).map(|_| ());
+    assert!(matches!(still, Err(QueueError::Locked { .. })), "its index is open: {still:?}");
+    assert_eq!(other.list(None, 9).expect("read").len(), 1);
+    drop(other);
+    let (_, recovery) = Queue::open(options(dir.path())).expect("free again");
+    assert_eq!((recovery.index_rebuilt, recovery.entries), (None, 1));
 }
 
 #[test]

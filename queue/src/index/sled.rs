@@ -7,15 +7,20 @@ use super::{Change, Index, IndexError, IndexHome};
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader};
 use crate::{Domain, Entry, EntryKey, Flow, MessageId};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const CHECKPOINT: &[u8] = b"\0ckpt";
 const ENTRY: u8 = b'q';
 /// `0`, flow, due, id.
 const KEY_TAIL: usize = 1 + Flow::BYTES + 8 + 8;
+/// Whoever still holds sled's file when it is to be opened gets so long to let go of it, and is asked this often.
+const RELEASE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(1));
 
 /// The home of a sled index: a directory.
 #[derive(Clone, Debug)]
@@ -28,9 +33,10 @@ pub struct SledIndex {
 
 impl IndexHome for SledIndex {
     fn open(&self) -> Result<Arc<dyn Index>, IndexError> {
+        self.await_release();
         let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes).flush_every_ms(None);
         let db = fenced(|| Ok(config.open()?))?;
-        let file = std::fs::File::open(self.path.join("db")).map_err(|e| IndexError(e.to_string()))?;
+        let file = File::open(self.path.join("db")).map_err(|e| IndexError(e.to_string()))?;
         Ok(Arc::new(Open { db, file }))
     }
 
@@ -47,9 +53,26 @@ impl IndexHome for SledIndex {
     }
 }
 
+impl SledIndex {
+    /// sled locks its file and says at once if it cannot. But one of its threads that has just written for the last flush
+    /// has told so before it drops its handle, as late as the scheduler likes; and a process that ends closes our lock before
+    /// that one. Nobody else has a right to the index while we have the queue's lock, so either is over in a moment: an index
+    /// taken for a broken one is read anew from all of the journal.
+    fn await_release(&self) {
+        let Ok(file) = File::open(self.path.join("db")) else { return };
+        let (patience, pause) = RELEASE;
+        let begun = Instant::now();
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() && begun.elapsed() < patience {
+            std::thread::sleep(pause);
+        }
+        // Closing would do; this makes it certain even if a descendant inherited the descriptor.
+        let _ = flock(&file, FlockOperation::Unlock);
+    }
+}
+
 struct Open {
     db: sled::Db,
-    file: std::fs::File,
+    file: File,
 }
 
 /// Errors of sled and of decoding, as text.
@@ -190,5 +213,28 @@ impl Index for Open {
             }
             Ok(count)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_of_sled_still_holds_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = SledIndex { path: dir.path().join("index"), cache_bytes: 1 << 20 };
+        let index = home.open().expect("made");
+        index.set_checkpoint(&Checkpoint { number: 7, ..Checkpoint::default() }).expect("written");
+        drop(index);
+        let file = File::open(home.path.join("db")).expect("there");
+        flock(&file, FlockOperation::LockExclusive).expect("sled lets go of it");
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(file);
+        });
+        let index = home.open().expect("waited for");
+        assert_eq!(index.checkpoint().expect("read").expect("it is the same index").number, 7);
+        thread.join().expect("it only waits");
     }
 }
