@@ -5,7 +5,7 @@
 
 use crate::limits::LimitWatch;
 use crate::scenario::Scenario;
-use crate::world::{MINUTE, Micros, Summary};
+use crate::world::{MINUTE, Micros, SECOND, Summary};
 use engine::dispatch::{ConnectionId, Counts, Deliver, Happened, Kind, Open};
 use queue::{Committed, Content, Group, MessageId, Recipient, RecipientSet, Store};
 use smtp::Mailbox;
@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Mail for the calm site is delivered within this, however bad the others are.
 const CALM_PATIENCE: Micros = 2 * MINUTE;
+/// Octets of bodies in memory beyond which hardly any is read back.
+const LARGE_CACHE: usize = 1 << 20;
 
 /// A connection of one life of the engine.
 type Connection = (u32, ConnectionId);
@@ -104,7 +106,7 @@ pub struct Checker {
     /// Groups that a power cut caught in the middle of the write.
     uncertain: Vec<Group>,
     restarted: Micros,
-    /// No operator and no flood of mail keeps the calm site from delivering at once.
+    /// No operator, no flood of mail and no disk keeps the calm site from delivering at once.
     nothing_else_delays: bool,
     expire_ms: u64,
     dead_domains: BTreeSet<String>,
@@ -118,6 +120,9 @@ impl Checker {
         let names = |wanted: &dyn Fn(&str) -> bool| {
             scenario.domains.iter().map(|d| d.name.clone()).filter(|name| wanted(name)).collect()
         };
+        let (read, cache) = (&scenario.disk.read, scenario.config.queue.body_cache_bytes);
+        // One message after the other, each for seconds.
+        let read_slowly = read.end > SECOND && cache < LARGE_CACHE;
         Checker {
             mails: BTreeMap::new(),
             by_address: HashMap::new(),
@@ -127,7 +132,7 @@ impl Checker {
             limits: LimitWatch::new(scenario),
             uncertain: Vec::new(),
             restarted: 0,
-            nothing_else_delays: !scenario.plan.operations && scenario.plan.burst < 50,
+            nothing_else_delays: !scenario.plan.operations && scenario.plan.burst < 50 && !read_slowly,
             expire_ms: scenario.config.retry.expire.as_millis() as u64,
             dead_domains: names(&|name| !scenario.can_deliver(name)),
             calm_domains: names(&|name| scenario.is_calm(name)),

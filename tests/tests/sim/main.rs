@@ -1,7 +1,8 @@
 //! The deterministic simulation: the real dispatch, the real client and server and the real queue, against simulated
 //! exchangers, DNS, network, disk and time. One seed decides everything; a failing seed is the bug report.
 //!
-//! `SIM_SEED=123 cargo test -p posthaste-tests --test sim` runs one seed and shows every step; `SIM_SEEDS=10000` runs many.
+//! `SIM_SEED=123 cargo test -p posthaste-tests --test sim` runs one seed and shows every step; `SIM_SEEDS=10000` runs many,
+//! `SIM_FIRST=N` from that one on.
 //!
 //! - `scenario`: what a seed is about. `world`: time, and what happens next.
 //! - `engine`: the shell's part. `storage`, `crash`: the queue on a disk that loses power.
@@ -98,7 +99,10 @@ fn every_promise_holds_for_every_seed() {
     let origin = Instant::now();
     let result = match number("SIM_SEED") {
         Some(seed) => run(seed, origin, true),
-        None => sweep(0..number("SIM_SEEDS").unwrap_or(SEEDS), origin),
+        None => {
+            let first = number("SIM_FIRST").unwrap_or(0);
+            sweep(first..first + number("SIM_SEEDS").unwrap_or(SEEDS), origin)
+        }
     };
     drop(std::panic::take_hook());
     match result {

@@ -124,7 +124,11 @@ impl Scenario {
         let is_flood = rng.u8(..40) == 0;
         let plan = Plan::random(rng, is_flood);
         let severity = [0.0, 0.02, 0.05, 0.15, 0.4][rng.usize(..5)];
-        let (sites, hosts) = sites(rng, severity);
+        let (sites, mut hosts) = sites(rng, severity);
+        if is_flood {
+            // Where ten connections are opened and one is taken, addresses are left alone again and again: that is days.
+            hosts.iter_mut().for_each(|host| host.max_connections = 1000);
+        }
         let domains = domains(rng, sites.len());
         let (text, names) = configuration(rng, &hosts, &sites, is_flood);
         let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
@@ -194,8 +198,9 @@ impl Plan {
             stops: (0..rng.u8(..3) / 2).map(|_| rng.u64(0..heal_at)).collect(),
             operations: rng.u8(..4) == 0,
             heal_at,
-            // The last step of the schedule, a final reply that comes too late, and what limits leave of the rest.
-            recovery: 3 * HOUR,
+            // The last step of the schedule, a final reply that comes too late, and what limits leave of the rest; of a
+            // flood that is much: one connection, one message on each, and answers that take half a second.
+            recovery: if is_flood { 6 * HOUR } else { 3 * HOUR },
             is_flood,
         }
     }
