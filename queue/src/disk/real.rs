@@ -2,6 +2,7 @@
 
 use super::{Disk, File};
 use rustix::fs::{FallocateFlags, fallocate, fdatasync};
+use rustix::io::retry_on_intr;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,8 @@ impl File for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fdatasync(&self.0)?)
+        // A signal is no failure: nothing was lost, and the next call waits for the same octets.
+        Ok(retry_on_intr(|| fdatasync(&self.0))?)
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -116,7 +118,7 @@ impl File for RealFile {
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+        match retry_on_intr(|| fallocate(&self.0, FallocateFlags::empty(), 0, bytes)) {
             Ok(()) => Ok(()),
             // Such a file system allocates as it is written, and can still run full under a group.
             Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < bytes => self.0.set_len(bytes),
