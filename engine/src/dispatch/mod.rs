@@ -226,10 +226,12 @@ impl Dispatch {
 
     /// Drained: no transaction in flight, no connection open, no settle outstanding.
     pub fn is_quiet(&self) -> bool {
-        self.connections.is_empty()
-            && self.transactions.is_empty()
-            && self.actions.is_empty()
-            && self.settles.is_empty()
+        self.is_hung_up() && self.settles.is_empty()
+    }
+
+    /// As [`Dispatch::is_quiet`], where the settles that are outstanding will never become durable.
+    pub fn is_hung_up(&self) -> bool {
+        self.connections.is_empty() && self.transactions.is_empty() && self.actions.is_empty()
     }
 
     /// The site gets a turn before the next `poll_action` ends.

@@ -263,8 +263,11 @@ impl Mind {
         &self.dispatch
     }
 
+    /// Nothing is left to wait for. Once the queue has failed, outcomes do not count: they are never written.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.dispatch.is_quiet() && self.settle_tokens.is_empty()
+        let failed = self.senses.failed.load(Ordering::Relaxed);
+        let is_quiet = if failed { self.dispatch.is_hung_up() } else { self.dispatch.is_quiet() };
+        is_quiet && self.settle_tokens.is_empty()
     }
 }
 

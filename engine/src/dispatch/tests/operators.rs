@@ -224,6 +224,21 @@ fn a_drain_finishes_what_is_in_flight_and_starts_nothing() {
     assert!(w.dispatch.is_quiet());
 }
 
+#[test]
+fn a_drain_after_the_queue_has_failed_waits_for_connections_only() {
+    let mut w = world();
+    w.manual = true;
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    w.is_broken = true;
+    w.handle(Input::Drain);
+    assert!(!w.dispatch.is_hung_up(), "a transaction is in flight");
+    w.answer_all();
+    w.run(S(600));
+    assert!(w.peers.is_empty() && w.count(Kind::Delivered) == 1);
+    assert!(!w.dispatch.is_quiet() && w.dispatch.is_hung_up());
+}
+
 /// The deferral is not on disk yet when the operator's walk comes by.
 #[test]
 fn a_retry_of_what_is_just_being_deferred_is_not_lost() {

@@ -48,6 +48,8 @@ pub struct World {
     pub delay: Duration,
     /// Peers answer only when told to.
     pub manual: bool,
+    /// Outcomes do not become durable any more, and nobody says so.
+    pub is_broken: bool,
     /// Whose the next messages are, and of what campaign.
     pub tenant: Option<&'static str>,
     pub campaign: Option<&'static str>,
@@ -92,6 +94,7 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             delay: Duration::ZERO,
             manual: false,
+            is_broken: false,
             tenant: None,
             campaign: None,
             features: Arc::default(),
@@ -202,6 +205,7 @@ impl World {
                     self.push_peer(id, Event::Input(Input::Closed(id, Stage::Idle, Cause::Done)));
                 }
             }
+            Action::Settle { .. } if self.is_broken => {}
             Action::Settle { token, group } => {
                 self.committed = self.committed.max(self.later());
                 let at = self.committed;
