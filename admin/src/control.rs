@@ -130,6 +130,8 @@ pub struct Summary {
     pub entries: u64,
     /// The journal on disk.
     pub journal_bytes: u64,
+    /// Of it, what is kept ready for new mail and holds nothing.
+    pub spare_bytes: u64,
     /// Free space beside it.
     pub free_bytes: u64,
     /// Open connections.

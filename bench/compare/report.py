@@ -18,7 +18,7 @@ def targets(results):
                  divided(theirs("one_site", "cpu_ms_per_message"), ours("one_site", "cpu_ms_per_message"))),
         *(_instruments(ours, scenario) for scenario in ("one_site", "one_site_chunking")),
         *(at_least(f"{scenario}, times Postfix", divided(ours(scenario, speed), theirs(scenario, speed)), 12)
-          for scenario in ("ingest", "ingest_chunking", "ingest_hundreds")),
+          for scenario in ("ingest", "ingest_in_use", "ingest_chunking", "ingest_hundreds")),
         _idle("p50", 1.5, ours, hand),
         _idle("p99", 3, ours, hand),
         at_most("accepted → delivered at half load, p99 ms", ours("half_load_latency", "latency_ms", "p99"), 30),

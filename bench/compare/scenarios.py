@@ -23,6 +23,7 @@ AMOUNTS = {
     "thousand_sites": (60_000, 6_000),
     "one_site_chunking": (100_000, 6_000),
     "ingest": (80_000, 8_000),
+    "ingest_in_use": (80_000, 8_000),
     "ingest_chunking": (120_000, 8_000),
     "ingest_hundreds": (80_000, 8_000),
     "bulk": (4_000, 400),
@@ -149,6 +150,11 @@ def ingest(bench, system):
     return kept(bench, system, "ingest", Load(bench.amount("ingest", system)))
 
 
+def ingest_in_use(bench, system):
+    """The same on a server that has taken as much before, which has left its queue."""
+    return kept(bench, system, "ingest_in_use", Load(bench.amount("ingest_in_use", system)), in_use=True)
+
+
 def ingest_chunking(bench, system):
     load = Load(bench.amount("ingest_chunking", system), pipelining="stream", chunking=True)
     return kept(bench, system, "ingest_chunking", load)
@@ -159,8 +165,11 @@ def ingest_hundreds(bench, system):
     return kept(bench, system, "ingest_hundreds", Load(bench.amount("ingest_hundreds", system), connections=HUNDREDS))
 
 
-def kept(bench, system, scenario, load):
+def kept(bench, system, scenario, load, in_use=False):
     server = bench.start(system, free_port(), suspended=True, clients=load.connections)
+    if in_use:
+        load.run(bench.program, server.port, patience=600)
+        server.empty()
     cpu, syncs = server.cpu_seconds(), server.syncs()
     sent = load.run(bench.program, server.port, patience=600)
     cpu = server.cpu_seconds() - cpu
@@ -275,6 +284,7 @@ SCENARIOS = {
     "one_site_chunking": one_site_chunking,
     "thousand_sites": thousand_sites,
     "ingest": ingest,
+    "ingest_in_use": ingest_in_use,
     "ingest_chunking": ingest_chunking,
     "ingest_hundreds": ingest_hundreds,
     "bulk": bulk,

@@ -59,6 +59,10 @@ class PostfixSystem(System):
     def kept(self, _recipients):
         return self._files("hold")
 
+    def empty(self):
+        """An operator's removal of all that is queued."""
+        self.instance.view.run(["/usr/sbin/postsuper", "-c", f"{self.instance.home}/etc", "-d", "ALL"], patience=600)
+
     def syncs(self):
         return None
 

@@ -1,6 +1,7 @@
 """A system under test, in a private instance on loopback: started empty, asked what it costs, stopped."""
 
 import shutil
+import subprocess
 import time
 
 from peers.posthaste import Posthaste
@@ -11,6 +12,7 @@ from . import usage
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 10
 METRICS_SECONDS = 1  # counters of the queue reach the exporter twice a second
+SEGMENT_BYTES = 64 << 20  # of the journal
 REUSE = 1_000_000  # messages of one connection: as many as there are
 ENDS = ("delivered", "bounced", "expired")
 
@@ -82,6 +84,23 @@ class PosthasteSystem(System):
                 break
             time.sleep(POLL_SECONDS)
         return queued
+
+    def empty(self):
+        """An operator's removal of all that is queued; until the journal holds nothing but its last segment and spares."""
+        command = [self.instance.program, "queue", "remove", "--all", "--yes", "--admin", f"127.0.0.1:{self.instance.admin_port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            raise Failed(f"posthaste queue remove: {done.stderr}")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._journal_bytes() > SEGMENT_BYTES:
+            if time.monotonic() > deadline:
+                raise Failed("the journal of an empty queue is not freed")
+            time.sleep(POLL_SECONDS)
+
+    def _journal_bytes(self):
+        """Without its spares."""
+        metrics = self.instance.metrics()
+        return metrics["posthaste_queue_journal_bytes"] - metrics["posthaste_queue_spare_bytes"]
 
     def syncs(self):
         time.sleep(METRICS_SECONDS)

@@ -54,6 +54,7 @@ impl admin::Control for EngineControl {
             recipients: stats.recipients,
             entries: stats.entries,
             journal_bytes: stats.journal_bytes,
+            spare_bytes: stats.spare_bytes,
             free_bytes: self.0.queue().free_bytes().map_err(unreadable)?,
             connections: counts.connections.total(),
             domains: domains

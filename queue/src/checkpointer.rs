@@ -7,7 +7,7 @@ use crate::journal::{Journal, Purpose};
 use crate::pace::{Occasion, Pace};
 use crate::scan::io_error;
 use crate::segment::{self, JOURNAL, Segment};
-use crate::spare::{self, Spare};
+use crate::spare::{AHEAD, Spare};
 use crate::state::{Frozen, State};
 use crate::store::{Store, lock};
 use crate::{MessageId, QueueError};
@@ -88,6 +88,7 @@ impl Store {
     /// From the oldest on, while nothing in them is needed: not by the index, not for replay.
     fn free_segments(&self, journal: &mut Journal, state: &mut State, checkpoint: &Checkpoint) {
         let mut freed = false;
+        let mut room = self.room_for_spares(state);
         while let Some((&number, segment)) = state.segments.first_key_value() {
             let needed = number >= checkpoint.segment || checkpoint.live.contains_key(&number);
             if needed || segment.live.entries > 0 {
@@ -95,7 +96,8 @@ impl Store {
             }
             let segment = *segment;
             lock(&self.files).remove(&number);
-            if let Err(error) = self.free_segment(journal, number, &segment) {
+            room += segment.size;
+            if let Err(error) = self.free_segment(journal, number, &segment, room) {
                 tracing::warn!("freeing {}: {error}", segment::file_name(number));
                 break;
             }
@@ -107,11 +109,17 @@ impl Store {
         }
     }
 
-    fn free_segment(&self, journal: &mut Journal, number: u64, segment: &Segment) -> std::io::Result<()> {
+    /// Octets of spares that fit what the journal may always take.
+    pub(crate) fn room_for_spares(&self, state: &State) -> u64 {
+        let segments: u64 = state.segments.values().map(|segment| segment.size).sum();
+        self.limits.journal_floor_bytes.saturating_sub(segments)
+    }
+
+    fn free_segment(&self, journal: &mut Journal, number: u64, segment: &Segment, room: u64) -> std::io::Result<()> {
         let path = segment::path(number);
         let spares = journal.spares.len();
         let fits = segment.size == journal.segment_bytes() || (spares == 0 && segment.size < journal.segment_bytes());
-        if spares >= spare::KEEP || !fits {
+        if !fits || !journal.spares.has_room(segment.size, room) {
             return self.disk.remove(&path);
         }
         let written = if segment.written { segment.size } else { segment.end };
@@ -123,19 +131,25 @@ impl Store {
     }
 
     /// Allocates a segment ahead, beside the reserve, and fills one with zeros where that is quick. `is_idle`: where it
-    /// takes a while too, until the next group comes. Says whether there was something to do.
+    /// takes a while too, until the next group comes. When the disk gets full, gives up a spare instead. Says whether
+    /// there may be more to do.
     pub fn prepare_spare(&self, is_idle: bool) -> Result<bool, QueueError> {
         let (unwritten, path) = {
             let mut journal = lock(&self.journal);
             let active = journal.active();
             let is_used = active.header_pending.is_none() || active.number > 1;
-            // Not the last of the disk: others need room too.
-            let enough = journal.segment_bytes().saturating_mul(4);
-            let free = || self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e));
-            if !is_used || free()? < enough {
+            if !is_used {
                 return Ok(false);
             }
-            if journal.spares.len() < 2 {
+            // Not the last of the disk: others need room too.
+            let enough = journal.segment_bytes().saturating_mul(4);
+            let free = self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e))?;
+            if free < enough {
+                let given = journal.spares.give_up(&*self.disk).map_err(|e| io_error("freeing room in", JOURNAL, e))?;
+                self.note_journal_bytes(&lock(&self.state), &journal);
+                return Ok(given);
+            }
+            if journal.spares.len() < AHEAD {
                 journal.allocate_spare()?;
                 self.note_journal_bytes(&lock(&self.state), &journal);
             }
@@ -145,9 +159,10 @@ impl Store {
         let (groups, is_quick) = (self.counters.commits(), spare.is_nearly_written());
         let filled =
             spare.fill(&*self.disk, path, &self.counters, &mut || is_quick || self.counters.commits() == groups);
+        let is_written = spare.is_written();
         lock(&self.journal).spares.push(spare);
         filled.map_err(|e| io_error("filling a segment of", JOURNAL, e))?;
-        Ok(true)
+        Ok(is_written)
     }
 }
 
@@ -171,8 +186,16 @@ pub(crate) fn run(store: &Store, pace: &Pace, interval: Duration) {
         }
         // Idle: nothing was written since the last time, which a checkpoint does too.
         let before = std::mem::replace(&mut groups, store.stats().commits);
-        if let Err(error) = store.prepare_spare(before == groups) {
-            tracing::debug!("preparing a segment: {error}");
+        prepare_spares(store, before == groups);
+    }
+}
+
+fn prepare_spares(store: &Store, is_idle: bool) {
+    while !store.is_checkpoint_due() {
+        match store.prepare_spare(is_idle) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::debug!("preparing a segment: {error}"),
         }
     }
 }

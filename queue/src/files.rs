@@ -6,6 +6,7 @@ use crate::group::PAGE;
 use crate::scan::{Found, Scanner, damaged, io_error};
 use crate::segment::{self, JOURNAL};
 use crate::spare::Spares;
+use crate::store::Limits;
 
 /// Version of everything in the directory.
 pub const FORMAT: u32 = 3;
@@ -43,7 +44,7 @@ pub(crate) fn end_of(segments: &[Found], i: usize) -> Option<u64> {
     segments.get(i + 1)?.header.map(|header| header.previous_end)
 }
 
-pub(crate) fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, QueueError> {
+pub(crate) fn find_files(disk: &dyn Disk, limits: &Limits) -> Result<Files, QueueError> {
     let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
     numbers.sort_unstable();
@@ -57,7 +58,9 @@ pub(crate) fn find_files(disk: &dyn Disk, segment_bytes: u64) -> Result<Files, Q
     if let Some(headless) = segments.iter().find(|found| found.header.is_none()) {
         return Err(damaged(headless.number, 0, "no segment header"));
     }
-    let spares = Spares::find(disk, &names, segment_bytes).map_err(|(path, e)| io_error("looking at", &path, e))?;
+    let room = limits.journal_floor_bytes.saturating_sub(segments.iter().map(|found| found.size).sum());
+    let spares = Spares::find(disk, &names, limits.segment_bytes, room);
+    let spares = spares.map_err(|(path, e)| io_error("looking at", &path, e))?;
     Ok(Files { segments, spares })
 }
 

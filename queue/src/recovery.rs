@@ -48,7 +48,7 @@ impl Store {
         let limits = Limits { segment_bytes: limits.segment_bytes.next_multiple_of(PAGE).max(16 * PAGE), ..limits };
         disk.create_dir(JOURNAL).map_err(|e| io_error("creating", JOURNAL, e))?;
         check_format(&*disk)?;
-        let files = find_files(&*disk, limits.segment_bytes)?;
+        let files = find_files(&*disk, &limits)?;
         let distrust = disk::read_small(&*disk, DISTRUST).map_err(|e| io_error("reading", DISTRUST, e))?;
         let distrust = distrust.map(|why| String::from_utf8_lossy(&why).into_owned());
 
@@ -121,7 +121,7 @@ impl Opening<'_> {
         self.home.set_aside().map_err(|e| io_error("moving aside", "index", e))?;
         let index = self.home.open().map_err(QueueError::Index)?;
         // The index attempt may have logged a checkpoint: look again at what there is.
-        let files = find_files(&*self.disk, self.limits.segment_bytes)?;
+        let files = find_files(&*self.disk, &self.limits)?;
         let opening = Opening { disk: self.disk.clone(), home: self.home, limits: self.limits.clone(), files };
         let mut replayed = match opening.files.segments.first() {
             None => Replayed::default(),

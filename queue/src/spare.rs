@@ -2,7 +2,8 @@
 //!
 //! Overwriting blocks that were written before halves the cost of a sync, but writing zeros ahead of a queue that grows
 //! doubles what goes to the disk. So a new spare is only allocated. Its blocks get written by its first use as a
-//! segment, or, when nothing else is to be done, with zeros.
+//! segment, or, when nothing else is to be done, with zeros. Segments that are freed become spares, as many as fit what
+//! the journal may always take: the next rush writes over what the last one wrote.
 //!
 //! The last spare is a reserve: mail is accepted only while there is one, so that on a full disk outcomes, which empty
 //! the queue, still have a segment to go to.
@@ -15,8 +16,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-/// More are deleted.
-pub(crate) const KEEP: usize = 4;
+/// So many are kept however large the journal is.
+const KEEP: usize = 4;
+/// So many are allocated before they are needed: the reserve, and one to go on with.
+pub(crate) const AHEAD: usize = 2;
 /// When a whole segment does not fit the disk any more, a small one may. The largest group of outcomes fits it.
 const SMALL_SEGMENT: u64 = 8 << 20;
 /// Zeros written between two looks at whether the disk is wanted for mail again.
@@ -84,8 +87,13 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
-    /// Those among the names of the journal's directory; what cannot be used is removed.
-    pub(crate) fn find(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> Result<Spares, (String, io::Error)> {
+    /// Those among the names of the journal's directory; what cannot be used is removed, and what is more than `room`.
+    pub(crate) fn find(
+        disk: &dyn Disk,
+        names: &[String],
+        segment_bytes: u64,
+        room: u64,
+    ) -> Result<Spares, (String, io::Error)> {
         let mut found = Spares::default();
         for name in names {
             let (is_written, number) = match (name.strip_prefix(WRITTEN), name.strip_prefix(BLANK)) {
@@ -100,7 +108,7 @@ impl Spares {
                 let file = disk.open(&path)?;
                 let size = file.len()?;
                 let is_usable = (smallest(segment_bytes)..=segment_bytes).contains(&size) && size.is_multiple_of(PAGE);
-                if number.is_none() || !is_usable || found.list.len() >= KEEP {
+                if number.is_none() || !is_usable || !found.has_room(size, room) {
                     return disk.remove(&path);
                 }
                 let written = if is_written { size } else { 0 };
@@ -119,6 +127,11 @@ impl Spares {
     /// Their octets.
     pub(crate) fn bytes(&self) -> u64 {
         self.list.iter().map(|spare| spare.size).sum()
+    }
+
+    /// Whether one more of so many octets is worth keeping, where all together may take `room`.
+    pub(crate) fn has_room(&self, size: u64, room: u64) -> bool {
+        self.list.len() < KEEP || self.bytes() + size <= room
     }
 
     pub(crate) fn has_written(&self) -> bool {
@@ -148,6 +161,18 @@ impl Spares {
         let written = self.list.iter().position(|spare| fits(spare) && spare.is_written());
         let at = written.or_else(|| self.list.iter().position(fits))?;
         self.list.remove(at)
+    }
+
+    /// Removes one, for others who need room on the disk; not the reserve, nor what would be allocated again. False: there
+    /// are no more.
+    pub(crate) fn give_up(&mut self, disk: &dyn Disk) -> io::Result<bool> {
+        if self.list.len() <= AHEAD {
+            return Ok(false);
+        }
+        let least = (0..self.list.len()).min_by_key(|at| self.list[*at].written);
+        let Some(spare) = least.and_then(|at| self.list.remove(at)) else { return Ok(false) };
+        disk.remove(&spare.path)?;
+        Ok(true)
     }
 
     /// One that should be filled: when `is_idle` any, unless one is written. Never the only one.
@@ -203,6 +228,10 @@ mod tests {
         disk.list(JOURNAL).expect("listed")
     }
 
+    fn find(disk: &MemoryDisk, segment_bytes: u64, room: u64) -> Spares {
+        Spares::find(disk, &names(disk), segment_bytes, room).map_err(|(_, error)| error).expect("read")
+    }
+
     #[test]
     fn filling_stops_when_told_to_and_goes_on_where_it_was() {
         let (disk, counters) = (MemoryDisk::new(), Counters::default());
@@ -235,7 +264,7 @@ mod tests {
         for (name, size) in [("blank-3", SIZE), ("spare-9", SIZE), ("blank-4", SIZE - PAGE), ("spare-x", SIZE)] {
             disk.create(&format!("{JOURNAL}/{name}")).and_then(|file| file.allocate(size)).expect("room");
         }
-        let mut found = Spares::find(&disk, &names(&disk), SIZE).map_err(|(_, error)| error).expect("read");
+        let mut found = find(&disk, SIZE, 0);
         assert_eq!(names(&disk), ["blank-3", "spare-9"]);
         assert_eq!((found.len(), found.bytes(), found.has_written()), (2, 2 * SIZE, true));
         assert_eq!(found.next_path(false), "journal/blank-10");
@@ -252,6 +281,32 @@ mod tests {
         assert_eq!(spares.bytes(), SMALL_SEGMENT);
         spares.allocate(&disk, 4 * SMALL_SEGMENT).expect_err("no room at all");
         assert_eq!(names(&disk), ["blank-1"]);
-        assert_eq!(Spares::find(&disk, &names(&disk), 4 * SMALL_SEGMENT).map_err(|e| e.1).expect("read").len(), 1);
+        assert_eq!(find(&disk, 4 * SMALL_SEGMENT, 0).len(), 1);
+    }
+
+    #[test]
+    fn some_are_kept_in_any_case_and_more_where_there_is_room() {
+        let disk = MemoryDisk::new();
+        let mut spares = Spares::default();
+        (0..9).for_each(|_| spares.allocate(&disk, SIZE).expect("room"));
+        assert!(spares.has_room(SIZE, 10 * SIZE) && !spares.has_room(SIZE, 10 * SIZE - 1));
+        assert_eq!(find(&disk, SIZE, 7 * SIZE).len(), 7);
+        assert_eq!((find(&disk, SIZE, 0).len(), names(&disk).len()), (KEEP, KEEP));
+    }
+
+    #[test]
+    fn those_with_the_least_written_are_given_up_first_and_some_never() {
+        let disk = MemoryDisk::new();
+        let mut spares = Spares::default();
+        (0..AHEAD + 2).for_each(|_| spares.allocate(&disk, SIZE).expect("room"));
+        for (spare, written) in spares.list.iter_mut().zip([SIZE, PAGE, 0, SIZE]) {
+            spare.written = written;
+        }
+        for left in [vec!["blank-1", "blank-2", "blank-4"], vec!["blank-1", "blank-4"]] {
+            assert!(spares.give_up(&disk).expect("removed"));
+            assert_eq!(names(&disk), left);
+        }
+        assert!(!spares.give_up(&disk).expect("nothing to do"));
+        assert_eq!(spares.len(), AHEAD);
     }
 }

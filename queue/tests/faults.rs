@@ -1,7 +1,7 @@
 //! A disk that is full or broken: no `Ok` that is not durable, nothing half-written, and life after it where there can be.
 
 use posthaste_queue as queue;
-use queue::disk::MemoryDisk;
+use queue::disk::{Disk, MemoryDisk};
 use queue::index::MemoryIndex;
 use queue::{
     Content, EntryKey, Envelope, Group, Limits, MailParameters, NewMessage, QueueError, Recipient, Retry, Settle, Store,
@@ -118,6 +118,45 @@ fn on_a_full_disk_every_outcome_is_written_and_what_it_frees_is_used_for_mail_ag
         store.checkpoint().expect("written");
         assert!(fill(&store) >= 21, "round {round}");
     }
+}
+
+#[test]
+fn the_next_rush_writes_over_what_the_last_one_wrote_until_the_disk_gets_full() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let names = |kind: &str| {
+        let names = disk.list("journal").expect("listed");
+        names.into_iter().filter(|name| name.contains(kind)).collect::<Vec<_>>()
+    };
+    // About ten segments of mail, which then leave the queue.
+    let rush = |store: &Store| {
+        (0..50).for_each(|_| commit(store, &group(store, 1, 10_000)).expect("room"));
+        let flags = names(".seg").into_iter().filter_map(|name| Some(disk.content(&format!("journal/{name}"))?[32]));
+        let over_written = flags.filter(|flag| *flag == 1).count();
+        commit(store, &settle_all(store)).expect("written");
+        while store.checkpoint().expect("written") {}
+        while store.prepare_spare(false).expect("room") {}
+        over_written
+    };
+    let mut store = open(&disk, &index);
+    assert_eq!(rush(&store), 0);
+    let bytes = store.stats().journal_bytes;
+    let kept = names("spare-").len();
+    assert!(kept >= 7, "{kept}");
+    // Again, and after a restart.
+    for _ in 0..2 {
+        assert!(rush(&store) >= kept);
+        assert!(store.stats().journal_bytes <= bytes + (64 << 10), "one segment was left before its end");
+        drop(store);
+        store = open(&disk, &index);
+    }
+    // Others fill the disk: they get what is kept, but for the reserve and one more.
+    disk.set_capacity(Some(bytes + (100 << 10)));
+    while store.prepare_spare(false).expect("room") {}
+    assert!((3..kept).contains(&names("spare-").len()), "until there is enough: {:?}", names("spare-"));
+    disk.set_capacity(Some(bytes / 2));
+    while store.prepare_spare(false).expect("room") {}
+    assert_eq!(names("spare-").len(), 2);
+    assert!(store.stats().journal_bytes < bytes / 3);
 }
 
 #[test]

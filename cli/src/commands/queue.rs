@@ -242,6 +242,7 @@ fn summary_text(summary: &Summary) -> String {
         ("  held", summary.held.to_string()),
         ("connections", summary.connections.to_string()),
         ("journal", mib(summary.journal_bytes)),
+        ("  spare", mib(summary.spare_bytes)),
         ("disk free", mib(summary.free_bytes)),
     ];
     let totals: String = rows.iter().map(|(name, value)| format!("{name:12} {value:>12}\n")).collect();

@@ -6,8 +6,8 @@
 //! `[admin] bind = "off"` wants.
 //!
 //! Beyond INTERFACE's names: `posthaste_deliveries_in_doubt_total{site}`, `posthaste_recipients_removed_total`,
-//! `posthaste_recipients_discarded_total`, `posthaste_notices_total{kind}`, `posthaste_queue_journal_bytes`, `posthaste_queue_syncs_total`,
-//! `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
+//! `posthaste_recipients_discarded_total`, `posthaste_notices_total{kind}`, `posthaste_queue_journal_bytes`, `posthaste_queue_spare_bytes`,
+//! `posthaste_queue_syncs_total`, `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
 //! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
 mod failure;
@@ -46,6 +46,7 @@ pub struct EngineMetrics {
     commit_batch: Histogram,
     syncs: Counter,
     journal_bytes: Gauge,
+    spare_bytes: Gauge,
     events_lost: Counter,
     /// ready, active, deferred, held.
     recipients: [Gauge; 4],
@@ -76,6 +77,7 @@ impl EngineMetrics {
             commit_batch: histogram!(names::COMMIT_BATCH),
             syncs: counter!(names::SYNCS),
             journal_bytes: gauge!(names::JOURNAL_BYTES),
+            spare_bytes: gauge!(names::SPARE_BYTES),
             events_lost: counter!(names::EVENTS_LOST),
             recipients: ["ready", "active", "deferred", "held"].map(recipients),
         }
@@ -181,6 +183,7 @@ impl EngineMetrics {
         self.commits.absolute(stats.commits);
         self.syncs.absolute(stats.syncs);
         self.journal_bytes.set(stats.journal_bytes as f64);
+        self.spare_bytes.set(stats.spare_bytes as f64);
     }
 
     /// Open connections of every site that has any; a site that is not among them has none.

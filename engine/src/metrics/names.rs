@@ -26,6 +26,7 @@ pub(super) const COMMITS: &str = "posthaste_queue_commits_total";
 pub(super) const COMMIT_BATCH: &str = "posthaste_queue_commit_batch_size";
 pub(super) const SYNCS: &str = "posthaste_queue_syncs_total";
 pub(super) const JOURNAL_BYTES: &str = "posthaste_queue_journal_bytes";
+pub(super) const SPARE_BYTES: &str = "posthaste_queue_spare_bytes";
 pub(super) const AUTH_ATTEMPTS: &str = "posthaste_auth_attempts_total";
 pub(super) const CERTIFICATE_EXPIRY: &str = "posthaste_tls_certificate_expiry_timestamp_seconds";
 pub(super) const EVENTS_LOST: &str = "posthaste_events_lost_total";
@@ -67,6 +68,7 @@ pub(super) fn describe() {
         (QUEUE_RECIPIENTS, "Recipients queued"),
         (CONNECTIONS, "Open connections"),
         (JOURNAL_BYTES, "Size of the journal on disk"),
+        (SPARE_BYTES, "Of it, what is kept ready for new mail and holds nothing"),
         (CERTIFICATE_EXPIRY, "When a listener's certificate expires, since 1970"),
     ] {
         describe_gauge!(name, what);
