@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | 2xx to the content | delivered | kept | |
 //! | 500, 502 or 503 to BDAT from a host that announced CHUNKING | soon, with DATA | dropped | host |
+//! | 530 in clear text, from a host that offers STARTTLS and may have it | soon, with TLS | dropped | host |
 //! | 421 anywhere | soon | dropped | host |
 //! | 4xx to RCPT; 452 and 552 there mean "too many recipients" (RFC 5321 §4.5.3.1.10) | retry | kept | recipient |
 //! | 5xx to RCPT | bounce | kept | recipient |
@@ -87,6 +88,14 @@ pub const ON_UNKNOWN_CHUNK: Verdict = line(Fate::Soon, false, Blame::Host);
 /// A reply that says of BDAT, if that was used, that it is no command (of this place): nothing about the content.
 pub fn is_unknown_chunk(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Replied(Stage::Final, Reply { code: 500 | 502 | 503, .. }))
+}
+
+/// The verdict on [`is_tls_first`] in clear text: the same again with TLS.
+pub const ON_TLS_FIRST: Verdict = line(Fate::Soon, false, Blame::Host);
+
+/// "Must issue a STARTTLS command first" (RFC 3207 §4): nothing about the message.
+pub fn is_tls_first(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Replied(_, Reply { code: 530, .. }))
 }
 
 /// Some servers end the connection over EHLO, and would take HELO.

@@ -159,6 +159,10 @@ impl Host {
     pub(super) fn avoid_tls(&mut self, now: Instant) {
         self.clear_text_until = Some(now + CLEAR_TEXT);
     }
+    /// It takes no mail in clear text, so TLS is tried again, whatever became of it before.
+    pub(super) fn insist_on_tls(&mut self) {
+        self.clear_text_until = None;
+    }
     fn is_known(&self, now: Instant) -> bool {
         self.known_until.is_some_and(|until| until > now)
     }

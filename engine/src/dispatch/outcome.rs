@@ -6,6 +6,7 @@ use super::message::{Failing, HeldId, MessageIndex};
 use super::settle::last_error;
 use super::tidings::Peer;
 use super::{ConnectionId, Dispatch, Happened, Kind, TlsState, strict};
+use crate::config::TlsPolicy;
 use crate::notice::{Action, Failure};
 use crate::retry::{self, Next};
 use crate::verdict::{self, Fate};
@@ -65,6 +66,8 @@ struct Outcomes {
     chunking: bool,
     /// The host does not do for this message, and another one may.
     elsewhere: bool,
+    /// It went in clear text to a host that offers TLS.
+    could_have_tls: bool,
 }
 
 impl Outcomes {
@@ -85,7 +88,7 @@ impl Outcomes {
         }
         let taken = matches!(&report.outcome, Outcome::Replied(Stage::Final, reply) if reply.is_success());
         let crowded = taken && exceptions.iter().any(|(_, outcome)| is_crowd(outcome));
-        Outcomes { rest: report.outcome, exceptions, crowded, chunking, elsewhere }
+        Outcomes { rest: report.outcome, exceptions, crowded, chunking, elsewhere, could_have_tls: false }
     }
     fn of(&self, position: u32) -> &Outcome {
         match self.exceptions.binary_search_by_key(&position, |(p, _)| *p) {
@@ -99,6 +102,7 @@ impl Outcomes {
         }
         let verdict = match outcome {
             _ if self.chunking && verdict::is_unknown_chunk(outcome) => verdict::ON_UNKNOWN_CHUNK,
+            _ if self.could_have_tls && verdict::is_tls_first(outcome) => verdict::ON_TLS_FIRST,
             _ => verdict::on_outcome(outcome),
         };
         match verdict.fate {
@@ -138,17 +142,9 @@ impl Dispatch {
         self.sites[site_id as usize].active -= 1;
         let manner = self.connections[slot].manner;
         let elsewhere = strict::is_no_promise(&report.outcome) && self.may_go_elsewhere(slot);
-        let outcomes = Outcomes::new(report, &transaction, manner.chunking, elsewhere);
-        if manner.chunking && outcomes.any(verdict::is_unknown_chunk) {
-            // The connection may be of use no more, and its other transactions would fare alike.
-            let host = self.connections[slot].host_index;
-            self.sites[site_id as usize].hosts[host].learnt.step_down(manner, self.now.mono);
-            self.close(slot);
-        }
-        if let Outcome::Replied(stage @ (Stage::Rcpt | Stage::Final), _) = outcomes.rest {
-            let host = self.connections[slot].host_index;
-            self.sites[site_id as usize].hosts[host].refusals.note(stage == Stage::Rcpt);
-        }
+        let mut outcomes = Outcomes::new(report, &transaction, manner.chunking, elsewhere);
+        outcomes.could_have_tls = self.could_have_tls(slot);
+        self.note_answer(slot, &outcomes);
         if outcomes.answered() {
             self.absolve(slot);
         } else if matches!(outcomes.rest, Outcome::NotSent) {
@@ -168,6 +164,35 @@ impl Dispatch {
             self.mark_idle(slot);
         }
         self.wake(site_id);
+    }
+
+    /// It is in clear text, with a host that offers TLS and may have it.
+    fn could_have_tls(&self, slot: usize) -> bool {
+        let connection = &self.connections[slot];
+        let offers = connection.features.as_ref().is_some_and(|features| features.starttls);
+        offers && connection.tls.is_none() && self.sites[connection.site as usize].tls() != TlsPolicy::Off
+    }
+
+    /// What the outcomes say of the host.
+    fn note_answer(&mut self, slot: usize, outcomes: &Outcomes) {
+        let connection = &self.connections[slot];
+        let manner = connection.manner;
+        let host = &mut self.sites[connection.site as usize].hosts[connection.host_index];
+        if let Outcome::Replied(stage @ (Stage::Rcpt | Stage::Final), _) = outcomes.rest {
+            host.refusals.note(stage == Stage::Rcpt);
+        }
+        let no_chunks = outcomes.chunking && outcomes.any(verdict::is_unknown_chunk);
+        if no_chunks {
+            host.learnt.step_down(manner, self.now.mono);
+        }
+        let tls_first = outcomes.could_have_tls && outcomes.any(verdict::is_tls_first);
+        if tls_first {
+            host.insist_on_tls();
+        }
+        if no_chunks || tls_first {
+            // The connection is of use no more, and its other transactions would fare alike.
+            self.close(slot);
+        }
     }
 
     fn trace(&self, slot: usize, transaction: &Transaction) -> Trace {

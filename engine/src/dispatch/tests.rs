@@ -16,7 +16,7 @@ use super::*;
 use crate::config::{Pattern, Rate, RouteRule, SiteRule, SocketName, TlsPolicy, Via};
 use dns::MxFailure;
 use queue::{Domain, Entry, EntryKey};
-use smtp::client::{Pipelining, Protocol};
+use smtp::client::{Features, Pipelining, Protocol};
 use std::collections::HashMap;
 use std::time::Duration;
 use world::{Door, World, address_of, config, limits};

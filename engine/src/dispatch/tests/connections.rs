@@ -78,6 +78,38 @@ fn failed_tls_is_followed_by_clear_text_only_when_opportunistic() {
     }
 }
 
+/// Where TLS breaks down, mail goes in clear text for an hour; a host that takes none in clear text must not have that
+/// bounce.
+#[test]
+fn a_host_that_wants_tls_first_is_asked_for_tls_again() {
+    let mut w = world();
+    w.features = Arc::new(Features { starttls: true, ..Features::default() });
+    w.doors.insert(address_of("mx.x.test"), Door::TlsFirst { works: false });
+    let id = w.accept("a@from.test", &["ok@x.test", "ok2@x.test"]);
+    w.settle_down();
+    assert_eq!((w.kinds(id, 0), w.kinds(id, 1)), (vec![Kind::Deferred], vec![Kind::Deferred]));
+    assert!(w.opens.len() <= 6, "bounded: {}", w.opens.len());
+    w.doors.insert(address_of("mx.x.test"), Door::TlsFirst { works: true });
+    w.run(S(120));
+    assert_eq!(
+        (w.kinds(id, 0), w.kinds(id, 1)),
+        (vec![Kind::Deferred, Kind::Delivered], vec![Kind::Deferred, Kind::Delivered])
+    );
+    check_empty(&mut w);
+    w.check_ends();
+    // There is nothing to be had where it does not offer what it wants, or where we are told not to use it.
+    for (starttls, tls) in [(false, TlsPolicy::Opportunistic), (true, TlsPolicy::Off)] {
+        let mut config = config();
+        config.limits = Arc::new(crate::config::Limits { tls, ..limits() });
+        let mut w = World::new(config, 1);
+        w.features = Arc::new(Features { starttls, ..Features::default() });
+        w.doors.insert(address_of("mx.x.test"), Door::TlsFirst { works: true });
+        let id = w.accept("a@from.test", &["ok@x.test"]);
+        w.settle_down();
+        assert_eq!(w.kinds(id, 0), [Kind::Bounced], "{starttls} {tls:?}");
+    }
+}
+
 #[test]
 fn a_host_that_slams_the_door_is_not_hammered() {
     let mut w = world();

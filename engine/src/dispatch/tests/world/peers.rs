@@ -1,6 +1,8 @@
 //! Exchangers: how they behave before mail, and what they say to it.
 
 use super::*;
+use crate::dispatch::TlsState;
+use smtp::server::TlsInfo;
 
 /// How a host behaves before mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Door {
     Ourselves,
     /// The handshake fails.
     BadTls,
+    /// Takes no mail in clear text (530); TLS, where peers announce it, works or not.
+    TlsFirst { works: bool },
     /// Ends every connection at the first MAIL.
     Slams,
 }
@@ -42,6 +46,7 @@ impl World {
             To::At(SocketName::Unix(_)) | To::Caller(_) => Door::Open,
         };
         let tls = open.tls != TlsPolicy::Off;
+        let offered = tls && self.features.starttls;
         let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, last: self.now.mono };
         self.peers.insert(id, peer);
         let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "no");
@@ -49,8 +54,15 @@ impl World {
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
             Door::Unwelcome => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
+            Door::TlsFirst { works: false } if offered => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
             Door::Ourselves => Input::Ourselves(id),
-            Door::Open | Door::BadTls | Door::Slams => Input::Ready(id, None, self.features.clone()),
+            Door::TlsFirst { works: true } if offered => {
+                let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
+                Input::Ready(id, Some(TlsState { info, verified: false, resumed: false }), self.features.clone())
+            }
+            Door::Open | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
+                Input::Ready(id, None, self.features.clone())
+            }
         };
         self.push_peer(id, Event::Input(input));
     }
@@ -84,9 +96,9 @@ impl World {
     pub(super) fn answer(&mut self, id: ConnectionId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(deliver) = peer.in_flight.pop_front() else { return };
-        let slams = match &peer.open.peer {
-            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()) == Some(&Door::Slams),
-            To::At(SocketName::Unix(_)) | To::Caller(_) => false,
+        let door = match &peer.open.peer {
+            To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()).copied().unwrap_or_default(),
+            To::At(SocketName::Unix(_)) | To::Caller(_) => Door::Open,
         };
         let mut exceptions = Vec::new();
         let mut whole = None;
@@ -106,7 +118,12 @@ impl World {
             whole = Some(Outcome::Unsupported(Unsupported::RequireTls));
             exceptions.clear();
         }
-        if slams {
+        let is_encrypted = self.features.starttls && peer.open.tls != TlsPolicy::Off;
+        if matches!(door, Door::TlsFirst { .. }) && !is_encrypted {
+            let first = Reply::fixed(530, EnhancedCode(5, 7, 0), "must issue a STARTTLS command first");
+            whole = Some(Outcome::Replied(Stage::Mail, first));
+        }
+        if door == Door::Slams {
             whole = Some(Outcome::Lost { stage: Stage::Mail, cause: Cause::Eof, in_doubt: false });
         }
         let taken = Outcome::Replied(Stage::Final, Reply::fixed(250, EnhancedCode(2, 0, 0), "taken"));
