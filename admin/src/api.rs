@@ -67,7 +67,7 @@ async fn refuse_foreign_hosts(request: Request, next: Next) -> Response {
     if is_own_host(host) {
         return next.run(request).await;
     }
-    let hint = "use the address, http://127.0.0.1:8025";
+    let hint = "use its address, as [admin] bind has it, or localhost";
     (StatusCode::FORBIDDEN, Refusal::invalid(format!("the API does not answer to the name `{host}`"), hint))
         .into_response()
 }
@@ -98,6 +98,7 @@ async fn summary(State(rooms): State<Rooms>) -> Response {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ListQuery {
     id: Option<String>,
     domain: Option<String>,
@@ -128,6 +129,7 @@ async fn show(State(rooms): State<Rooms>, Path(id): Path<String>) -> Response {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ActQuery {
     after: Option<String>,
     limit: Option<usize>,
@@ -172,6 +174,7 @@ async fn act(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ExplainQuery {
     address: String,
 }

@@ -101,6 +101,8 @@ fn every_path_answers() {
         ("GET", "/api/explain", "", 400),
         ("GET", "/api/queue?after=x", "", 400),
         ("GET", "/api/queue?limit=x", "", 400),
+        ("GET", "/api/queue?campain=spring", "", 400),
+        ("POST", "/api/queue/hold?limt=1", "{\"all\":true}", 400),
         ("GET", "/api/queue/not-an-id!", "", 400),
         ("POST", "/api/queue/hold?after=1.2", "{\"all\":true}", 400),
         ("POST", "/api/queue/hold?limit=x", "{\"all\":true}", 400),

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use super::client::Address;
+use super::listening::{bind_tcp, bind_unix};
 use super::transport::Transport;
 use crate::config::{AuthPolicy, Listener, Mode, SocketName, TlsMode};
 use crate::metrics::ListenerMetrics;
@@ -16,13 +17,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Waiting connections that the kernel keeps for us.
-const LISTEN_BACKLOG: i32 = 4096;
 
 const TOO_MANY: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Too many connections; try again later");
 const TOO_MANY_OF_YOURS: Reply =
@@ -350,25 +346,4 @@ fn server_config(listener: &Listener, hostname: &str, now: Now) -> smtp::server:
         tls_first: listener.tls_mode() == Some(TlsMode::Required),
         ..smtp::server::Config::default()
     }
-}
-
-fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
-}
-
-/// A socket file that nobody answers is what a crash left behind: it is replaced. One that answers is somebody's.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket()) {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket"));
-        }
-        std::fs::remove_file(path)?;
-    }
-    UnixListener::bind(path)
 }

@@ -9,6 +9,7 @@ mod connection;
 mod door;
 mod introduction;
 mod labels;
+mod listening;
 mod login;
 mod outbox;
 mod permit;
@@ -20,6 +21,7 @@ mod transport;
 mod turn;
 
 pub(crate) use door::Door;
+pub(crate) use listening::is_free;
 pub(crate) use outbox::{Asker, Origin, Outbox};
 pub(crate) use permit::Permits;
 

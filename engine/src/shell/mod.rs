@@ -29,7 +29,7 @@ use crate::config::{Config, Listener, SocketName};
 use crate::delivery::{Delivery, Ourselves, Settings, TlsConfigs};
 use crate::dispatch::{Dispatch, Input};
 use crate::events::EventLog;
-use crate::intake::{Door, Intake, Permits, Shared};
+use crate::intake::{self, Door, Intake, Permits, Shared};
 use crate::metrics::{EngineMetrics, Handshakes};
 use crate::passwords::{self, PasswordError, Passwords};
 use crate::tls::Keyring;
@@ -294,6 +294,10 @@ fn bind(
     let mut by_loop: Vec<Vec<Door>> = (0..loops).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     let auth = directory.map(|directory| (directory.clone(), offer(config)));
+    // All of them before the first is bound: one of ours may be part of another (0.0.0.0 and 127.0.0.1).
+    for Listener { bind, .. } in &config.listeners {
+        intake::is_free(bind).map_err(|source| StartError::Listen { name: bind.to_string(), source })?;
+    }
     for (n, listener) in config.listeners.iter().enumerate() {
         let name = || listener.bind.to_string();
         let tls = keyrings[n].as_ref().map(Keyring::server_config).transpose();
