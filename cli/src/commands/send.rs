@@ -1,14 +1,16 @@
 //! `posthaste send`.
 
+mod sent;
+
+use self::sent::{fate, shown, worse};
 use super::account::Account;
 use super::wishes::Wishes;
 use crate::exit::{Exit, Failure};
 use crate::submit::{Letter, Submission};
 use crate::{daemon, terminal, units};
 use engine::config::{SocketName, TlsMode};
-use serde::Serialize;
 use smtp::client::{Login, Outcome};
-use smtp::{Body, Mailbox, Recipient, Reply, ReversePath};
+use smtp::{Body, Mailbox, Recipient, ReversePath};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -76,24 +78,6 @@ enum Operand {
     File(PathBuf),
 }
 
-/// What became of one file.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Sent {
-    file: String,
-    /// Under which it was queued, where the server says so.
-    id: Option<String>,
-    recipients: Vec<Said>,
-    #[serde(skip)]
-    exit: Option<Exit>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Said {
-    recipient: String,
-    accepted: bool,
-    reply: String,
-}
-
 fn parse_operand(text: &str) -> Result<Operand, String> {
     if text.contains('@') { parse_mailbox(text).map(Operand::Recipient) } else { Ok(Operand::File(text.into())) }
 }
@@ -128,9 +112,9 @@ impl Send {
                     return Err(Failure::new(Exit::Temporary, message));
                 }
             };
-            let sent = sent(file, &to, &outcomes);
-            worst = worse(worst, sent.exit.unwrap_or(Exit::Done));
-            if self.json { terminal::print_json(&sent)? } else { terminal::print(&text(&sent))? }
+            let sent = sent::sent(file, &to, &outcomes);
+            worst = worse(worst, sent.exit);
+            if self.json { terminal::print_json(&sent)? } else { terminal::print(&sent::text(&sent))? }
         }
         if let Some(submission) = submission {
             submission.quit();
@@ -208,83 +192,12 @@ fn read(file: &Path) -> Result<Body, Failure> {
     Ok(Body::new(bench::load::normalise(&text)))
 }
 
-fn sent(file: &Path, to: &[Mailbox], outcomes: &[Outcome]) -> Sent {
-    let mut exit = Exit::Done;
-    let mut recipients = Vec::new();
-    for (mailbox, outcome) in to.iter().zip(outcomes) {
-        let (became, reply) = judge(outcome);
-        exit = worse(exit, became);
-        recipients.push(Said { recipient: mailbox.as_str().into(), accepted: became == Exit::Done, reply });
-    }
-    let id = outcomes.iter().find_map(queued_as);
-    Sent { file: file.display().to_string(), id, recipients, exit: Some(exit) }
-}
-
-/// `Ok: queued as ID`.
-fn queued_as(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Replied(_, reply) if reply.is_success() => {
-            reply.text.rsplit_once("queued as ").map(|(_, id)| id.trim().to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// What an outcome means for a recipient, and in which words.
-fn judge(outcome: &Outcome) -> (Exit, String) {
-    match outcome {
-        Outcome::Replied(_, reply) => (fate(reply), shown(reply)),
-        Outcome::Lost { in_doubt: true, .. } => {
-            (Exit::Temporary, "the answer never came: it may have been taken".into())
-        }
-        Outcome::Lost { .. } => (Exit::Temporary, "the connection was lost".into()),
-        Outcome::NotSent => (Exit::Temporary, "not sent".into()),
-        Outcome::Unsupported(lacking) => (Exit::Unavailable, lacking.to_string()),
-    }
-}
-
-fn fate(reply: &Reply) -> Exit {
-    match () {
-        () if reply.is_success() => Exit::Done,
-        () if reply.is_permanent() => Exit::Unavailable,
-        () => Exit::Temporary,
-    }
-}
-
-fn shown(reply: &Reply) -> String {
-    let enhanced = reply.enhanced.map(|code| format!("{}.{}.{} ", code.0, code.1, code.2)).unwrap_or_default();
-    format!("{} {enhanced}{}", reply.code, reply.text.replace('\n', " "))
-}
-
-/// Refused for good outweighs refused for now: trying again does not help.
-fn worse(one: Exit, other: Exit) -> Exit {
-    let weight = |exit| match exit {
-        Exit::Done => 0,
-        Exit::Temporary => 1,
-        _ => 2,
-    };
-    if weight(other) > weight(one) { other } else { one }
-}
-
-fn text(sent: &Sent) -> String {
-    let mut out = String::new();
-    if let Some(accepted) = sent.recipients.iter().find(|said| said.accepted) {
-        out += &format!("{}: {}\n", sent.file, accepted.reply);
-    }
-    for said in sent.recipients.iter().filter(|said| !said.accepted) {
-        out += &format!("{}: <{}>: {}\n", sent.file, said.recipient, said.reply);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bench::Address;
     use bench::sink::{Certificate, Keep, Received, Rule, Sink, SinkHandle, SinkOptions, Tls};
     use crossbeam_channel::Receiver;
-    use smtp::EnhancedCode;
-    use smtp::client::Stage;
 
     fn start(rules: &[&str]) -> (SinkHandle, SocketName, Receiver<Received>) {
         start_with(rules, None)
@@ -369,14 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_read_from_the_reply() {
-        let outcome =
-            |text: &'static str| Outcome::Replied(Stage::Final, Reply::fixed(250, EnhancedCode(2, 0, 0), text));
-        assert_eq!(queued_as(&outcome("Ok: queued as 01HZX5W3K9QRT")).as_deref(), Some("01HZX5W3K9QRT"));
-        assert_eq!((queued_as(&outcome("Ok")), queued_as(&Outcome::NotSent)), (None, None));
-    }
-
-    #[test]
     fn what_follows_the_recipients_are_files() {
         let parse = |to: &[&str]| {
             let to = to.iter().map(|text| parse_operand(text).unwrap()).collect();
@@ -398,17 +303,5 @@ mod tests {
         assert_eq!(files, ["m.eml", "-", "z"].map(PathBuf::from));
         assert_eq!(parse(&["m.eml"]).unwrap_err().exit, Exit::Usage);
         assert!(parse_operand("a@b..c").is_err());
-    }
-
-    #[test]
-    fn what_is_shown() {
-        let said = |recipient: &str, accepted, reply: &str| Said {
-            recipient: recipient.into(),
-            accepted,
-            reply: reply.into(),
-        };
-        let recipients = vec![said("b@x", true, "250 2.0.0 Ok: queued as 7"), said("c@x", false, "550 5.1.1 no")];
-        let sent = Sent { file: "m.eml".into(), id: None, recipients, exit: None };
-        assert_eq!(text(&sent), "m.eml: 250 2.0.0 Ok: queued as 7\nm.eml: <c@x>: 550 5.1.1 no\n");
     }
 }
