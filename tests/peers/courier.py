@@ -1,8 +1,8 @@
 """A private Courier: its queue lies in the view's /var, which is memory."""
 
 from . import certificate
-from .peer import LOGIN, Hop, Relay
-from .scratch import end_daemon, free_port, listens, wait_for
+from .peer import LOGIN, Relay
+from .scratch import end_daemon, listens, wait_for
 
 # The files of /etc/courier that say something else than Debian's.
 SETTINGS = {
@@ -116,13 +116,6 @@ class Courier(Relay):
     USERS = ("courier",)
     CHANGES = "Fields with addresses are folded anew; a header without recipients gets `To: undisclosed-recipients: ;`."
     INTO = OUT = ("plain", "STARTTLS", "implicit TLS", "AUTH")
-
-    def __init__(self, scratch, certificate, routes):
-        super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
-
-    def entry(self, domain, tls="none", login=None):
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def start(self):
         filled = {"home": self.home, "port": self.port, "tls_port": self.tls_port, "login": LOGIN}

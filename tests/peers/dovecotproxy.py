@@ -2,7 +2,7 @@
 
 from .dovecot import CONFIGURATION, Dovecot
 from .peer import Hop, Relay
-from .scratch import free_port, listens, tail, wait_for
+from .scratch import listens, tail, wait_for
 
 PROXY = """\
 ssl = yes

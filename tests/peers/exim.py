@@ -2,8 +2,8 @@
 
 import os
 
-from .peer import LOGIN, Hop, Relay
-from .scratch import free_port, listens, tail, wait_for
+from .peer import LOGIN, Relay
+from .scratch import listens, tail, wait_for
 
 CONFIGURATION = """\
 primary_hostname = exim.posthaste.test
@@ -97,13 +97,6 @@ class Exim(Relay):
     DEBIAN = ("exim4-daemon-light",)
     USERS = ("Debian-exim",)
     INTO = OUT = ("plain", "STARTTLS", "implicit TLS", "AUTH")
-
-    def __init__(self, scratch, certificate, routes):
-        super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
-
-    def entry(self, domain, tls="none", login=None):
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def start(self):
         for directory in "spool", "log":

@@ -5,8 +5,8 @@ import os
 import shutil
 
 from . import corpus, packages
-from .peer import LOGIN, Hop, Relay
-from .scratch import free_port, listens, wait_for
+from .peer import LOGIN, Relay
+from .scratch import listens, wait_for
 
 VERSION = "3.3.4"
 PLUGIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "haraka.js")
@@ -54,14 +54,10 @@ class Haraka(Relay):
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
         self.modules = packages.npm([f"Haraka@{VERSION}"])
 
     def version(self):
         return VERSION
-
-    def entry(self, domain, tls="none", login=None):
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def carried(self, content):
         return corpus.without_added(content, "haraka.posthaste.test")

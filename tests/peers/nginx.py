@@ -71,14 +71,14 @@ class Nginx(Relay):
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
-        self.tls_port, self.login_port, self.pass_port = free_port(), free_port(), free_port()
+        self.login_port, self.pass_port = free_port(), free_port()
 
     def entry(self, domain, tls="none", login=None):
         if domain == "to-auth.test":
             return Hop(self.login_port, tls, login)
         if domain == "from-auth.test":
             return Hop(self.pass_port, "starttls", LOGIN)
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
+        return super().entry(domain, tls, login)
 
     def start(self):
         self.oracle = Oracle(self.routes)

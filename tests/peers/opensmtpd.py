@@ -4,8 +4,8 @@ import os
 import shutil
 
 from . import certificate, corpus
-from .peer import LOGIN, Hop, Relay
-from .scratch import free_port, listens, wait_for
+from .peer import LOGIN, Relay
+from .scratch import listens, wait_for
 
 CONFIGURATION = """\
 pki here cert "{chain}"
@@ -44,13 +44,6 @@ class Opensmtpd(Relay):
         "It ends a header section with Date and Message-ID where these are missing (the test takes them off), gives addresses "
         "without a domain its own, and loses what stands behind a NUL in a line."
     )
-    def __init__(self, scratch, certificate, routes):
-        super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
-
-    def entry(self, domain, tls="none", login=None):
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
-
     def carried(self, content):
         return corpus.without_added(content, "opensmtpd.posthaste.test")
 

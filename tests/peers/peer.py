@@ -97,11 +97,12 @@ class Relay(Peer):
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate)
         self.routes = routes
-        self.port = free_port()
+        # The second is for TLS from the first octet, where INTO says so.
+        self.port, self.tls_port = free_port(), free_port()
 
     def entry(self, domain, tls="none", login=None):
         """Where mail for this domain is handed in."""
-        return Hop(self.port, tls, login)
+        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
 
 class Filter(Relay):

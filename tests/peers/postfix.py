@@ -153,7 +153,7 @@ class Postfix(Relay):
 
     def __init__(self, scratch, certificate, routes):
         super().__init__(scratch, certificate, routes)
-        self.data_port, self.tls_port = free_port(), free_port()
+        self.data_port = free_port()
 
     def entry(self, domain, tls="none", login=None):
         return Hop({"none": self.data_port, "starttls": self.port, "implicit": self.tls_port}[tls], tls, login)

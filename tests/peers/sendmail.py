@@ -2,8 +2,8 @@
 
 import os
 
-from .peer import LOGIN, Hop, Relay
-from .scratch import free_port, listens, tail, wait_for
+from .peer import LOGIN, Relay
+from .scratch import listens, wait_for
 
 MACROS = """\
 divert(0)dnl
@@ -78,13 +78,6 @@ class Sendmail(Relay):
         "implicit TLS from it": "its client knows STARTTLS only",
     }
     REMARKS = ["Logs in, and is logged in to, with SCRAM-SHA-256, by Cyrus SASL."]
-
-    def __init__(self, scratch, certificate, routes):
-        super().__init__(scratch, certificate, routes)
-        self.tls_port = free_port()
-
-    def entry(self, domain, tls="none", login=None):
-        return Hop(self.tls_port if tls == "implicit" else self.port, tls, login)
 
     def start(self):
         os.makedirs(f"{self.home}/queue", 0o700)
