@@ -24,6 +24,40 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+fn without_tests(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    files.retain(|file| !file.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "tests.rs"));
+    files
+}
+
+/// What stands before the tests.
+fn code_of(file: &Path) -> String {
+    let text = read(file);
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+/// Functions with their lines, as they are formatted: a body ends with the brace below its first line.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let Some((before, name)) = line.split_once("fn ") else { continue };
+        let is_function =
+            before.split_whitespace().all(|word| word.starts_with("pub") || word == "const" || word == "in");
+        if !is_function || line.ends_with([';', '}']) {
+            continue;
+        }
+        let margin = &before[..before.len() - before.trim_start().len()];
+        let is_last = |line: &str| match line.strip_prefix(margin) {
+            Some(rest) => rest == "}" || (rest.starts_with(')') && rest.ends_with(';')),
+            None => false,
+        };
+        let end = lines[start..].iter().position(|line| is_last(line));
+        let end = end.unwrap_or_else(|| panic!("{line} has an end"));
+        found.push((name.split(['(', '<']).next().unwrap_or_default().to_owned(), end + 1));
+    }
+    found
+}
+
 /// Everything in `[dependencies]` of a member that is ours.
 fn arrows(member: &str) -> Vec<String> {
     let manifest = read(root().join(member).join("Cargo.toml"));
@@ -60,18 +94,15 @@ fn pure_modules_have_no_socket_clock_thread_or_disk() {
     let forbidden =
         ["mio::", "rustls::", "sled::", "std::thread", "Instant::now", "SystemTime::now", "std::fs", "std::net::Tcp"];
     let engine = root().join("engine/src");
-    let mut files: Vec<PathBuf> =
-        ["verdict.rs", "notice.rs", "retry.rs", "limit.rs", "now.rs"].map(|f| engine.join(f)).into();
-    files.retain(|file| file.exists());
-    rust_files(&engine.join("dispatch"), &mut files);
+    let mut files: Vec<PathBuf> = ["verdict.rs", "retry.rs", "limit.rs", "now.rs"].map(|f| engine.join(f)).into();
+    for folder in ["dispatch", "notice", "config"] {
+        rust_files(&engine.join(folder), &mut files);
+    }
     rust_files(&root().join("smtp/src"), &mut files);
-    assert!(files.len() > 10, "the pure modules were found");
-    for file in files {
-        if file.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "tests.rs") {
-            continue;
-        }
-        let text = read(&file);
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    // Where the configuration's file is read, and the processors are counted.
+    files.retain(|file| !file.ends_with("config/load.rs"));
+    for file in without_tests(files) {
+        let code = code_of(&file);
         let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
         for word in forbidden {
             assert!(!code.contains(word), "{} names {word}", file.display());
@@ -86,13 +117,13 @@ fn files_stay_small() {
     for member in ["smtp", "queue", "dns", "engine", "admin", "cli", "bench"] {
         rust_files(&root().join(member).join("src"), &mut files);
     }
-    for file in files {
-        if file.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "tests.rs") {
-            continue;
+    for file in without_tests(files) {
+        let code = code_of(&file);
+        let lines = code.lines().count();
+        assert!(lines <= 400, "{} has {lines} lines before its tests: split it by noun", file.display());
+        for (name, lines) in functions(&code) {
+            assert!(lines <= 60, "{name} in {} has {lines} lines: split it", file.display());
         }
-        let text = read(&file);
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-        assert!(code <= 500, "{} has {code} lines before its tests: split it by noun", file.display());
     }
     assert!(read(root().join("cli/src/main.rs")).lines().count() < 80, "main.rs stays under 80 lines");
 }
@@ -119,4 +150,27 @@ fn each_test_that_the_table_of_rfcs_names_exists() {
         }
     }
     assert!(named > 20, "the table was read");
+}
+
+/// A map that names places which are gone leads nowhere.
+#[test]
+fn each_path_that_the_map_names_exists() {
+    let is_there = |path: &str| [root(), root().join("engine/src")].iter().any(|folder| folder.join(path).exists());
+    let mut named = 0;
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = read(root().join(page));
+        for quoted in text.split('`').skip(1).step_by(2) {
+            for path in quoted.split_whitespace().filter(|word| word.contains('/')) {
+                named += 1;
+                assert!(is_there(path), "{page} names `{path}`, which is not there");
+            }
+        }
+    }
+    assert!(named > 30, "the pages were read");
+    let members = read(root().join("Cargo.toml"));
+    let members = members.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap_or_default();
+    let rooms = read(root().join("ARCHITECTURE.md"));
+    for member in members.split('"').skip(1).step_by(2) {
+        assert!(rooms.contains(&format!("\n| `{member}/` | ")), "ARCHITECTURE.md has no room `{member}/`");
+    }
 }
