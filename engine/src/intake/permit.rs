@@ -112,7 +112,7 @@ impl Permits {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
+    fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 

@@ -21,7 +21,7 @@ pub(super) fn encode(content: &[u8], text: bool) -> (&'static str, Vec<u8>) {
 }
 
 /// Line ends of the content stay line ends; a CR or LF that stands alone is escaped like any other control character.
-pub(super) fn quoted_printable(content: &[u8]) -> Vec<u8> {
+fn quoted_printable(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + content.len() / 4);
     let mut start = 0;
     for end in memmem::find_iter(content, b"\r\n") {

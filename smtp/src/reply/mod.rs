@@ -73,10 +73,6 @@ impl Reply {
     pub fn is_success(&self) -> bool {
         self.code / 100 == 2
     }
-    /// 4xx.
-    pub fn is_transient(&self) -> bool {
-        self.code / 100 == 4
-    }
     /// 5xx.
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
