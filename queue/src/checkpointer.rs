@@ -35,7 +35,9 @@ impl Store {
         let covered = frozen.checkpoint.sequence;
         state.checkpoint_sequence = if sequence == covered + 1 { sequence } else { covered };
         self.counters.checkpoint();
-        self.free_segments(&mut journal, &mut state, &frozen.checkpoint);
+        let (freeable, room) = (freeable(&state, &frozen.checkpoint), self.room_for_spares(&state));
+        drop(state);
+        self.free_segments(&mut journal, freeable, room);
         Ok(true)
     }
 
@@ -85,27 +87,22 @@ impl Store {
         Ok(())
     }
 
-    /// From the oldest on, while nothing in them is needed: not by the index, not for replay.
-    fn free_segments(&self, journal: &mut Journal, state: &mut State, checkpoint: &Checkpoint) {
+    /// Meanwhile readers go on: the journal's lock alone keeps the segments as they are.
+    fn free_segments(&self, journal: &mut Journal, segments: Vec<(u64, Segment)>, mut room: u64) {
         let mut freed = false;
-        let mut room = self.room_for_spares(state);
-        while let Some((&number, segment)) = state.segments.first_key_value() {
-            let needed = number >= checkpoint.segment || checkpoint.live.contains_key(&number);
-            if needed || segment.live.entries > 0 {
-                break;
-            }
-            let segment = *segment;
-            lock(&self.files).remove(&number);
+        for (number, segment) in segments {
             room += segment.size;
             if let Err(error) = self.free_segment(journal, number, &segment, room) {
                 tracing::warn!("freeing {}: {error}", segment::file_name(number));
                 break;
             }
-            state.segments.remove(&number);
+            // Before the journal's lock is let go, as only then the file can be used again: see `Store::read_start`.
+            lock(&self.state).segments.remove(&number);
+            lock(&self.files).remove(&number);
             freed = true;
         }
         if freed {
-            self.note_journal_bytes(state, journal);
+            self.note_journal_bytes(&lock(&self.state), journal);
         }
     }
 
@@ -164,6 +161,15 @@ impl Store {
         filled.map_err(|e| io_error("filling a segment of", JOURNAL, e))?;
         Ok(is_written)
     }
+}
+
+/// Segments from the oldest on, while nothing in them is needed: not by the index, not for replay.
+fn freeable(state: &State, checkpoint: &Checkpoint) -> Vec<(u64, Segment)> {
+    let is_needed = |(number, segment): &(u64, Segment)| {
+        *number >= checkpoint.segment || checkpoint.live.contains_key(number) || segment.live.entries > 0
+    };
+    let segments = state.segments.iter().map(|(number, segment)| (*number, *segment));
+    segments.take_while(|segment| !is_needed(segment)).collect()
 }
 
 /// The checkpointer's thread.

@@ -1,7 +1,8 @@
 //! The queue without threads: groups in, durable state out.
 //!
 //! Every method may be called from any thread; [`Store::commit`] and [`Store::checkpoint`] exclude each other only where they
-//! write the journal. Lock order: journal, then state. No lock is held while the index is read or written.
+//! write the journal. Lock order: journal, then state. No lock is held while the index is read or written, and that of the
+//! state, which all readers take, not while the disk is asked for anything.
 
 use crate::counters::{Counters, Stats};
 use crate::disk::{Disk, File};
