@@ -46,7 +46,8 @@ impl Encoder {
         self.block.put_slice(b"\r\n");
         let mut count = 0;
         for recipient in recipients {
-            smtputf8 |= !recipient.mailbox.is_ascii();
+            let orcpt = recipient.orcpt.as_deref().unwrap_or_default();
+            smtputf8 |= !recipient.mailbox.is_ascii() || features.dsn && !orcpt.is_ascii();
             self.put_recipient(recipient, watched, features);
             count += 1;
         }
@@ -170,9 +171,12 @@ fn content<'a>(
     let Transaction { reverse_path, mut body, parameters, .. } = *transaction;
     let mut smtputf8 = parameters.smtputf8 || !reverse_path.as_str().is_ascii();
     if smtputf8 && !features.smtputf8 {
+        // Programs say SMTPUTF8 of all that they hand in where it is announced: what has no UTF-8 in an address or in a
+        // header, so that it could be converted, is no internationalised mail, and may go (RFC 6531 §3.2).
+        let encoded = if reverse_path.as_str().is_ascii() { body.seven_bit().ok() } else { None };
+        let encoded = encoded.ok_or(Unsupported::Smtputf8)?;
         // A notice may come to one who has nothing to do with SMTPUTF8: what needs it there is encoded (RFC 6533 §4.5).
-        let encoded = if reverse_path.is_null() { body.seven_bit().ok() } else { None };
-        body = encoded.ok_or(Unsupported::Smtputf8)?;
+        body = if reverse_path.is_null() { encoded } else { body };
         smtputf8 = false;
     }
     let body = suited(body, features, chunking, smtputf8)?;

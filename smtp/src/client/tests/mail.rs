@@ -308,7 +308,20 @@ fn says_what_the_peer_lacks() {
     check(
         Whole,
         "",
-        "> submit 1 utf8 b@y\nE: 1 Smtputf8\n> submit 2 b@y ü@y\nE: 2 Smtputf8\n> submit 3 b@y\nC: MAIL FROM:<a@x>",
+        "> submit 1 header utf8 b@y\nE: 1 Smtputf8\n> submit 2 b@y ü@y\nE: 2 Smtputf8\n> submit 3 b@y\nC: MAIL FROM:<a@x>",
+    );
+    // What is all ASCII but for its text goes as other mail does, whatever its sender said of it.
+    check(Whole, "PIPELINING", "> submit 1 utf8 b@y\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y>\nC: DATA");
+    check(
+        Whole,
+        "PIPELINING 8BITMIME",
+        "> submit 1 eight utf8 b@y\nC: MAIL FROM:<a@x> BODY=8BITMIME\nC: RCPT TO:<b@y>\nC: DATA\nS: 250 Ok\nS: 250 Ok\nS: 354 go\n\
+         C: \nC: old ü\nC: .",
+    );
+    check(
+        Whole,
+        "PIPELINING DSN",
+        "> submit 1 utf8 b@y|NEVER|utf-8;ü@x\nE: 1 Smtputf8\n> submit 2 utf8 b@y|NEVER|rfc822;c@x\nC: MAIL FROM:<a@x>\nC: RCPT TO:<b@y> NOTIFY=NEVER ORCPT=rfc822;c@x\nC: DATA",
     );
     // A notice goes all the same, encoded, unless its header or its recipient would need it.
     check(
@@ -320,7 +333,7 @@ fn says_what_the_peer_lacks() {
     );
     check(Whole, "", "> submit 1 header utf8 notice b@y\nE: 1 Smtputf8\n> submit 2 utf8 notice ü@y\nE: 2 Smtputf8");
     // Of two lacks the one is named that conversion would not help.
-    check(Whole, "", "> submit 1 eight utf8 b@y\nE: 1 Smtputf8");
+    check(Whole, "", "> submit 1 header utf8 b@y\nE: 1 Smtputf8");
     check(Whole, "", "> submit 1 header b@y\nE: 1 EightBit(Header)\n> credit 8\n> wait forever");
     check(Whole, "PIPELINING SMTPUTF8", "> submit 1 header b@y\nE: 1 EightBit(Header)");
     check(

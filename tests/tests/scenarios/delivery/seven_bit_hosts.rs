@@ -53,6 +53,20 @@ fn who_has_no_smtputf8_hears_of_mail_that_needed_it() {
     world.finish();
 }
 
+/// Many programs say SMTPUTF8 of all that they hand in.
+#[test]
+fn what_was_said_to_need_smtputf8_and_does_not_arrives() {
+    let world = World::plan().sink_options(plain).start();
+    let mut injector = world.connect().greet();
+    injector.expect(&format!("MAIL FROM:<{SENDER}> SMTPUTF8"), "250 ");
+    injector.expect("RCPT TO:<green@d.test>", "250 ");
+    injector.expect("DATA", "354 ");
+    injector.expect("Subject: green\r\n\r\nHello.\r\n.", "250 ");
+    world.expect_delivered("green@d.test");
+    world.expect_empty();
+    world.finish();
+}
+
 #[test]
 fn a_host_that_takes_eight_bits_gets_them() {
     let world = World::plan().sink_options(|options| options.chunking = false).start();
