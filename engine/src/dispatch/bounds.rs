@@ -25,6 +25,8 @@ pub const MAX_LOOKUPS: usize = 1_000;
 pub const LOAD_AHEAD: usize = 32;
 /// Loaded deliveries beyond which reading ahead slows to one at a time.
 pub const LOADED_ENOUGH: usize = 64;
+/// While contents are being read, connections without work are kept, and looked at again after this time.
+pub const LOADING_LOOK: Duration = Duration::from_secs(1);
 /// Connections being set up at once towards a site that has not answered yet.
 pub const CONNECTING_UNPROVEN: usize = 5;
 /// Transactions handed to a connection and not yet reported: level `stream`.

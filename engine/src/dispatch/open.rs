@@ -1,6 +1,6 @@
 //! Connections: opened when there is more to deliver than they can take, closed when there is nothing.
 
-use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, MAX_CONNECTIONS, MAX_IDLE};
+use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, LOADING_LOOK, MAX_CONNECTIONS, MAX_IDLE};
 use super::connection::{self, Connection, Phase};
 use super::host::{self, Pick};
 use super::site::SiteId;
@@ -250,7 +250,12 @@ impl Dispatch {
         if connection.phase != Phase::Ready || !connection.transactions.is_empty() {
             return;
         }
-        let end = connection.idle_since + self.sites[connection.site as usize].idle_timeout();
+        let site = &self.sites[connection.site as usize];
+        let mut end = connection.idle_since + site.idle_timeout();
+        if site.loading > 0 && connection.is_for_any() {
+            // What it was opened for is still being read: without it, another would be opened at once.
+            end = end.max(self.now.mono + LOADING_LOOK);
+        }
         if end > self.now.mono {
             connection.idle_armed = true;
             self.timers.push(end, Timer::Idle(id));

@@ -202,3 +202,21 @@ fn rates_are_kept_over_all_connections() {
     assert!(w.throttled["rate"] > S(2), "{:?}", w.throttled);
     check_empty(&mut w);
 }
+
+#[test]
+fn a_connection_does_not_end_while_what_it_was_opened_for_is_being_read() {
+    for idle_timeout in [Duration::from_millis(100), Duration::ZERO] {
+        let mut config = config();
+        config.queue.body_cache_bytes = 0;
+        config.limits = Arc::new(crate::config::Limits { idle_timeout, connections: 3, ..limits() });
+        let mut w = World::new(config, 1);
+        w.reading = S(3);
+        for _ in 0..10 {
+            w.accept("a@from.test", &["ok@x.test"]);
+        }
+        w.run(S(60));
+        assert_eq!((w.count(Kind::Delivered), w.opens.len()), (10, 3), "{idle_timeout:?}");
+        assert!(w.peers.is_empty(), "nor does it stay for ever");
+        check_empty(&mut w);
+    }
+}

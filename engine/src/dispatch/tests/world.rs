@@ -46,6 +46,8 @@ pub struct World {
     rng: fastrand::Rng,
     /// Answers take up to so long.
     pub delay: Duration,
+    /// Contents are there so long after they were asked for, at the earliest.
+    pub reading: Duration,
     /// Peers answer only when told to.
     pub manual: bool,
     /// Outcomes do not become durable any more, and nobody says so.
@@ -93,6 +95,7 @@ impl World {
             now,
             rng: fastrand::Rng::with_seed(seed),
             delay: Duration::ZERO,
+            reading: Duration::ZERO,
             manual: false,
             is_broken: false,
             tenant: None,
@@ -193,7 +196,8 @@ impl World {
             }
             Action::Load(id, _) => {
                 self.loads += 1;
-                self.push_soon(Event::Load(id));
+                let at = self.later() + self.reading;
+                self.push(at, Event::Load(id));
             }
             Action::Open(open) => self.open(*open),
             Action::Deliver(deliver) => self.deliver(deliver),
