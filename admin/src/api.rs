@@ -117,8 +117,9 @@ async fn list(State(rooms): State<Rooms>, query: Result<Query<ListQuery>, QueryR
     ask(rooms, move |control| {
         let ListQuery { id, domain, sender, tenant, campaign, after, limit } = query;
         let after = after.as_deref().map(parse_cursor).transpose()?;
-        let selection = Selection { id, domain, sender, tenant, campaign, all: false };
-        selection.message_id()?;
+        let ids = id.into_iter().collect();
+        let selection = Selection { ids, domain, sender, tenant, campaign, all: false };
+        selection.message_ids()?;
         control.list(&selection, after, limit.unwrap_or(PAGE).clamp(1, MAX_PAGE))
     })
     .await
@@ -157,7 +158,7 @@ async fn act(
         }
     };
     ask(rooms, move |control| {
-        selection.message_id()?;
+        selection.message_ids()?;
         let from = after.as_deref().map(Place::parse).transpose()?;
         match (selection.is_empty(), selection.all) {
             (true, false) => Err(Refusal::invalid(

@@ -1,7 +1,7 @@
 //! What an operator can ask of the engine and tell it. The types are the API's JSON, for both its ends.
 
 use queue::{Domain, EntryKey, Flow, MessageId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The engine, as the admin server sees it. Calls may block for a disk read.
 pub trait Control: Send + Sync {
@@ -70,9 +70,9 @@ impl Act {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// One message.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    /// These messages; in JSON one id, too.
+    #[serde(rename = "id", skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub ids: Vec<String>,
     /// Recipients of one domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
@@ -93,19 +93,33 @@ pub struct Selection {
 impl Selection {
     /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
-        [&self.id, &self.domain, &self.sender, &self.tenant, &self.campaign].into_iter().all(Option::is_none)
+        let others = [&self.domain, &self.sender, &self.tenant, &self.campaign];
+        self.ids.is_empty() && others.into_iter().all(Option::is_none)
     }
-    /// The id, parsed.
+    /// The ids, parsed.
     ///
     /// # Errors
-    /// It is none.
-    pub fn message_id(&self) -> Result<Option<MessageId>, Refusal> {
-        self.id.as_deref().map(parse_id).transpose()
+    /// The first that is none.
+    pub fn message_ids(&self) -> Result<Vec<MessageId>, Refusal> {
+        self.ids.iter().map(|id| parse_id(id)).collect()
     }
     /// The domain, in lower case.
     pub fn domain(&self) -> Option<Domain> {
         self.domain.as_deref().map(Domain::new)
     }
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an id, or a list of ids")]
+    enum Ids {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Ids::deserialize(value)? {
+        Ids::One(id) => vec![id],
+        Ids::More(ids) => ids,
+    })
 }
 
 /// A message id as the sender was told it.
@@ -216,8 +230,8 @@ pub struct Acted {
     pub entries: u64,
     /// Entries that were looked at.
     pub looked_at: u64,
-    /// Of them, those of the message that was named, changed or not.
-    pub of_message: u64,
+    /// Messages that were named, as they were, of which some are, changed or not.
+    pub met: Vec<String>,
     /// Entries in the queue, about.
     pub queued: u64,
     /// For `after` of the next step; absent at the end.

@@ -112,16 +112,20 @@ impl admin::Control for EngineControl {
         };
         let again = |Place { walk, passed }| Walk { id: walk, passed: Some(passed) };
         let walk = from.map_or_else(|| self.0.start_walk(), again);
-        let selection = engine::shell::Selection { id: wanted.id, domain: wanted.domain.clone() };
+        let named = &selection.ids;
+        let selection =
+            engine::shell::Selection { ids: wanted.ids.iter().copied().collect(), domain: wanted.domain.clone() };
         let bounds = Bounds { entries: limit, time: STEP };
         let step = self.0.operate_step(wish(act), &selection, walk, bounds, choose);
         let step = step.map_err(|error| Refusal::unavailable(error.to_string(), "see the log of the server"))?;
+        let met = named.iter().zip(&wanted.ids).filter(|(_, id)| step.met.contains(id));
+        let met = met.map(|(as_named, _)| as_named.clone()).collect();
         let place = |walk: Walk| Some(Place { walk: walk.id, passed: walk.passed? }.to_text());
         Ok(Acted {
             recipients: step.operated.recipients,
             entries: step.operated.entries,
             looked_at: step.looked_at,
-            of_message: step.of_message,
+            met,
             queued: self.0.queue().stats().entries,
             next: step.rest.and_then(place),
         })
@@ -134,7 +138,7 @@ impl admin::Control for EngineControl {
 
 /// A selection, parsed.
 struct Wanted<'a> {
-    id: Option<MessageId>,
+    ids: Vec<MessageId>,
     domain: Option<Domain>,
     sender: Option<&'a str>,
     tenant: Option<&'a str>,
@@ -158,7 +162,7 @@ impl<'a> Wanted<'a> {
             [&selection.sender, &selection.tenant, &selection.campaign].map(Option::as_deref);
         let sender = sender.map(|sender| sender.trim_start_matches('<').trim_end_matches('>'));
         let reads = sender.is_some() || tenant.is_some() || campaign.is_some();
-        Ok(Wanted { id: selection.message_id()?, domain: selection.domain(), sender, tenant, campaign, reads })
+        Ok(Wanted { ids: selection.message_ids()?, domain: selection.domain(), sender, tenant, campaign, reads })
     }
 
     /// As far as the key tells.
@@ -184,8 +188,10 @@ impl EngineControl {
         limit: usize,
     ) -> Result<(Vec<(EntryKey, Entry)>, bool), Refusal> {
         let queue = self.0.queue();
-        if let Some(id) = wanted.id {
-            let mut entries = queue.find(id).map_err(unreadable)?;
+        if !wanted.ids.is_empty() {
+            let found: Result<Vec<_>, _> = wanted.ids.iter().map(|id| queue.find(*id)).collect();
+            let mut entries = found.map_err(unreadable)?.concat();
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
             entries.retain(|(key, _)| {
                 wanted.domain.as_ref().is_none_or(|domain| key.domain == *domain)
                     && after.as_ref().is_none_or(|after| key > after)

@@ -66,7 +66,7 @@ impl Control for Script {
         let (domain, flow, id) = (Domain::new("y.test"), Flow::default(), MessageId(at));
         let next = Place { walk: 1, passed: EntryKey { domain, flow, due_ms: 1, id } };
         let next = (at < self.steps).then(|| next.to_text());
-        Ok(Acted { recipients: 10, entries: 5, of_message: 5, next, ..Acted::default() })
+        Ok(Acted { recipients: 10, entries: 5, met: selection.ids.clone(), next, ..Acted::default() })
     }
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
         let fact = Fact { name: "route".into(), value: "mx".into(), origin: "default".into() };
@@ -132,10 +132,11 @@ fn what_is_told_is_done_to_the_end() {
     let world = World::new();
     assert_eq!(world.json("queue retry --domain y.test")["recipients"], 20);
     assert_eq!(world.text("queue remove --campaign spring --tenant a --yes"), "20 recipients in 10 entries removed\n");
-    let id = MessageId(7);
-    world.run(&format!("queue hold {id}"), 0);
+    // However many are named, the queue is looked through once.
+    let (id, other) = (MessageId(7), MessageId(8));
+    world.run(&format!("queue hold {id} {other}"), 0);
     let told = world.script.told.lock().unwrap();
-    let hold = format!("hold {{\"id\":\"{id}\"}}");
+    let hold = format!("hold {{\"id\":[\"{id}\",\"{other}\"]}}");
     let remove = "remove {\"tenant\":\"a\",\"campaign\":\"spring\"}";
     let retry = "retry {\"domain\":\"y.test\"}";
     assert_eq!(*told, [retry, retry, remove, remove, &hold, &hold]);

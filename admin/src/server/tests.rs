@@ -39,7 +39,8 @@ impl Control for Script {
     }
     fn act(&self, act: Act, selection: &Selection, from: Option<Place>, limit: usize) -> Result<Acted, Refusal> {
         let from = from.map_or("start".into(), |place| place.to_text());
-        self.note(format!("{} {:?} {} {from} {limit}", act.as_str(), selection.campaign, selection.all));
+        let ids = selection.ids.join("+");
+        self.note(format!("{} {ids}{:?} {} {from} {limit}", act.as_str(), selection.campaign, selection.all));
         Ok(Acted { recipients: 3, entries: 2, ..Acted::default() })
     }
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
@@ -83,7 +84,7 @@ fn every_path_answers() {
         "it may have been delivered: see the event log",
     );
     let id = MessageId(7);
-    let acted = r#"{"recipients":3,"entries":2,"looked_at":0,"of_message":0,"queued":0}"#;
+    let acted = r#"{"recipients":3,"entries":2,"looked_at":0,"met":[],"queued":0}"#;
     for (method, path, body, status, expected) in [
         ("GET", "/healthz", "", 200, "ok\n"),
         ("GET", "/readyz", "", 200, "ready\n"),
@@ -92,6 +93,8 @@ fn every_path_answers() {
         ("POST", "/api/queue/retry", "{\"campaign\":\"x\"}", 200, acted),
         ("POST", "/api/queue/remove", "{}", 400, &nothing),
         ("POST", "/api/queue/remove", "{\"all\":true}", 200, acted),
+        ("POST", "/api/queue/hold", &format!("{{\"id\":\"{id}\"}}"), 200, acted),
+        ("POST", "/api/queue/hold", &format!("{{\"id\":[\"{id}\",\"{id}\"]}}"), 200, acted),
     ] {
         assert_eq!(ask(&admin, method, path, body), (status, expected.to_string()), "{method} {path}");
     }
@@ -108,6 +111,8 @@ fn every_path_answers() {
         ("POST", "/api/queue/hold?limit=x", "{\"all\":true}", 400),
         ("POST", "/api/queue/eat", "{\"all\":true}", 404),
         ("POST", "/api/queue/hold", "{\"colour\":1}", 422),
+        ("POST", "/api/queue/hold", "{\"id\":7}", 422),
+        ("POST", "/api/queue/hold", "{\"id\":[\"!\"]}", 400),
         ("POST", "/api/queue/hold", "{\"all\":true,\"domain\":\"a.b\"}", 400),
     ] {
         let (answered, body) = ask(&admin, method, path, body);
@@ -116,7 +121,12 @@ fn every_path_answers() {
     }
     assert_eq!(
         *script.asked.lock().unwrap(),
-        ["retry Some(\"x\") false start 100000", "remove None true start 100000"]
+        [
+            "retry Some(\"x\") false start 100000".to_owned(),
+            "remove None true start 100000".into(),
+            format!("hold {id}None false start 100000"),
+            format!("hold {id}+{id}None false start 100000"),
+        ]
     );
 }
 

@@ -9,6 +9,7 @@ use super::control::Handle;
 use super::event_loop::read_clock;
 use crate::dispatch::{Input, Operation, is_held_by_sender};
 use queue::{Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +48,8 @@ pub struct Operated {
 /// Which entries to go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// One message's.
-    pub id: Option<MessageId>,
+    /// Those of these messages; of all where none is named.
+    pub ids: BTreeSet<MessageId>,
     /// One recipient domain's.
     pub domain: Option<Domain>,
 }
@@ -78,8 +79,8 @@ pub struct Step {
     pub operated: Operated,
     /// Entries looked at.
     pub looked_at: u64,
-    /// Of them, those of the selected message.
-    pub of_message: u64,
+    /// Selected messages that some of them are of, changed or not.
+    pub met: BTreeSet<MessageId>,
     /// For the next step; `None` at the end.
     pub rest: Option<Walk>,
 }
@@ -150,7 +151,7 @@ impl Handle {
             sum.operated.recipients += page.operated.recipients;
             sum.operated.entries += page.operated.entries;
             sum.looked_at += page.looked_at;
-            sum.of_message += page.of_message;
+            sum.met.extend(page.met);
             sum.rest = page.rest;
             if sum.looked_at >= bounds.entries as u64 || begun.elapsed() >= bounds.time {
                 break;
@@ -191,11 +192,13 @@ impl Handle {
         let mut chosen = Vec::new();
         let now_ms = read_clock().wall_ms();
         for (key, entry) in page {
-            if selection.id.is_some_and(|id| id != key.id) {
+            let is_named = selection.ids.contains(&key.id);
+            if is_named {
+                step.met.insert(key.id);
+            } else if !selection.ids.is_empty() {
                 continue;
             }
-            step.of_message += u64::from(selection.id.is_some());
-            let is_too_early = wish == Wish::Retry && selection.id.is_none() && is_held_by_sender(&entry, now_ms);
+            let is_too_early = wish == Wish::Retry && !is_named && is_held_by_sender(&entry, now_ms);
             if wish.concerns(&key) && !is_too_early && wanted(&key, &entry)? {
                 chosen.push((key, entry));
             }

@@ -9,14 +9,9 @@ use admin::control::{Act, Acted, Selection};
 use indicatif::ProgressBar;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// For each message id, or for the one selection.
 pub(super) fn act(server: Server, act: Act, acting: Acting, json: bool) -> Result<Exit, Failure> {
     let Filter { domain, sender, tenant, campaign } = acting.filter;
-    let base = Selection { id: None, domain, sender, tenant, campaign, all: acting.all };
-    let selections: Vec<Selection> = match acting.id.is_empty() {
-        true => vec![base],
-        false => acting.id.into_iter().map(|id| Selection { id: Some(id), ..base.clone() }).collect(),
-    };
+    let selection = Selection { ids: acting.id, domain, sender, tenant, campaign, all: acting.all };
     let stop = signals::interrupted()?;
     let line = terminal::status_line();
     let mut sum = Acted::default();
@@ -24,13 +19,7 @@ pub(super) fn act(server: Server, act: Act, acting: Acting, json: bool) -> Resul
         let query = http::query(&[("after", after)]);
         http::post(server, &format!("/api/queue/{}{query}", act.as_str()), selection)
     };
-    let mut result = Ok(());
-    for selection in &selections {
-        result = walk(selection, &stop, &line, &mut sum, &mut ask);
-        if result.is_err() {
-            break;
-        }
-    }
+    let result = walk(&selection, &stop, &line, &mut sum, &mut ask);
     line.finish_and_clear();
     match result {
         Ok(()) if json => terminal::print_json(&sum).map(|()| Exit::Done),
@@ -40,7 +29,7 @@ pub(super) fn act(server: Server, act: Act, acting: Acting, json: bool) -> Resul
     }
 }
 
-/// All steps for one selection.
+/// All steps. Whoever is not there is told at the end; the others are done.
 fn walk(
     selection: &Selection,
     stop: &AtomicBool,
@@ -49,14 +38,14 @@ fn walk(
     ask: &mut impl FnMut(&Selection, Option<&str>) -> Result<Acted, Failure>,
 ) -> Result<(), Failure> {
     let mut after: Option<String> = None;
-    let mut of_message = 0;
     loop {
-        let step = ask(selection, after.as_deref())?;
+        let mut step = ask(selection, after.as_deref())?;
         sum.recipients += step.recipients;
         sum.entries += step.entries;
         sum.looked_at += step.looked_at;
         sum.queued = step.queued;
-        of_message += step.of_message;
+        step.met.retain(|id| !sum.met.contains(id));
+        sum.met.append(&mut step.met);
         after = step.next;
         if after.is_none() {
             break;
@@ -66,14 +55,15 @@ fn walk(
         }
         line.set_message(format!("{}; looked at {} of {}", in_words(sum), sum.looked_at, step.queued));
     }
-    sum.of_message += of_message;
-    match &selection.id {
-        Some(id) if of_message == 0 => {
-            let hint = "delivered, bounced or removed already: the event log tells, if it was ever here";
-            Err(Failure::new(Exit::Data, format!("message {id} is not in the queue ({hint})")))
-        }
-        _ => Ok(()),
-    }
+    let missing = selection.ids.iter().filter(|id| !sum.met.contains(id));
+    let missing: Vec<&str> = missing.map(String::as_str).collect();
+    let who = match &missing[..] {
+        [] => return Ok(()),
+        [one] => format!("message {one} is"),
+        more => format!("messages {} are", more.join(", ")),
+    };
+    let hint = "delivered, bounced or removed already: the event log tells, if it was ever here";
+    Err(Failure::new(Exit::Data, format!("{who} not in the queue ({hint})")))
 }
 
 fn done(act: Act) -> &'static str {
@@ -137,10 +127,17 @@ mod tests {
     #[test]
     fn a_message_that_no_step_has_met_is_not_there() {
         let (mut sum, stop, line) = (Acted::default(), AtomicBool::new(false), ProgressBar::hidden());
-        let one = Selection { id: Some("7".into()), ..Selection::default() };
-        let failure = walk(&one, &stop, &line, &mut sum, &mut steps(2)).unwrap_err();
-        assert!(failure.exit == Exit::Data && failure.message.contains("is not in the queue"), "{failure:?}");
-        let mut ask = |_: &Selection, _: Option<&str>| Ok(Acted { of_message: 1, ..Acted::default() });
-        walk(&one, &stop, &line, &mut sum, &mut ask).unwrap();
+        let named = Selection { ids: ["7", "8", "9"].map(Into::into).into(), ..Selection::default() };
+        let mut some = steps(3);
+        let mut ask = |selection: &Selection, after: Option<&str>| {
+            let met = if after == Some("1") { vec!["8".into()] } else { vec![] };
+            some(selection, after).map(|step| Acted { met, ..step })
+        };
+        let failure = walk(&named, &stop, &line, &mut sum, &mut ask).unwrap_err();
+        assert!(failure.exit == Exit::Data && sum.entries == 3, "{failure:?}");
+        assert!(failure.message.starts_with("messages 7, 9 are not in the queue ("), "{failure:?}");
+        let mut ask =
+            |selection: &Selection, _: Option<&str>| Ok(Acted { met: selection.ids.clone(), ..Acted::default() });
+        walk(&named, &stop, &line, &mut sum, &mut ask).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use crate::injector::queued_as;
 use crate::world::{SENDER, World};
 use engine::shell::{Bounds, Selection, Wish};
-use queue::Domain;
+use queue::{Domain, MessageId};
 use std::time::{Duration, SystemTime};
 
 #[test]
@@ -50,10 +50,12 @@ fn a_message_waits_for_its_time_whoever_starts_what_is_queued() {
     world.expect_delivered("now@d.test");
     assert_eq!(world.copies("later@d.test"), 0, "it is not due");
     let handle = world.engine().handle();
-    let named = Selection { id: Some(id.parse().expect("an id")), domain: None };
+    let (id, unknown) = (id.parse().expect("an id"), MessageId(1));
+    let named = Selection { ids: [unknown, id].into(), domain: None };
     let bounds = Bounds { entries: usize::MAX, time: Duration::MAX };
     let step = handle.operate_step(Wish::Retry, &named, handle.start_walk(), bounds, |_, _| Ok(true));
-    assert_eq!(step.expect("a queue that works").operated.entries, 1);
+    let step = step.expect("a queue that works");
+    assert_eq!((step.operated.entries, step.met), (1, [id].into()));
     world.expect_delivered("later@d.test");
     world.finish();
 }
