@@ -1,12 +1,11 @@
 //! A disk that is full or broken: no `Ok` that is not durable, nothing half-written, and life after it where there can be.
 
+mod mail;
+
 use posthaste_queue as queue;
 use queue::disk::{Disk, MemoryDisk};
 use queue::index::MemoryIndex;
-use queue::{
-    Content, EntryKey, Envelope, Group, Limits, MailParameters, NewMessage, QueueError, Recipient, Retry, Settle, Store,
-};
-use smtp::{Body, Mailbox, ReversePath};
+use queue::{EntryKey, Envelope, Group, Limits, QueueError, Retry, Settle, Store};
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -22,17 +21,8 @@ fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
 }
 
 fn group(store: &Store, to: usize, body: usize) -> Group {
-    let mailbox = Mailbox::parse("a@x.example").expect("an address");
-    let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: vec![Recipient::new(mailbox); to],
-        accepted_us: 0,
-        parameters: MailParameters::default(),
-        tenant: None,
-        campaign: None,
-    };
-    let content = Content { id: store.next_id(0), envelope, body: Body::new(vec![b'x'; body]) };
-    Group { accepts: vec![NewMessage::new(Arc::new(content), 1)], settles: vec![] }
+    let message = mail::message(store.next_id(0), vec!["a@x.example"; to], vec![b'x'; body]);
+    Group { accepts: vec![message], settles: vec![] }
 }
 
 fn commit(store: &Store, group: &Group) -> Result<(), QueueError> {

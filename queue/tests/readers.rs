@@ -1,10 +1,11 @@
 //! Whoever reads the queue does not wait for the disk while segments are freed.
 
+mod mail;
+
 use posthaste_queue as queue;
 use queue::disk::{Disk, File, MemoryDisk};
 use queue::index::MemoryIndex;
-use queue::{Content, Envelope, Group, Limits, MailParameters, NewMessage, Recipient, Settle, Store};
-use smtp::{Body, Mailbox, ReversePath};
+use queue::{Group, Limits, Settle, Store};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -58,17 +59,8 @@ impl Disk for SlowDisk {
 }
 
 fn group(store: &Store) -> Group {
-    let mailbox = Mailbox::parse("a@x.example").expect("an address");
-    let envelope = Envelope {
-        reverse_path: ReversePath(None),
-        recipients: vec![Recipient::new(mailbox)],
-        accepted_us: 0,
-        parameters: MailParameters::default(),
-        tenant: None,
-        campaign: None,
-    };
-    let content = Content { id: store.next_id(0), envelope, body: Body::new(vec![b'x'; 10_000]) };
-    Group { accepts: vec![NewMessage::new(Arc::new(content), 1)], settles: vec![] }
+    let message = mail::message(store.next_id(0), ["a@x.example"], vec![b'x'; 10_000]);
+    Group { accepts: vec![message], settles: vec![] }
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! A damaged journal: the queue refuses to start, `repair` saves what can be saved.
 
+mod mail;
+
 use posthaste_queue as queue;
-use queue::{
-    Content, EntryKey, Envelope, Group, MailParameters, NewMessage, Options, Queue, QueueError, Recipient, repair,
-};
-use smtp::{Body, Mailbox, ReversePath};
+use queue::{EntryKey, Group, Options, Queue, QueueError, repair};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 const MESSAGES: usize = 60;
 
@@ -23,18 +22,9 @@ fn segment(dir: &Path, number: u64) -> PathBuf {
 fn fill(dir: &Path) {
     let (queue, _) = Queue::open(options(dir)).expect("opens");
     for i in 0..MESSAGES {
-        let mailbox = Mailbox::parse(&format!("u{i}@d{}.example", i % 5)).expect("an address");
         let id = queue.next_id();
-        let envelope = Envelope {
-            reverse_path: ReversePath(None),
-            recipients: vec![Recipient::new(mailbox)],
-            accepted_us: 0,
-            parameters: MailParameters::default(),
-            tenant: None,
-            campaign: None,
-        };
-        let body = Body::new(id.to_string().repeat(800).into_bytes());
-        let accepts = vec![NewMessage::new(Arc::new(Content { id, envelope, body }), 1)];
+        let body = id.to_string().repeat(800).into_bytes();
+        let accepts = vec![mail::message(id, [format!("u{i}@d{}.example", i % 5)], body)];
         let (answer, answered) = mpsc::channel();
         queue.submit(Group { accepts, settles: vec![] }, Box::new(move |result| _ = answer.send(result)));
         answered.recv().expect("answered").expect("committed");
