@@ -106,7 +106,7 @@ pub struct Checker {
     /// Groups that a power cut caught in the middle of the write.
     uncertain: Vec<Group>,
     restarted: Micros,
-    /// No operator, no flood of mail and no disk keeps the calm site from delivering at once.
+    /// No operator, no flood of mail, no clock and no disk keeps the calm site from delivering at once.
     nothing_else_delays: bool,
     expire_ms: u64,
     dead_domains: BTreeSet<String>,
@@ -132,7 +132,10 @@ impl Checker {
             limits: LimitWatch::new(scenario),
             uncertain: Vec::new(),
             restarted: 0,
-            nothing_else_delays: !scenario.plan.operations && scenario.plan.burst < 50 && !read_slowly,
+            nothing_else_delays: !scenario.plan.operations
+                && scenario.plan.burst < 50
+                && scenario.plan.clock_changes.is_empty()
+                && !read_slowly,
             expire_ms: scenario.config.retry.expire.as_millis() as u64,
             dead_domains: names(&|name| !scenario.can_deliver(name)),
             calm_domains: names(&|name| scenario.is_calm(name)),
@@ -321,7 +324,7 @@ impl Checker {
         let (life, refused) = (self.life, &self.refused);
         let mail = self.mails.get_mut(&happened.id).expect("handed in");
         let domain = mail.addresses[happened.recipient as usize].domain().to_owned();
-        let age_ms = happened.now.wall_ms() - mail.accepted_ms;
+        let age_ms = happened.now.wall_ms().saturating_sub(mail.accepted_ms);
         let returned_ms = mail.deliver_by.filter(|by| by.mode == ByMode::Return).map(|by| by.seconds as u64 * 1000);
         let book = &mut mail.books[happened.recipient as usize];
         let last = book.attempts.last().filter(|attempt| attempt.connection.0 == life);

@@ -1,6 +1,6 @@
 //! What a seed is about: sites, domains, faults, limits, traffic. Chosen once, before anything happens.
 
-use crate::world::{HOUR, MILLISECOND, MINUTE, Micros, SECOND};
+use crate::world::{ClockChange, HOUR, MILLISECOND, MINUTE, Micros, SECOND};
 use engine::config::{Config, Limits};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -112,6 +112,7 @@ pub struct Plan {
     pub power_cuts: Vec<Micros>,
     /// SIGTERM, and a start some time later.
     pub stops: Vec<Micros>,
+    pub clock_changes: Vec<(Micros, ClockChange)>,
     pub operations: bool,
     pub heal_at: Micros,
     pub recovery: Micros,
@@ -196,6 +197,7 @@ impl Plan {
             body_bytes: if is_flood { 20..60 } else { 20..[300, 8_000][rng.usize(..2)] },
             power_cuts: (0..cuts).map(|_| rng.u64(0..heal_at)).collect(),
             stops: (0..rng.u8(..3) / 2).map(|_| rng.u64(0..heal_at)).collect(),
+            clock_changes: (0..rng.u8(..8) / 6).map(|_| (rng.u64(0..heal_at), clock_change(rng))).collect(),
             operations: rng.u8(..4) == 0,
             heal_at,
             // The last step of the schedule, a final reply that comes too late, and what limits leave of the rest; of a
@@ -203,6 +205,15 @@ impl Plan {
             recovery: if is_flood { 6 * HOUR } else { 3 * HOUR },
             is_flood,
         }
+    }
+}
+
+/// Back only as far as mail may then wait longer; forward as after a weekend.
+fn clock_change(rng: &mut fastrand::Rng) -> ClockChange {
+    match rng.u8(..3) {
+        0 => ClockChange::Back(rng.u64(0..20 * MINUTE)),
+        1 => ClockChange::Forward(rng.u64(0..10 * MINUTE)),
+        _ => ClockChange::Forward(rng.u64(0..60 * HOUR)),
     }
 }
 

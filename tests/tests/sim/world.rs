@@ -34,6 +34,9 @@ pub struct Clock {
     /// Where simulated instants begin. An `Instant` cannot be made out of nothing; nothing depends on which one it is.
     origin: Instant,
     pub now: Micros,
+    /// How far the wall clock was set forward, and how far back.
+    forward: Micros,
+    back: Micros,
 }
 
 impl Clock {
@@ -41,7 +44,13 @@ impl Clock {
         self.origin + Duration::from_micros(self.now)
     }
     pub fn read(&self) -> Now {
-        Now { mono: self.mono(), wall_us: EPOCH_US + self.now }
+        Now { mono: self.mono(), wall_us: EPOCH_US + self.now + self.forward - self.back }
+    }
+    fn set(&mut self, change: ClockChange) {
+        match change {
+            ClockChange::Forward(by) => self.forward += by,
+            ClockChange::Back(by) => self.back += by,
+        }
     }
     /// The first tick at which `instant` has come.
     pub fn tick_of(&self, instant: Instant) -> Micros {
@@ -51,6 +60,13 @@ impl Clock {
     pub fn after(&self, delay: Micros) -> Instant {
         self.mono() + Duration::from_micros(delay)
     }
+}
+
+/// Somebody sets the wall clock, or the machine was suspended.
+#[derive(Clone, Copy, Debug)]
+pub enum ClockChange {
+    Forward(Micros),
+    Back(Micros),
 }
 
 /// What happens at a time.
@@ -69,6 +85,7 @@ pub enum Event {
     /// A host goes down or comes back.
     Weather(usize),
     PowerCut,
+    Clock(ClockChange),
     /// SIGTERM.
     Stop,
     /// It must have stopped by now.
@@ -174,7 +191,7 @@ impl World {
             checker: Checker::new(&scenario),
             exchangers,
             links: Links::default(),
-            clock: Clock { origin, now: 0 },
+            clock: Clock { origin, now: 0, forward: 0, back: 0 },
             calendar: Calendar::default(),
             trace: Trace::new(verbose),
             engine: None,
@@ -221,6 +238,9 @@ impl World {
         for at in plan.stops {
             self.calendar.add(at, Event::Stop);
         }
+        for (at, change) in plan.clock_changes {
+            self.calendar.add(at, Event::Clock(change));
+        }
         for host in 0..self.exchangers.len() {
             self.calendar.add(self.rng.u64(0..plan.heal_at), Event::Weather(host));
         }
@@ -240,6 +260,10 @@ impl World {
             Event::Network(link, event) => self.handle_network(link, event),
             Event::Weather(host) => self.change_weather(host),
             Event::PowerCut => self.cut_power(),
+            Event::Clock(change) => {
+                self.clock.set(change);
+                self.note("clock", &[self.clock.read().wall_ms()]);
+            }
             Event::Stop => self.stop(),
             Event::Stopped(life) => {
                 assert!(!self.is_alive(life), "the engine was told to stop long ago, and has not");
