@@ -32,7 +32,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The keys of a prepared password (see [`super::prepare`]). As slow as `iterations` asks for.
+    /// The keys of a prepared password (see [`super::prepare()`]). As slow as `iterations` asks for.
     pub fn derive(password: &str, salt: Vec<u8>, iterations: u32) -> Keys {
         let salted = salted_password(password, &salt, iterations);
         let (stored_key, server_key) = (hash(&hmac(&salted, b"Client Key")), hmac(&salted, b"Server Key"));
