@@ -1,6 +1,6 @@
 //! Colour and progress: on a terminal only, and `NO_COLOR` (no-color.org) is respected.
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -70,7 +70,9 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("cannot write the output: {error}")))
+        }
         _ => Ok(()),
     }
 }
@@ -81,10 +83,16 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&(text + "\n"))
 }
 
-/// Columns, as wide as their widest cell; the last one as wide as it likes. Control characters are made visible: peers'
-/// words stand in here.
+/// A character of peers' words, as a terminal may have it: nothing that moves the cursor, or turns what follows round
+/// (Unicode's controls of direction).
+pub fn harmless(c: char) -> char {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns { ' ' } else { c }
+}
+
+/// Columns, as wide as their widest cell; the last one as wide as it likes. Peers' words stand in here, made harmless.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let clean = |cell: &str| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let clean = |cell: &str| cell.chars().map(harmless).collect::<String>();
     let mut lines: Vec<Vec<String>> = vec![header.iter().map(|cell| cell.to_string()).collect()];
     lines.extend(rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()));
     let width = |column: usize| lines.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -106,8 +114,8 @@ mod tests {
     fn tables_have_straight_columns_and_no_control_characters() {
         let rows = [
             vec!["a".to_string(), "ü".to_string(), "1\u{1b}[2J\n".to_string()],
-            vec!["long".into(), "x".into(), "2".into()],
+            vec!["long".into(), "x".into(), "2\u{202e}3".into()],
         ];
-        assert_eq!(table(&["ID", "TO", "ERROR"], &rows), "ID    TO  ERROR\na     ü   1 [2J\nlong  x   2\n");
+        assert_eq!(table(&["ID", "TO", "ERROR"], &rows), "ID    TO  ERROR\na     ü   1 [2J\nlong  x   2 3\n");
     }
 }

@@ -263,7 +263,7 @@ fn list_text(page: &Page) -> String {
 }
 
 fn message_text(message: &Message) -> String {
-    let header: String = message.header.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    let header: String = message.header.chars().map(|c| if c == '\n' { c } else { terminal::harmless(c) }).collect();
     format!("{}\n{}\n", items_text(&message.entries), header.trim_end())
 }
 
