@@ -14,6 +14,7 @@ mod listener;
 mod load;
 mod loops;
 mod meaning;
+mod pattern;
 mod quantities;
 mod raw;
 mod relay;
@@ -21,9 +22,11 @@ mod restart;
 mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};
+pub use pattern::Pattern;
 pub use quantities::{duration as parse_duration, rate as parse_rate, size as parse_size};
 pub use route::{Login, NextHop, RoutePolicy, RouteRule, Via};
 
+use pattern::a_labels;
 use smtp::Mailbox;
 use smtp::client::{Pipelining, Timeouts};
 use smtp::server::BareNewline;
@@ -350,24 +353,11 @@ pub enum MatchedBy {
     Domain,
 }
 
-/// `example.com` or `*.example.com` (any depth below, not the domain itself), or `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(pub Box<str>);
-
-impl Pattern {
-    /// Whether `name` (lower case) matches.
-    pub fn matches(&self, name: &str) -> bool {
-        match self.0.strip_prefix('*') {
-            Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
-            None => *self.0 == *name,
-        }
-    }
-}
-
 impl Config {
     /// The route of a domain (lower case); without one, its mail goes to its mail exchangers.
     pub fn route(&self, domain: &str) -> Option<&RouteRule> {
-        self.routes.iter().find(|rule| rule.domains.iter().any(|p| p.matches(domain)))
+        let domain = a_labels(domain);
+        self.routes.iter().find(|rule| rule.domains.iter().any(|p| p.matches(&domain)))
     }
 
     /// The first `[[site]]` that names one of the site's MX hosts or the recipients' domain (all lower case); without
@@ -377,10 +367,11 @@ impl Config {
         domain: &str,
         mx_hosts: impl Iterator<Item = &'a str> + Clone,
     ) -> Option<(&SiteRule, MatchedBy)> {
+        let domain = a_labels(domain);
         self.sites.iter().find_map(|rule| {
             let by_exchanger =
                 !rule.mx.is_empty() && mx_hosts.clone().any(|host| rule.mx.iter().any(|p| p.matches(host)));
-            let by_domain = || rule.domains.iter().any(|p| p.matches(domain));
+            let by_domain = || rule.domains.iter().any(|p| p.matches(&domain));
             match by_exchanger {
                 true => Some((rule, MatchedBy::Exchanger)),
                 false => by_domain().then_some((rule, MatchedBy::Domain)),

@@ -162,6 +162,24 @@ fn each_limit_knows_the_line_that_says_it() {
     assert_eq!(lines, ["posthaste.toml:3", "posthaste.toml:4", "default", "default"]);
 }
 
+/// A domain stands in addresses in either form, and in the configuration, too.
+#[test]
+fn internationalised_domains_match_in_both_forms() {
+    for written in ["bücher.example", "xn--bcher-kva.example"] {
+        let config = parse(&format!(
+            "[[site]]\nmatch = {{ domain = [\"{written}\"] }}\n[[route]]\ndomain = [\"{written}\", \"*.{written}\"]\nvia = \"discard\"\n"
+        ));
+        for domain in ["bücher.example", "xn--bcher-kva.example"] {
+            assert!(
+                config.route(domain).is_some() && config.route(&format!("a.{domain}")).is_some(),
+                "{written} {domain}"
+            );
+            assert!(config.site_rule(domain, [].into_iter()).is_some(), "{written} {domain}");
+        }
+        assert!(config.route("bucher.example").is_none());
+    }
+}
+
 #[test]
 fn rules_that_never_apply_are_mistakes() {
     check("[[site]]\nrate = \"5/s\"", "2:1 [[site]]: this [[site]] matches nothing; it names no domain and no mx");

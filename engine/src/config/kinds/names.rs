@@ -1,8 +1,8 @@
 //! Names: of hosts, domains, mailboxes, users, files.
 
 use super::text;
-use crate::config::Pattern;
 use crate::config::raw::{Kind, found};
+use crate::config::{Pattern, a_labels};
 use smtp::Mailbox;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,10 +37,12 @@ pub(in crate::config) const PATTERN: Kind<Pattern> = Kind {
     allowed: "\"example.com\", \"*.example.com\" (anything below it, not itself), or \"*\"",
     read: |value| {
         let name = text(value)?.to_lowercase();
-        if name != "*" {
-            domain_name(name.strip_prefix("*.").unwrap_or(&name))?;
+        if name == "*" {
+            return Ok(Pattern(name.into()));
         }
-        Ok(Pattern(name.into()))
+        let (wild, rest) = name.strip_prefix("*.").map_or(("", &*name), |rest| ("*.", rest));
+        domain_name(rest)?;
+        Ok(Pattern(format!("{wild}{}", a_labels(rest)).into()))
     },
 };
 

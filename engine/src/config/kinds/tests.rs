@@ -77,6 +77,7 @@ fn names() {
     check(&HOST_NAME, "\"a b.c\"", Err("` ` cannot stand in a name"));
     check(&PATTERN, "\"*\"", Ok(Pattern("*".into())));
     check(&PATTERN, "\"*.Example.com\"", Ok(Pattern("*.example.com".into())));
+    check(&PATTERN, "\"*.BÜcher.example\"", Ok(Pattern("*.xn--bcher-kva.example".into())));
     check(&PATTERN, "\"mx*.example.com\"", Err("`*` cannot stand in a name"));
 }
 
