@@ -74,6 +74,7 @@ impl Dispatch {
             None => connection.host.to_string(),
         };
         let now = self.now.mono;
+        let others_work = self.others_work(connection);
         let site = &mut self.sites[connection.site as usize];
         site.last_error = Some(verdict::tell_closed(&peer, stage, cause));
         if end == End::TlsFailed && connection.tls_policy == TlsPolicy::Opportunistic {
@@ -94,10 +95,23 @@ impl Dispatch {
         };
         match (pause, end) {
             (Some(pause), End::HostSuspect) => pause.suspect(now),
+            // One of many went wrong: a host that fails now and then is no host that is down.
+            (Some(pause), _) if others_work => pause.suspect(now),
             (Some(pause), _) => pause.fail(now),
             // DNS names the address no more.
             (None, _) => {}
         }
+    }
+
+    /// Whether other connections to the same address are of use.
+    fn others_work(&self, connection: &Connection) -> bool {
+        let mut others =
+            self.sites[connection.site as usize].connections.iter().map(|s| &self.connections[*s as usize]);
+        others.any(|other| {
+            other.phase == Phase::Ready
+                && other.of_use
+                && (other.host_index, other.address) == (connection.host_index, connection.address)
+        })
     }
 
     /// A connection led back to this server: that host is no way, and none that is not preferred to it.

@@ -49,6 +49,30 @@ fn when_all_hosts_fail_what_is_ready_is_deferred_at_once() {
     check_empty(&mut w);
 }
 
+/// Of many connections one may go wrong: the host is not left alone for that while others work.
+#[test]
+fn one_failure_beside_connections_that_work_is_no_failure_of_the_host() {
+    let mut w = world();
+    w.manual = true;
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.settle_down();
+    w.answer_all();
+    w.doors.insert(address_of("mx.x.test"), Door::UnwelcomeOnce);
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    assert_eq!(w.doors[&address_of("mx.x.test")], Door::Open, "one was shown the door");
+    assert!(w.peers.len() > 2, "others are opened all the same: {}", w.peers.len());
+    assert!(w.dispatch.explain_site("x.test").unwrap().backoff.is_none());
+    w.manual = false;
+    w.answer_all();
+    w.run(S(1));
+    assert_eq!((w.count(Kind::Delivered), w.count(Kind::Deferred)), (101, 0));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn a_site_whose_hosts_do_not_exist_bounces() {
     let mut w = world();

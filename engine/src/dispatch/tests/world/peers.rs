@@ -13,6 +13,8 @@ pub enum Door {
     Refused,
     /// 554 as greeting.
     Unwelcome,
+    /// The same for the next connection only.
+    UnwelcomeOnce,
     /// It is this server.
     Ourselves,
     /// The handshake fails.
@@ -45,6 +47,9 @@ impl World {
             To::At(SocketName::Tcp(peer)) => self.doors.get(&peer.ip()).copied().unwrap_or_default(),
             To::At(SocketName::Unix(_)) | To::Caller(_) => Door::Open,
         };
+        if let (Door::UnwelcomeOnce, To::At(SocketName::Tcp(peer))) = (door, &open.peer) {
+            self.doors.insert(peer.ip(), Door::Open);
+        }
         let tls = open.tls != TlsPolicy::Off;
         let offered = tls && self.features.starttls;
         let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, last: self.now.mono };
@@ -52,7 +57,7 @@ impl World {
         let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "no");
         let input = match door {
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
-            Door::Unwelcome => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
+            Door::Unwelcome | Door::UnwelcomeOnce => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
             Door::TlsFirst { works: false } if offered => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
             Door::Ourselves => Input::Ourselves(id),
