@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, Live};
 use crate::files::end_of;
-use crate::group;
+use crate::group::{self, PAGE};
 use crate::index::Index;
 use crate::record::Record;
 use crate::scan::{Found, damaged, scan};
@@ -39,6 +39,10 @@ impl Replayed {
         spill: Option<(&dyn Index, &Limits)>,
     ) -> Result<Replayed, QueueError> {
         let mut replayed = Replayed { last_id: base.last_id.0, ..Replayed::default() };
+        if base.segment == from && base.offset == PAGE {
+            // All that the index knows lies in earlier segments, and this one may hold no group yet.
+            replayed.sequence = base.sequence;
+        }
         for (i, found) in segments.iter().enumerate() {
             let written = found.header.is_some_and(|header| header.written);
             let end = end_of(segments, i).unwrap_or(found.size);
