@@ -108,12 +108,13 @@ impl Stage {
     fn empty_queue(&self, mut daemon: Daemon) {
         let (mut last, mut seen) = (Instant::now(), self.received());
         loop {
+            // On a busy machine a start takes longer than the window.
+            daemon.wait_until_ready(&self.home);
             std::thread::sleep(SETTLE_WINDOW);
             if std::mem::replace(&mut seen, self.received()) != seen {
                 last = Instant::now();
                 continue;
             }
-            daemon.wait_until_ready(&self.home);
             daemon.stop();
             let queued = self.home.queued();
             if queued == 0 {
