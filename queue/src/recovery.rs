@@ -337,8 +337,9 @@ fn harden(last: &Found, replayed: &Replayed, end: u64) -> Result<(), QueueError>
             last.file.read_at(start, &mut group)?;
             last.file.write_at(start, &mut [IoSlice::new(&group)])?;
         }
-        if replayed.torn_bytes > 0 && end + PAGE <= last.size {
-            last.file.write_at(end, &mut [IoSlice::new(&[0; PAGE as usize])])?;
+        if replayed.torn_bytes > 0 {
+            let len = PAGE.min(last.size.saturating_sub(end)) as usize;
+            last.file.write_at(end, &mut [IoSlice::new(&vec![0; len])])?;
         }
         last.file.sync()
     };

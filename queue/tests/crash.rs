@@ -140,6 +140,8 @@ fn the_power_goes_anywhere() {
     (0..30).for_each(world);
     // It goes once as a segment is begun, and again in recovery, before there is a group in it: the index knows it by then.
     world(500_012);
+    // The file ends within the first page of a torn group.
+    world(600_209);
 }
 
 /// Journal bytes of a store that lives long with one old message stay bounded, and the message can be read by its old
