@@ -19,8 +19,10 @@ impl Store {
     /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
     /// When it fails, the queue goes on; the next call tries again.
     pub fn checkpoint(&self) -> Result<bool, QueueError> {
+        self.mend_index()?;
         let Some(frozen) = self.freeze() else { return Ok(false) };
-        self.write_index(&frozen).map_err(QueueError::Index)?;
+        self.write_index(&frozen).map_err(|error| self.index_error(&error))?;
+        self.count_mended(frozen.checkpoint.totals.entries)?;
         let mut journal = lock(&self.journal);
         let bytes = 256 + 32 * frozen.checkpoint.live.len() as u64;
         journal.reserve(GROUP_HEADER as u64 + bytes, Purpose::Outcomes)?;
@@ -39,6 +41,44 @@ impl Store {
         drop(state);
         self.free_segments(&mut journal, freeable, room);
         Ok(true)
+    }
+
+    /// Opens an index again that broke. What it did not sync the memtables still hold.
+    fn mend_index(&self) -> Result<(), QueueError> {
+        if !self.index.is_broken() {
+            return Ok(());
+        }
+        let opened = self.index.reopen().and_then(|()| self.index.checkpoint());
+        let found = opened.map_err(|error| self.index_error(&error))?.unwrap_or_default().number;
+        let (known, frozen) = {
+            let state = lock(&self.state);
+            (state.checkpoint, state.frozen.as_ref().map(|frozen| frozen.checkpoint.number))
+        };
+        if found != known && Some(found) != frozen {
+            return Err(self.shut_index(format!("opened again, it is at checkpoint {found} instead of {known}")));
+        }
+        tracing::info!("the index is open again");
+        self.is_mended.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// As after a crash, what was opened again may have lost more than it admits.
+    fn count_mended(&self, expected: u64) -> Result<(), QueueError> {
+        if !self.is_mended.load(Relaxed) {
+            return Ok(());
+        }
+        let counted = self.index.count().map_err(|error| self.index_error(&error))?;
+        if counted != expected {
+            return Err(self.shut_index(format!("opened again, it holds {counted} entries instead of {expected}")));
+        }
+        self.is_mended.store(false, Relaxed);
+        Ok(())
+    }
+
+    fn shut_index(&self, why: String) -> QueueError {
+        let why = IndexError(why);
+        self.index.shut(&why);
+        self.index_failed(&why)
     }
 
     /// After a crash with many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be

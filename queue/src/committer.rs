@@ -228,7 +228,7 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
             company.note(Written { messages, records, begun, ended: Instant::now() });
             if store.is_checkpoint_due() {
                 pace.want();
-            } else {
+            } else if !store.index.is_broken() {
                 store.stall.end();
             }
         } else if inbox.is_closed() {
@@ -278,6 +278,13 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
             // No room: messages are refused, and what else there was may still fit the current segment, or the reserve.
             refuse_mail(batch, error);
             batch.is_empty() || commit(store, inbox, batch)
+        }
+        Err(QueueError::Stalled(reason)) => {
+            // What only the index knows can be told when it is open again.
+            store.stall.begin(reason.clone());
+            refuse_mail(batch, QueueError::Stalled(reason));
+            inbox.put_back(std::mem::take(batch));
+            false
         }
         Err(QueueError::Io { .. }) => {
             inbox.put_back(std::mem::take(batch));

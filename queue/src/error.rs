@@ -54,8 +54,8 @@ pub enum QueueError {
     /// The index cannot be read or written. The next start rebuilds it from the journal; until then new mail is still
     /// accepted while memory lasts.
     #[error("{0}; restart to rebuild it from the journal")]
-    Index(#[from] IndexError),
-    /// Too much waits for the index, which cannot be written. Nothing has changed; it may pass.
+    Index(IndexError),
+    /// Too much waits for the index, or it is being opened again. Nothing has changed; it may pass.
     #[error("{0}")]
     Stalled(std::sync::Arc<str>),
     /// More of something than the journal can hold together.

@@ -41,6 +41,12 @@ pub trait Index: Send + Sync {
     fn sync(&self) -> Result<(), IndexError>;
     /// How many entries it really holds; reads all of it.
     fn count(&self) -> Result<u64, IndexError>;
+    /// It failed in a way that lasts, which [`Index::reopen`] may mend.
+    fn is_broken(&self) -> bool;
+    /// Opens it again, as after a crash: what was not synced may be there or not.
+    fn reopen(&self) -> Result<(), IndexError>;
+    /// It is not to be believed: from now on everything fails, for this reason.
+    fn shut(&self, why: &IndexError);
 }
 
 /// Where an index lives between two runs.

@@ -90,10 +90,10 @@ impl Store {
         to: Bound<&EntryKey>,
         chunk: usize,
         mut each: impl FnMut(EntryKey, Entry) -> bool,
-    ) -> Result<bool, IndexError> {
+    ) -> Result<bool, QueueError> {
         let mut from = from;
         loop {
-            let (entries, next) = self.chunk(from.as_ref(), to, chunk)?;
+            let (entries, next) = self.chunk(from.as_ref(), to, chunk).map_err(|error| self.index_error(&error))?;
             for (key, entry) in entries {
                 if !each(key, entry) {
                     return Ok(false);

@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 use std::ops::{Bound, Range};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 /// Present: the index failed while the queue was running.
@@ -200,6 +200,7 @@ impl Opening<'_> {
             last_id: AtomicU64::new(replayed.last_id),
             state: Mutex::new(replayed.state),
             unverified: Mutex::new(None),
+            is_mended: AtomicBool::new(false),
             stall: Default::default(),
             files: Mutex::new(HashMap::new()),
         };

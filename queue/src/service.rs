@@ -207,7 +207,8 @@ impl Queue {
 
     /// What a key holds now, if anything. Blocks; for operators.
     pub fn entry(&self, key: &EntryKey) -> Result<Option<Entry>, QueueError> {
-        Ok(self.inner.store.get(key)?)
+        let store = &self.inner.store;
+        store.get(key).map_err(|error| store.index_error(&error))
     }
 
     /// All entries of a message. Reads the whole index and blocks; for operators.

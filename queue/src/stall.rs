@@ -104,6 +104,15 @@ mod tests {
         fn count(&self) -> Result<u64, IndexError> {
             self.index.count()
         }
+        fn is_broken(&self) -> bool {
+            self.index.is_broken()
+        }
+        fn reopen(&self) -> Result<(), IndexError> {
+            self.index.reopen()
+        }
+        fn shut(&self, why: &IndexError) {
+            self.index.shut(why);
+        }
     }
 
     const BOUND: usize = 20;
@@ -225,6 +234,28 @@ mod tests {
             world.wait_until("accepted again", || world.store.stall.reason().is_none());
             world.accept().expect("there is room");
             world.wait_until("what waited is written", || !world.store.is_memtable_full());
+        });
+    }
+
+    #[test]
+    fn outcomes_wait_for_an_index_that_broke_until_it_is_open_again() {
+        let gate = Gate::default();
+        World::run(&gate, 3 * BOUND, ENDLESS, |world| {
+            let outcomes = world.outcomes();
+            gate.index.fail(true);
+            gate.index.break_down();
+            let waiting: Vec<Answered> = outcomes.into_iter().map(|outcome| world.submit(outcome)).collect();
+            world.wait_until("mail is refused", || world.store.stall.reason().is_some());
+            assert!(waiting.iter().all(|answer| answer.try_recv().is_err()), "what they are of cannot be looked up");
+            let unreadable = world.store.list(None, 1).expect_err("nor can anything else");
+            assert!(matches!(&unreadable, QueueError::Stalled(why) if why.contains("opened again")), "{unreadable}");
+            gate.index.fail(false);
+            for answer in waiting {
+                World::answer(answer).expect("written");
+            }
+            world.wait_until("accepted again", || world.store.stall.reason().is_none());
+            world.accept().expect("there is room");
+            assert_eq!(world.store.stats().entries, 1);
         });
     }
 

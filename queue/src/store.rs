@@ -18,7 +18,7 @@ use crate::{
     Committed, Entry, EntryKey, Flow, Group, Location, MessageId, NewMessage, Options, QueueError, RecipientSet,
 };
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Limits of a store.
@@ -60,6 +60,8 @@ pub struct Store {
     pub(crate) last_id: AtomicU64,
     /// After a crash: how many entries the index must hold, until that was counted.
     pub(crate) unverified: Mutex<Option<u64>>,
+    /// The index was opened again, and not yet counted.
+    pub(crate) is_mended: AtomicBool,
     pub(crate) stall: Stall,
     /// Segments open for reading.
     pub(crate) files: Mutex<HashMap<u64, Arc<dyn File>>>,
@@ -108,7 +110,7 @@ impl Store {
     /// and the journal is in its first segment, it would only cost syncs, for which a message might have to wait.
     pub fn is_checkpoint_useful(&self) -> bool {
         let state = lock(&self.state);
-        state.frozen.is_some() || state.memtable_len() > 0 || state.segments.len() > 1
+        self.index.is_broken() || state.frozen.is_some() || state.memtable_len() > 0 || state.segments.len() > 1
     }
 
     /// Whether a checkpoint is worth its while before its time.
@@ -213,8 +215,20 @@ impl Store {
         self.counters.set_journal_bytes(segments, journal.spares.bytes());
     }
 
-    /// Remembers that the index is not to be trusted at the next start, and why nothing more can be settled.
+    /// What the index could not do cannot be done: now, or until a restart.
+    pub(crate) fn index_error(&self, error: &IndexError) -> QueueError {
+        if self.index.is_broken() {
+            QueueError::Stalled(format!("{error}; it is opened again").into())
+        } else {
+            QueueError::Index(error.clone())
+        }
+    }
+
+    /// The same, where it cannot be done without; remembers that the index is not to be trusted at the next start.
     pub(crate) fn index_failed(&self, error: &IndexError) -> QueueError {
+        if self.index.is_broken() {
+            return self.index_error(error);
+        }
         tracing::error!("{error}; the next start rebuilds it from the journal");
         if let Err(error) = crate::disk::write_small(&*self.disk, crate::recovery::DISTRUST, error.0.as_bytes()) {
             tracing::error!("and that could not be noted: {error}");

@@ -3,10 +3,12 @@
 mod mail;
 
 use posthaste_queue as queue;
+use queue::checkpoint::Checkpoint;
 use queue::disk::{Disk, MemoryDisk};
-use queue::index::MemoryIndex;
+use queue::index::{Index, MemoryIndex};
 use queue::{EntryKey, Envelope, Group, Limits, QueueError, Retry, Settle, Store};
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::sync::Arc;
 
 fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
@@ -147,6 +149,59 @@ fn the_next_rush_writes_over_what_the_last_one_wrote_until_the_disk_gets_full() 
     while store.prepare_spare(false).expect("room") {}
     assert_eq!(names("spare-").len(), 2);
     assert!(store.stats().journal_bytes < bytes / 3);
+}
+
+/// Ten messages that the index knows and five that it does not, when it breaks.
+fn broken(change: impl FnOnce(&MemoryIndex)) -> (MemoryDisk, MemoryIndex, Store) {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    (0..10).for_each(|_| commit(&store, &group(&store, 2, 100)).expect("room"));
+    store.checkpoint().expect("written");
+    (0..5).for_each(|_| commit(&store, &group(&store, 2, 100)).expect("room"));
+    change(&index);
+    index.break_down();
+    (disk, index, store)
+}
+
+#[test]
+fn an_index_that_broke_is_opened_again_by_the_next_checkpoint() {
+    // It breaks while it is written: half of that is lost.
+    let (disk, index, store) = broken(|index| index.fail(true));
+    store.checkpoint().expect_err("it fails");
+    let settled = settle_all(&open(&disk.crash(&mut || 1), &MemoryIndex::new()));
+    let error = commit(&store, &settled).expect_err("the index is asked");
+    assert!(matches!(error, QueueError::Stalled(_)), "{error}");
+    index.fail(false);
+    assert!(store.checkpoint().expect("opened again"));
+    assert_eq!(store.list(None, usize::MAX).expect("read").len(), 15);
+    commit(&store, &settled).expect("written");
+    store.checkpoint().expect("written");
+    assert_eq!((store.stats().entries, index.count().expect("read")), (0, 0));
+}
+
+#[test]
+fn an_index_that_lost_what_was_synced_is_not_believed_and_rebuilt_at_the_next_start() {
+    let lose_an_entry = |index: &MemoryIndex| {
+        let (key, _) = index.range(Bound::Unbounded, Bound::Unbounded, 1).expect("read").remove(0);
+        index.apply(&mut [(&key, None)].into_iter()).and_then(|()| index.sync()).expect("written");
+    };
+    let lose_a_checkpoint = |index: &MemoryIndex| {
+        index.set_checkpoint(&Checkpoint::default()).and_then(|()| index.sync()).expect("written");
+    };
+    for (lose, why) in [
+        (&lose_an_entry as &dyn Fn(&MemoryIndex), "holds 14 entries instead of 15"),
+        (&lose_a_checkpoint, "at checkpoint 0 instead of 1"),
+    ] {
+        let (disk, index, store) = broken(lose);
+        for _ in 0..2 {
+            let error = store.checkpoint().expect_err("it is not what was written").to_string();
+            assert!(error.contains(why) && error.contains("restart"), "{error}");
+        }
+        let error = store.list(None, 1).expect_err("nothing is to be had from it");
+        assert!(matches!(&error, QueueError::Index(index) if index.to_string().contains(why)), "{error}");
+        drop(store);
+        assert_eq!(open(&disk, &index).list(None, usize::MAX).expect("rebuilt").len(), 15);
+    }
 }
 
 #[test]

@@ -144,6 +144,15 @@ impl Index for CutIndex {
     fn count(&self) -> Result<u64, IndexError> {
         self.inner.count()
     }
+    fn is_broken(&self) -> bool {
+        self.inner.is_broken()
+    }
+    fn reopen(&self) -> Result<(), IndexError> {
+        self.inner.reopen()
+    }
+    fn shut(&self, why: &IndexError) {
+        self.inner.shut(why);
+    }
 }
 
 /// How far the script came, and what the queue must hold then.

@@ -51,7 +51,8 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    fn log(&self) -> String {
+    /// All that its daemons have said.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 

@@ -274,7 +274,12 @@ impl Mind {
 /// Dispatch counts on an answer: when the queue cannot be read, the domain is due again a little later.
 fn fetched(domain: Domain, flow: Flow, until_ms: u64, result: Fetched) -> Input {
     let Due { entries, more, next_due_ms } = result.unwrap_or_else(|error| {
-        tracing::error!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
+        // What may pass the queue has said, once for all domains.
+        if matches!(*error, QueueError::Stalled(_)) {
+            tracing::debug!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
+        } else {
+            tracing::error!(%error, domain = domain.as_str(), "cannot read the queue; trying again");
+        }
         Due { next_due_ms: Some(until_ms + UNREADABLE_PAUSE.as_millis() as u64), ..Due::default() }
     });
     Input::Fetched { domain, flow, entries, more, next_due_ms }

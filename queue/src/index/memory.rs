@@ -21,6 +21,8 @@ struct Shared {
     unsynced: BTreeMap<EntryKey, Option<Entry>>,
     unsynced_checkpoint: Option<Option<Checkpoint>>,
     failing: bool,
+    broken: bool,
+    shut: Option<IndexError>,
 }
 
 impl MemoryIndex {
@@ -35,12 +37,21 @@ impl MemoryIndex {
 
     fn working(&self) -> Result<MutexGuard<'_, Shared>, IndexError> {
         let shared = self.lock();
-        if shared.failing { Err(IndexError("told to fail".into())) } else { Ok(shared) }
+        match &shared.shut {
+            Some(why) => Err(why.clone()),
+            None if shared.failing || shared.broken => Err(IndexError("told to fail".into())),
+            None => Ok(shared),
+        }
     }
 
     /// Everything fails, until told otherwise.
     pub fn fail(&self, failing: bool) {
         self.lock().failing = failing;
+    }
+
+    /// Everything fails until it is opened again, which fails while it is told to fail.
+    pub fn break_down(&self) {
+        self.lock().broken = true;
     }
 
     /// The index as it may be found if the power goes now: each unsynced change made or not. `random` gives uniform numbers.
@@ -115,6 +126,30 @@ impl Index for MemoryIndex {
 
     fn count(&self) -> Result<u64, IndexError> {
         Ok(self.working()?.entries.len() as u64)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.lock().broken
+    }
+
+    fn reopen(&self) -> Result<(), IndexError> {
+        let mut shared = self.lock();
+        if shared.failing {
+            return Err(IndexError("told to fail".into()));
+        }
+        shared.broken = false;
+        let Shared { entries, unsynced, .. } = &mut *shared;
+        for (key, before) in std::mem::take(unsynced) {
+            set(entries, &key, before.as_ref());
+        }
+        if let Some(before) = shared.unsynced_checkpoint.take() {
+            shared.checkpoint = before;
+        }
+        Ok(())
+    }
+
+    fn shut(&self, why: &IndexError) {
+        self.lock().shut = Some(why.clone());
     }
 }
 

@@ -12,7 +12,8 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 const CHECKPOINT: &[u8] = b"\0ckpt";
@@ -33,11 +34,8 @@ pub struct SledIndex {
 
 impl IndexHome for SledIndex {
     fn open(&self) -> Result<Arc<dyn Index>, IndexError> {
-        self.await_release();
-        let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes).flush_every_ms(None);
-        let db = fenced(|| Ok(config.open()?))?;
-        let file = File::open(self.path.join("db")).map_err(|e| IndexError(e.to_string()))?;
-        Ok(Arc::new(Open { db, file }))
+        let tree = RwLock::new(Ok(self.tree()?));
+        Ok(Arc::new(Open { home: self.clone(), tree, is_broken: AtomicBool::new(false) }))
     }
 
     fn set_aside(&self) -> std::io::Result<()> {
@@ -54,6 +52,16 @@ impl IndexHome for SledIndex {
 }
 
 impl SledIndex {
+    fn tree(&self) -> Result<Tree, IndexError> {
+        self.await_release();
+        let config = sled::Config::new().path(&self.path).cache_capacity(self.cache_bytes).flush_every_ms(None);
+        let opened = fenced(|| {
+            let db = config.open()?;
+            Ok(Tree { db, file: File::open(self.path.join("db"))? })
+        });
+        opened.map_err(|fault| IndexError(fault.to_string()))
+    }
+
     /// sled locks its file and says at once if it cannot. But one of its threads that has just written for the last flush
     /// has told so before it drops its handle, as late as the scheduler likes; and a process that ends closes our lock before
     /// that one. Nobody else has a right to the index while we have the queue's lock, so either is over in a moment: an index
@@ -70,9 +78,31 @@ impl SledIndex {
     }
 }
 
-struct Open {
+/// What is open of sled.
+struct Tree {
     db: sled::Db,
     file: File,
+}
+
+/// sled remembers its first error of the disk and says it to everybody ever after, also when the disk has long had room again:
+/// then it has to be opened anew.
+struct Open {
+    home: SledIndex,
+    /// Or why there is none.
+    tree: RwLock<Result<Tree, IndexError>>,
+    is_broken: AtomicBool,
+}
+
+impl Open {
+    fn with<T>(&self, call: impl FnOnce(&Tree) -> Result<T, Fault>) -> Result<T, IndexError> {
+        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
+        let tree = tree.as_ref().map_err(IndexError::clone)?;
+        fenced(|| call(tree)).map_err(|fault| {
+            // What is there but makes no sense does not get better.
+            self.is_broken.fetch_or(!matches!(fault, Fault::Malformed(_)), Relaxed);
+            IndexError(fault.to_string())
+        })
+    }
 }
 
 /// Errors of sled and of decoding, as text.
@@ -84,18 +114,17 @@ enum Fault {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Panic(String),
 }
 
 /// A panic of sled becomes an error: the index is dispensable, the process is not.
-fn fenced<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, IndexError> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|fault| IndexError(fault.to_string())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-            Err(IndexError(text.to_owned()))
-        }
-    }
+fn fenced<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        Err(Fault::Panic(text.to_owned()))
+    })
 }
 
 fn encode_key(key: &EntryKey, out: &mut Vec<u8>) {
@@ -136,16 +165,16 @@ fn decode_entry(bytes: &[u8]) -> Result<Entry, Malformed> {
 impl Index for Open {
     fn apply(&self, changes: &mut dyn Iterator<Item = Change<'_>>) -> Result<(), IndexError> {
         let (mut name, mut value) = (Vec::new(), Vec::new());
-        fenced(|| {
+        self.with(|tree| {
             for (key, entry) in changes {
                 encode_key(key, &mut name);
                 match entry {
                     Some(entry) => {
                         value.clear();
                         entry.encode(&mut value);
-                        self.db.insert(&name, value.as_slice())?;
+                        tree.db.insert(&name, value.as_slice())?;
                     }
-                    None => _ = self.db.remove(&name)?,
+                    None => _ = tree.db.remove(&name)?,
                 }
             }
             Ok(())
@@ -166,9 +195,9 @@ impl Index for Open {
             Bound::Unbounded => Bound::Excluded(vec![ENTRY + 1]),
             bound => bound.map(key_bytes),
         };
-        fenced(|| {
+        self.with(|tree| {
             let mut found = Vec::new();
-            for item in self.db.range::<Vec<u8>, _>((from, to)).take(limit) {
+            for item in tree.db.range::<Vec<u8>, _>((from, to)).take(limit) {
                 let (key, value) = item?;
                 found.push((decode_key(&key)?, decode_entry(&value)?));
             }
@@ -177,12 +206,12 @@ impl Index for Open {
     }
 
     fn get(&self, key: &EntryKey) -> Result<Option<Entry>, IndexError> {
-        fenced(|| Ok(self.db.get(key_bytes(key))?.map(|value| decode_entry(&value)).transpose()?))
+        self.with(|tree| Ok(tree.db.get(key_bytes(key))?.map(|value| decode_entry(&value)).transpose()?))
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint>, IndexError> {
-        fenced(|| {
-            let Some(value) = self.db.get(CHECKPOINT)? else { return Ok(None) };
+        self.with(|tree| {
+            let Some(value) = tree.db.get(CHECKPOINT)? else { return Ok(None) };
             Ok(Some(Checkpoint::decode(&mut Reader::new(&value))?))
         })
     }
@@ -190,35 +219,79 @@ impl Index for Open {
     fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
         let mut value = Vec::new();
         checkpoint.encode(&mut value);
-        fenced(|| {
-            self.db.insert(CHECKPOINT, value)?;
+        self.with(|tree| {
+            tree.db.insert(CHECKPOINT, value)?;
             Ok(())
         })
     }
 
     fn sync(&self) -> Result<(), IndexError> {
-        fenced(|| {
-            self.db.flush()?;
-            self.file.sync_data()?;
+        self.with(|tree| {
+            tree.db.flush()?;
+            tree.file.sync_data()?;
             Ok(())
         })
     }
 
     fn count(&self) -> Result<u64, IndexError> {
-        fenced(|| {
+        self.with(|tree| {
             let mut count = 0;
-            for key in self.db.range([ENTRY]..[ENTRY + 1]).keys() {
+            for key in tree.db.range([ENTRY]..[ENTRY + 1]).keys() {
                 key?;
                 count += 1;
             }
             Ok(count)
         })
     }
+
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Relaxed)
+    }
+
+    fn reopen(&self) -> Result<(), IndexError> {
+        let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        // It lets go of its files when it is dropped, for which it may try to write once more.
+        let closed = std::mem::replace(&mut *tree, Err(IndexError("it is being opened again".into())));
+        let _ = fenced(|| {
+            drop(closed);
+            Ok(())
+        });
+        *tree = self.home.tree();
+        self.is_broken.store(tree.is_err(), Relaxed);
+        tree.as_ref().map(|_| ()).map_err(IndexError::clone)
+    }
+
+    fn shut(&self, why: &IndexError) {
+        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = Err(why.clone());
+        self.is_broken.store(false, Relaxed);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn opened_again_it_holds_what_was_synced_and_shut_it_says_why() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let index = SledIndex { path: dir.path().join("index"), cache_bytes: 1 << 20 }.open().expect("made");
+        let checkpoint = Checkpoint { number: 7, ..Checkpoint::default() };
+        index.set_checkpoint(&checkpoint).and_then(|()| index.sync()).expect("written");
+        assert!(!index.is_broken());
+        index.reopen().expect("opened again");
+        assert_eq!(index.checkpoint().expect("read"), Some(checkpoint));
+        // Its directory is gone: it cannot be opened until there is one again.
+        std::fs::rename(dir.path().join("index"), dir.path().join("away")).expect("moved");
+        std::fs::write(dir.path().join("index"), "").expect("in the way");
+        let why = index.reopen().expect_err("not there");
+        assert!(index.is_broken() && index.count().expect_err("closed").to_string() == why.to_string());
+        std::fs::remove_file(dir.path().join("index")).expect("removed");
+        std::fs::rename(dir.path().join("away"), dir.path().join("index")).expect("moved back");
+        index.reopen().expect("opened again");
+        assert!(!index.is_broken() && index.checkpoint().expect("read").is_some());
+        index.shut(&IndexError("for a reason".into()));
+        assert!(!index.is_broken() && index.count().expect_err("shut").to_string().contains("for a reason"));
+    }
 
     #[test]
     fn what_a_thread_of_sled_still_holds_is_waited_for() {
