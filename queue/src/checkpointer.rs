@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+/// Where less is free, an index that is opened again would fail again, and in the middle of that.
+const MEND_BYTES: u64 = 8 << 20;
+
 impl Store {
     /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
     /// When it fails, the queue goes on; the next call tries again.
@@ -47,6 +50,10 @@ impl Store {
     fn mend_index(&self) -> Result<(), QueueError> {
         if !self.index.is_broken() {
             return Ok(());
+        }
+        let free = self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e))?;
+        if free < MEND_BYTES {
+            return Err(QueueError::Stalled("the index is opened again when the disk has room".into()));
         }
         let opened = self.index.reopen().and_then(|()| self.index.checkpoint());
         let found = opened.map_err(|error| self.index_error(&error))?.unwrap_or_default().number;

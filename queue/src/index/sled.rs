@@ -99,7 +99,8 @@ impl Open {
         let tree = tree.as_ref().map_err(IndexError::clone)?;
         fenced(|| call(tree)).map_err(|fault| {
             // What is there but makes no sense does not get better.
-            self.is_broken.fetch_or(!matches!(fault, Fault::Malformed(_)), Relaxed);
+            let is_damaged = matches!(fault, Fault::Malformed(_) | Fault::Sled(sled::Error::Corruption { .. }));
+            self.is_broken.fetch_or(!is_damaged, Relaxed);
             IndexError(fault.to_string())
         })
     }
