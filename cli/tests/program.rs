@@ -134,8 +134,7 @@ fn a_demo_without_messages_to_send_names_the_directory() {
 fn what_serve_cannot_have_ends_with_69_and_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("posthaste.toml");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let taken = std::net::TcpListener::bind(taken).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let missing = dir.path().join("missing/socket");
     for (data_dir, bind, remedy) in [
         ("posthaste.toml", "127.0.0.1:0".to_owned(), "; `data_dir` must be a directory"),
