@@ -75,6 +75,10 @@ impl Connection {
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Connecting)
     }
+    /// It takes transactions, and has answered some.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.phase == Phase::Ready && self.of_use
+    }
     /// It takes what any host will do for.
     pub(super) fn is_for_any(&self) -> bool {
         !self.strict

@@ -31,6 +31,9 @@ impl Dispatch {
         if matches!(connection.phase, Phase::Connecting) {
             site.connecting -= 1;
         }
+        if connection.of_use {
+            site.crowd.end();
+        }
         let learnt = self.learn(&connection, stage, cause);
         if connection.is_alive() {
             self.blame(&connection, stage, cause, learnt);
@@ -108,9 +111,7 @@ impl Dispatch {
         let mut others =
             self.sites[connection.site as usize].connections.iter().map(|s| &self.connections[*s as usize]);
         others.any(|other| {
-            other.phase == Phase::Ready
-                && other.of_use
-                && (other.host_index, other.address) == (connection.host_index, connection.address)
+            other.is_at_work() && (other.host_index, other.address) == (connection.host_index, connection.address)
         })
     }
 
@@ -130,13 +131,28 @@ impl Dispatch {
         if std::mem::replace(&mut connection.of_use, true) {
             return;
         }
-        let site = &mut self.sites[connection.site as usize];
+        let id = connection.site;
+        let working = self.connections_at_work(id);
+        let connection = &self.connections[slot];
+        let site = &mut self.sites[id as usize];
+        site.crowd.succeed(working, self.now.mono);
+        if site.backoff.take_if(|until| *until > self.now.mono).is_some() {
+            // All others failed, but this one was on its way.
+            (site.proven, site.failed, site.doomed) = (true, false, false);
+            site.crowd.limit(working, self.now.mono);
+        }
         site.last_error = None;
         let host = &mut site.hosts[connection.host_index];
         host.pause.clear();
         if let Some(address) = connection.address.and_then(|ip| host.address_mut(ip)) {
             address.pause.clear();
         }
+    }
+
+    /// Connections of the site that are of use.
+    pub(super) fn connections_at_work(&self, id: SiteId) -> usize {
+        let slots = self.sites[id as usize].connections.iter();
+        slots.filter(|slot| self.connections[**slot as usize].is_at_work()).count()
     }
 
     /// All hosts of the site failed: no connection before `until`, and unless one is left that works, what is ready is

@@ -166,6 +166,11 @@ impl Host {
     fn is_known(&self, now: Instant) -> bool {
         self.known_until.is_some_and(|until| until > now)
     }
+    /// It may be tried now, and all its addresses.
+    pub(super) fn lift(&mut self) {
+        self.pause.lift();
+        self.addresses.iter_mut().for_each(|address| address.pause.lift());
+    }
     /// When the host may be tried again, if not now.
     pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
         if let Some(until) = self.pause.until(now) {

@@ -29,6 +29,7 @@ pub mod action;
 mod bounds;
 mod connection;
 mod counts;
+mod crowd;
 mod discard;
 mod domain;
 mod end;

@@ -2,7 +2,7 @@
 
 use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, LOADING_LOOK, MAX_CONNECTIONS, MAX_IDLE};
 use super::connection::{self, Connection, Phase};
-use super::host::{self, Pick};
+use super::host::{self, Host, Pick};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, ConnectionId, Dispatch, Open, Peer, TlsState};
@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use smtp::client::Features;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The two ends of a new connection, and how they are to talk.
 pub(super) struct Endpoints {
@@ -53,13 +54,30 @@ impl Dispatch {
                 }
                 Pick::Asking => return None,
                 Pick::Paused(until) => {
-                    self.fail_site(id, until);
-                    return Some(Limit::Backoff);
+                    let site = &mut self.sites[id as usize];
+                    if site.crowd.replace() {
+                        site.hosts.iter_mut().for_each(Host::lift);
+                        continue;
+                    }
+                    return Some(self.all_paused(id, until));
                 }
             }
             credit += each;
         }
         None
+    }
+
+    /// All hosts fail new connections. Those that work go on.
+    fn all_paused(&mut self, id: SiteId, until: Instant) -> Limit {
+        let (working, now) = (self.connections_at_work(id), self.now.mono);
+        if working == 0 {
+            self.fail_site(id, until);
+            return Limit::Backoff;
+        }
+        let site = &mut self.sites[id as usize];
+        site.crowd.limit(working, now);
+        self.timers.arm(&mut site.armed, until, Timer::Site(id));
+        Limit::Connections
     }
 
     /// Transactions that a new connection of the site takes at once.
@@ -85,6 +103,10 @@ impl Dispatch {
         }
         if site.connections.len() >= site.limits.connections as usize {
             return Admit::Wait(Limit::Connections.into());
+        }
+        match site.crowd.admit(site.connections.len(), self.now.mono) {
+            Admit::Now => {}
+            later => return later,
         }
         if self.connections.len() >= MAX_CONNECTIONS {
             // What makes room is no event of this site.

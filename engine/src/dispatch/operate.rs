@@ -110,10 +110,10 @@ impl Dispatch {
             if let Some(site) = domain.and_then(|domain| self.domains[domain].site()) {
                 let state = &mut self.sites[site as usize];
                 state.backoff = None;
+                state.crowd.lift();
                 for host in &mut state.hosts {
-                    host.pause.lift();
+                    host.lift();
                     host.ask_for_promise();
-                    host.addresses.iter_mut().for_each(|a| a.pause.lift());
                 }
                 self.wake(site);
             }

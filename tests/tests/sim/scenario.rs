@@ -125,11 +125,7 @@ impl Scenario {
         let is_flood = rng.u8(..40) == 0;
         let plan = Plan::random(rng, is_flood);
         let severity = [0.0, 0.02, 0.05, 0.15, 0.4][rng.usize(..5)];
-        let (sites, mut hosts) = sites(rng, severity);
-        if is_flood {
-            // Where ten connections are opened and one is taken, addresses are left alone again and again: that is days.
-            hosts.iter_mut().for_each(|host| host.max_connections = 1000);
-        }
+        let (sites, hosts) = sites(rng, severity);
         let domains = domains(rng, sites.len());
         let (text, names) = configuration(rng, &hosts, &sites, is_flood);
         let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));

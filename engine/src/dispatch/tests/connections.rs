@@ -73,6 +73,23 @@ fn one_failure_beside_connections_that_work_is_no_failure_of_the_host() {
     check_empty(&mut w);
 }
 
+/// A host that takes three connections gets all its mail over three: those that are full are replaced, and no more than one in a
+/// while is tried beside them.
+#[test]
+fn a_host_that_takes_few_connections_gets_its_mail_over_those() {
+    let mut w = world();
+    w.doors.insert(address_of("mx.x.test"), Door::Takes(3));
+    for _ in 0..2000 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(20));
+    assert_eq!((w.count(Kind::Delivered), w.count(Kind::Deferred)), (2000, 0));
+    let refused = w.opens.len() - 20;
+    assert!(refused <= 22, "{refused} turned away beside those that carried a hundred each");
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn a_site_whose_hosts_do_not_exist_bounces() {
     let mut w = world();

@@ -15,6 +15,8 @@ pub enum Door {
     Unwelcome,
     /// The same for the next connection only.
     UnwelcomeOnce,
+    /// 421 as greeting to whoever comes while so many are there.
+    Takes(usize),
     /// It is this server.
     Ourselves,
     /// The handshake fails.
@@ -30,6 +32,7 @@ pub struct Peer {
     pub in_flight: VecDeque<Deliver>,
     pub handed: u32,
     pub(super) closing: bool,
+    pub(super) greeted: bool,
     /// Inputs about one connection keep their order.
     pub(super) last: Instant,
 }
@@ -50,12 +53,17 @@ impl World {
         if let (Door::UnwelcomeOnce, To::At(SocketName::Tcp(peer))) = (door, &open.peer) {
             self.doors.insert(peer.ip(), Door::Open);
         }
+        let is_here = |p: &&Peer| p.open.peer == open.peer && p.greeted;
+        let guests = self.peers.values().filter(is_here).count();
+        let greeted = !matches!(door, Door::Takes(most) if guests >= most);
         let tls = open.tls != TlsPolicy::Off;
         let offered = tls && self.features.starttls;
-        let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, last: self.now.mono };
+        let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, greeted, last: self.now.mono };
         self.peers.insert(id, peer);
         let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "no");
+        let enough = Reply::fixed(421, EnhancedCode(4, 7, 0), "too many connections");
         let input = match door {
+            Door::Takes(_) if !greeted => Input::Closed(id, Stage::Greeting, Cause::Replied(enough)),
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
             Door::Unwelcome | Door::UnwelcomeOnce => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
@@ -65,7 +73,7 @@ impl World {
                 let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
                 Input::Ready(id, Some(TlsState { info, verified: false, resumed: false }), self.features.clone())
             }
-            Door::Open | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
+            Door::Open | Door::Takes(_) | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
                 Input::Ready(id, None, self.features.clone())
             }
         };

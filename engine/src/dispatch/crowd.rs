@@ -1,0 +1,107 @@
+//! Sites that take fewer connections at once than we may open.
+//!
+//! They say so in many ways (421 as greeting, a reset, silence), none of which RFC 5321 sets apart from other failures. But where
+//! all hosts fail new connections while others work, they are not down: they have enough of us. Then what works goes on, what
+//! ends is replaced, and one more is tried now and then.
+
+use super::host::Pause;
+use crate::limit::{Admit, Limit};
+use std::time::Instant;
+
+/// How many connections a site seems to take.
+#[derive(Default)]
+pub(super) struct Crowd {
+    /// So many worked when others failed.
+    most: Option<usize>,
+    /// Until when no more than these are opened.
+    pause: Pause,
+    /// So many that worked have ended, and not been replaced.
+    ended: usize,
+}
+
+impl Crowd {
+    /// All hosts fail new connections while so many work.
+    pub(super) fn limit(&mut self, working: usize, now: Instant) {
+        self.most = Some(working);
+        self.pause.fail(now);
+    }
+
+    /// Another one is of use; so many are, with it.
+    pub(super) fn succeed(&mut self, working: usize, now: Instant) {
+        let Some(most) = self.most.filter(|most| working > *most) else { return };
+        match self.pause.until(now) {
+            // Of those that were opened together, the last to be greeted may be the first to work.
+            Some(_) => self.most = Some(most.max(working)),
+            // It was one more to try, and there is room.
+            None => *self = Crowd::default(),
+        }
+    }
+
+    /// Whether another connection may be opened beside so many.
+    pub(super) fn admit(&self, open: usize, now: Instant) -> Admit {
+        match (self.most, self.pause.until(now)) {
+            (Some(most), Some(until)) if open >= most => Admit::At(until, Limit::Connections.into()),
+            // One more is being tried.
+            (Some(most), None) if open > most => Admit::Wait(Limit::Connections.into()),
+            _ => Admit::Now,
+        }
+    }
+
+    /// One that was of use ended: there is room for another.
+    pub(super) fn end(&mut self) {
+        self.ended += usize::from(self.most.is_some());
+    }
+
+    /// Whether one that ended may be replaced: once, whatever comes of it.
+    pub(super) fn replace(&mut self) -> bool {
+        let may = self.ended > 0;
+        self.ended = self.ended.saturating_sub(1);
+        may
+    }
+
+    /// One more may be tried now.
+    pub(super) fn lift(&mut self) {
+        self.pause.lift();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::bounds::HOST_PAUSE;
+
+    fn is_admitted(crowd: &Crowd, open: usize, now: Instant) -> bool {
+        matches!(crowd.admit(open, now), Admit::Now)
+    }
+
+    #[test]
+    fn what_ends_is_replaced_and_those_that_come_to_work_late_count() {
+        let (mut crowd, now) = (Crowd::default(), Instant::now());
+        crowd.end();
+        assert!(is_admitted(&crowd, 100, now) && !crowd.replace());
+        crowd.limit(1, now);
+        (2..=5).for_each(|working| crowd.succeed(working, now));
+        assert!(!is_admitted(&crowd, 5, now) && !crowd.replace());
+        crowd.end();
+        assert!(is_admitted(&crowd, 4, now) && crowd.replace());
+        assert!(!crowd.replace(), "if that fails, it is not tried again at once");
+    }
+
+    #[test]
+    fn one_more_is_tried_after_a_growing_time_until_there_is_room() {
+        let (mut crowd, mut now) = (Crowd::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            crowd.limit(3, now);
+            let Admit::At(until, _) = crowd.admit(3, now) else { panic!("admitted") };
+            pauses.push(until - now);
+            now = until;
+            assert!(is_admitted(&crowd, 3, now) && !is_admitted(&crowd, 4, now), "one");
+        }
+        assert!(pauses.is_sorted() && pauses[0] == HOST_PAUSE.0 && pauses[7] == HOST_PAUSE.1, "{pauses:?}");
+        crowd.succeed(3, now);
+        assert!(!is_admitted(&crowd, 4, now), "it replaced another");
+        crowd.succeed(4, now);
+        assert!(is_admitted(&crowd, 100, now));
+    }
+}
