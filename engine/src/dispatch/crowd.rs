@@ -28,10 +28,12 @@ impl Crowd {
 
     /// Another one is of use; so many are, with it.
     pub(super) fn succeed(&mut self, working: usize, now: Instant) {
-        let Some(most) = self.most.filter(|most| working > *most) else { return };
+        if self.most.is_none_or(|most| working <= most) {
+            return;
+        }
         match self.pause.until(now) {
             // Of those that were opened together, the last to be greeted may be the first to work.
-            Some(_) => self.most = Some(most.max(working)),
+            Some(_) => self.most = Some(working),
             // It was one more to try, and there is room.
             None => *self = Crowd::default(),
         }
@@ -52,11 +54,14 @@ impl Crowd {
         self.ended += usize::from(self.most.is_some());
     }
 
-    /// Whether one that ended may be replaced: once, whatever comes of it.
-    pub(super) fn replace(&mut self) -> bool {
-        let may = self.ended > 0;
+    /// Whether one that ended may be replaced.
+    pub(super) fn may_replace(&self) -> bool {
+        self.ended > 0
+    }
+
+    /// Another is opened: one that ended is replaced, whatever comes of it.
+    pub(super) fn open(&mut self) {
         self.ended = self.ended.saturating_sub(1);
-        may
     }
 
     /// One more may be tried now.
@@ -78,13 +83,16 @@ mod tests {
     fn what_ends_is_replaced_and_those_that_come_to_work_late_count() {
         let (mut crowd, now) = (Crowd::default(), Instant::now());
         crowd.end();
-        assert!(is_admitted(&crowd, 100, now) && !crowd.replace());
+        assert!(is_admitted(&crowd, 100, now) && !crowd.may_replace());
         crowd.limit(1, now);
         (2..=5).for_each(|working| crowd.succeed(working, now));
-        assert!(!is_admitted(&crowd, 5, now) && !crowd.replace());
-        crowd.end();
-        assert!(is_admitted(&crowd, 4, now) && crowd.replace());
-        assert!(!crowd.replace(), "if that fails, it is not tried again at once");
+        assert!(!is_admitted(&crowd, 5, now) && !crowd.may_replace());
+        for _ in 0..9 {
+            crowd.end();
+            assert!(is_admitted(&crowd, 4, now) && crowd.may_replace());
+            crowd.open();
+            assert!(!crowd.may_replace(), "if that fails, it is not tried again at once");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl Dispatch {
         }
         let each = self.credit_of_new(id);
         let mut credit = self.credit(id, each);
+        let mut lifted = false;
         while need > credit {
             match self.admit_open(id) {
                 Admit::Now => {}
@@ -55,7 +56,7 @@ impl Dispatch {
                 Pick::Asking => return None,
                 Pick::Paused(until) => {
                     let site = &mut self.sites[id as usize];
-                    if site.crowd.replace() {
+                    if site.crowd.may_replace() && !std::mem::replace(&mut lifted, true) {
                         site.hosts.iter_mut().for_each(Host::lift);
                         continue;
                     }
@@ -150,6 +151,7 @@ impl Dispatch {
         let serial = self.next_serial();
         let site = &mut self.sites[id as usize];
         site.connecting += 1;
+        site.crowd.open();
         let host = &site.hosts[ends.host];
         let manner = host.learnt.manner(site.limits.pipelining, now);
         let window = connection::window(manner.pipelining);

@@ -86,6 +86,17 @@ fn a_host_that_takes_few_connections_gets_its_mail_over_those() {
     assert_eq!((w.count(Kind::Delivered), w.count(Kind::Deferred)), (2000, 0));
     let refused = w.opens.len() - 20;
     assert!(refused <= 22, "{refused} turned away beside those that carried a hundred each");
+    // Then it is down: that it once had room for more is no reason to hammer it.
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    let opens = w.opens.len();
+    for _ in 0..500 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.settle_down();
+    assert!(w.opens.len() - opens <= 8, "not hammered: {}", w.opens.len() - opens);
+    assert_eq!(w.count(Kind::Deferred), 500);
+    w.doors.clear();
+    w.run(S(1200));
     w.check_ends();
     check_empty(&mut w);
 }
