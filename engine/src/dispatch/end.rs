@@ -32,7 +32,7 @@ impl Dispatch {
             site.connecting -= 1;
         }
         if connection.of_use {
-            site.crowd.end();
+            site.capacity.end();
         }
         let learnt = self.learn(&connection, stage, cause);
         if connection.is_alive() {
@@ -135,11 +135,11 @@ impl Dispatch {
         let working = self.connections_at_work(id);
         let connection = &self.connections[slot];
         let site = &mut self.sites[id as usize];
-        site.crowd.succeed(working, self.now.mono);
+        site.capacity.succeed(working, self.now.mono);
         if site.backoff.take_if(|until| *until > self.now.mono).is_some() {
             // All others failed, but this one was on its way.
             (site.proven, site.failed, site.doomed) = (true, false, false);
-            site.crowd.limit(working, self.now.mono);
+            site.capacity.limit(working, self.now.mono);
         }
         site.last_error = None;
         let host = &mut site.hosts[connection.host_index];

@@ -27,9 +27,9 @@
 
 pub mod action;
 mod bounds;
+mod capacity;
 mod connection;
 mod counts;
-mod crowd;
 mod discard;
 mod domain;
 mod end;

@@ -56,7 +56,7 @@ impl Dispatch {
                 Pick::Asking => return None,
                 Pick::Paused(until) => {
                     let site = &mut self.sites[id as usize];
-                    if site.crowd.may_replace() && !std::mem::replace(&mut lifted, true) {
+                    if site.capacity.may_replace() && !std::mem::replace(&mut lifted, true) {
                         site.hosts.iter_mut().for_each(Host::lift);
                         continue;
                     }
@@ -76,7 +76,7 @@ impl Dispatch {
             return Limit::Backoff;
         }
         let site = &mut self.sites[id as usize];
-        site.crowd.limit(working, now);
+        site.capacity.limit(working, now);
         self.timers.arm(&mut site.armed, until, Timer::Site(id));
         Limit::Connections
     }
@@ -105,7 +105,7 @@ impl Dispatch {
         if site.connections.len() >= site.limits.connections as usize {
             return Admit::Wait(Limit::Connections.into());
         }
-        match site.crowd.admit(site.connections.len(), self.now.mono) {
+        match site.capacity.admit(site.connections.len(), self.now.mono) {
             Admit::Now => {}
             later => return later,
         }
@@ -151,7 +151,7 @@ impl Dispatch {
         let serial = self.next_serial();
         let site = &mut self.sites[id as usize];
         site.connecting += 1;
-        site.crowd.open();
+        site.capacity.open();
         let host = &site.hosts[ends.host];
         let manner = host.learnt.manner(site.limits.pipelining, now);
         let window = connection::window(manner.pipelining);

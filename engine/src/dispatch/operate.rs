@@ -110,7 +110,7 @@ impl Dispatch {
             if let Some(site) = domain.and_then(|domain| self.domains[domain].site()) {
                 let state = &mut self.sites[site as usize];
                 state.backoff = None;
-                state.crowd.lift();
+                state.capacity.lift();
                 for host in &mut state.hosts {
                     host.lift();
                     host.ask_for_promise();

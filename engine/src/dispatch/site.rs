@@ -1,7 +1,7 @@
 //! Sites: the mail system behind domains, with everything that is kept for one.
 
 use super::bounds;
-use super::crowd::Crowd;
+use super::capacity::Capacity;
 use super::host::Host;
 use super::message::DeliveryId;
 use super::on_demand::Caller;
@@ -125,7 +125,7 @@ pub(super) struct Site {
     /// Slots of its connections, in any phase.
     pub(super) connections: Vec<u32>,
     pub(super) connecting: usize,
-    pub(super) crowd: Crowd,
+    pub(super) capacity: Capacity,
     /// Transactions in flight.
     pub(super) active: usize,
     pub(super) connection_rate: Meter,
@@ -178,7 +178,7 @@ impl Site {
             wants_fetch: false,
             connections: Vec::new(),
             connecting: 0,
-            crowd: Crowd::default(),
+            capacity: Capacity::default(),
             active: 0,
             proven: false,
             failed: false,

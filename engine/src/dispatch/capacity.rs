@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// How many connections a site seems to take.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(super) struct Capacity {
     /// So many worked when others failed.
     most: Option<usize>,
     /// Until when no more than these are opened.
@@ -19,7 +19,7 @@ pub(super) struct Crowd {
     ended: usize,
 }
 
-impl Crowd {
+impl Capacity {
     /// All hosts fail new connections while so many work.
     pub(super) fn limit(&mut self, working: usize, now: Instant) {
         self.most = Some(working);
@@ -35,7 +35,7 @@ impl Crowd {
             // Of those that were opened together, the last to be greeted may be the first to work.
             Some(_) => self.most = Some(working),
             // It was one more to try, and there is room.
-            None => *self = Crowd::default(),
+            None => *self = Capacity::default(),
         }
     }
 
@@ -75,41 +75,41 @@ mod tests {
     use super::*;
     use crate::dispatch::bounds::HOST_PAUSE;
 
-    fn is_admitted(crowd: &Crowd, open: usize, now: Instant) -> bool {
-        matches!(crowd.admit(open, now), Admit::Now)
+    fn is_admitted(capacity: &Capacity, open: usize, now: Instant) -> bool {
+        matches!(capacity.admit(open, now), Admit::Now)
     }
 
     #[test]
     fn what_ends_is_replaced_and_those_that_come_to_work_late_count() {
-        let (mut crowd, now) = (Crowd::default(), Instant::now());
-        crowd.end();
-        assert!(is_admitted(&crowd, 100, now) && !crowd.may_replace());
-        crowd.limit(1, now);
-        (2..=5).for_each(|working| crowd.succeed(working, now));
-        assert!(!is_admitted(&crowd, 5, now) && !crowd.may_replace());
+        let (mut capacity, now) = (Capacity::default(), Instant::now());
+        capacity.end();
+        assert!(is_admitted(&capacity, 100, now) && !capacity.may_replace());
+        capacity.limit(1, now);
+        (2..=5).for_each(|working| capacity.succeed(working, now));
+        assert!(!is_admitted(&capacity, 5, now) && !capacity.may_replace());
         for _ in 0..9 {
-            crowd.end();
-            assert!(is_admitted(&crowd, 4, now) && crowd.may_replace());
-            crowd.open();
-            assert!(!crowd.may_replace(), "if that fails, it is not tried again at once");
+            capacity.end();
+            assert!(is_admitted(&capacity, 4, now) && capacity.may_replace());
+            capacity.open();
+            assert!(!capacity.may_replace(), "if that fails, it is not tried again at once");
         }
     }
 
     #[test]
     fn one_more_is_tried_after_a_growing_time_until_there_is_room() {
-        let (mut crowd, mut now) = (Crowd::default(), Instant::now());
+        let (mut capacity, mut now) = (Capacity::default(), Instant::now());
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            crowd.limit(3, now);
-            let Admit::At(until, _) = crowd.admit(3, now) else { panic!("admitted") };
+            capacity.limit(3, now);
+            let Admit::At(until, _) = capacity.admit(3, now) else { panic!("admitted") };
             pauses.push(until - now);
             now = until;
-            assert!(is_admitted(&crowd, 3, now) && !is_admitted(&crowd, 4, now), "one");
+            assert!(is_admitted(&capacity, 3, now) && !is_admitted(&capacity, 4, now), "one");
         }
         assert!(pauses.is_sorted() && pauses[0] == HOST_PAUSE.0 && pauses[7] == HOST_PAUSE.1, "{pauses:?}");
-        crowd.succeed(3, now);
-        assert!(!is_admitted(&crowd, 4, now), "it replaced another");
-        crowd.succeed(4, now);
-        assert!(is_admitted(&crowd, 100, now));
+        capacity.succeed(3, now);
+        assert!(!is_admitted(&capacity, 4, now), "it replaced another");
+        capacity.succeed(4, now);
+        assert!(is_admitted(&capacity, 100, now));
     }
 }
