@@ -48,6 +48,9 @@ pub const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub const MAX_LOSSES: u8 = 2;
 /// How long an address that failed is left alone: first, doubled each time, at most.
 pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// Where connections worked and no other is let in, it is tried once more after this time: a host that takes few at once may
+/// count those that ended for a moment.
+pub const COUNTED_STILL: Duration = Duration::from_secs(1);
 /// How long a host is spoken to in clear text after TLS failed with it.
 pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
 /// How long a host that misbehaved is spoken to in a plainer manner: without CHUNKING, without pipelining, with HELO.

@@ -75,9 +75,9 @@ impl Connection {
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Connecting)
     }
-    /// It takes transactions, and has answered some.
+    /// It has answered transactions, and the host counts it.
     pub(super) fn is_at_work(&self) -> bool {
-        self.phase == Phase::Ready && self.of_use
+        matches!(self.phase, Phase::Ready | Phase::Closing) && self.of_use
     }
     /// It takes what any host will do for.
     pub(super) fn is_for_any(&self) -> bool {

@@ -84,6 +84,9 @@ impl Dispatch {
             site.hosts[connection.host_index].avoid_tls(now);
             return;
         }
+        if end == End::TlsFailed {
+            site.capacity.rule_out();
+        }
         // Tried again at once in the plainer manner, unless another host may do better.
         if learnt && (end != End::HostSuspect || site.hosts.len() == 1) {
             return;

@@ -71,11 +71,16 @@ impl Dispatch {
     /// All hosts fail new connections. Those that work go on.
     fn all_paused(&mut self, id: SiteId, until: Instant) -> Limit {
         let (working, now) = (self.connections_at_work(id), self.now.mono);
+        let site = &mut self.sites[id as usize];
         if working == 0 {
-            self.fail_site(id, until);
+            if site.capacity.try_again(now) {
+                (site.proven, site.failed) = (false, true);
+                self.wake(id);
+            } else {
+                self.fail_site(id, until);
+            }
             return Limit::Backoff;
         }
-        let site = &mut self.sites[id as usize];
         site.capacity.limit(working, now);
         self.timers.arm(&mut site.armed, until, Timer::Site(id));
         Limit::Connections

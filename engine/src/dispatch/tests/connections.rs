@@ -92,13 +92,63 @@ fn a_host_that_takes_few_connections_gets_its_mail_over_those() {
     for _ in 0..500 {
         w.accept("a@from.test", &["ok@x.test"]);
     }
-    w.settle_down();
+    w.run(S(2));
     assert!(w.opens.len() - opens <= 8, "not hammered: {}", w.opens.len() - opens);
     assert_eq!(w.count(Kind::Deferred), 500);
     w.doors.clear();
     w.run(S(1200));
     w.check_ends();
     check_empty(&mut w);
+}
+
+/// A connection that is full is replaced before its host has counted it out: that is no failure of the host. Whether there is
+/// much mail or little, and whether the refusal or the end of the full one is heard of first.
+#[test]
+fn a_host_that_counts_the_full_one_still_is_not_taken_for_down() {
+    for (seed, (takes, at_once)) in [(1, 200), (1, 20), (1, 3), (2, 200), (2, 20), (5, 400)].into_iter().enumerate() {
+        for (delay_ms, counting_ms) in [(0, 0), (20, 0), (20, 30), (20, 500), (200, 900), (3000, 500)] {
+            let mut w = World::new(config(), seed as u64);
+            w.doors.insert(address_of("mx.x.test"), Door::Takes(takes));
+            (w.delay, w.counting) = (Duration::from_millis(delay_ms), Duration::from_millis(counting_ms));
+            for _ in 0..2000 / at_once {
+                (0..at_once).for_each(|_| _ = w.accept("a@from.test", &["ok@x.test"]));
+                w.run(Duration::from_millis(delay_ms * 2 + 1));
+            }
+            w.run(S(7200));
+            let told = (w.count(Kind::Delivered), w.count(Kind::Deferred));
+            let case = format!("takes {takes}, {at_once} at once, {delay_ms} ms away, counts for {counting_ms} ms");
+            assert_eq!(told.1, 0, "{case}: {told:?}");
+            assert!(w.opens.len() < 80, "{case}: {} opened", w.opens.len());
+            w.check_ends();
+            check_empty(&mut w);
+        }
+    }
+}
+
+/// A host that worked and then fails is tried once more, over one connection, and then it is down as any other.
+#[test]
+fn a_host_that_worked_is_tried_once_more_before_its_mail_is_deferred() {
+    for takes in [1, 20] {
+        let mut config = config();
+        config.limits = Arc::new(crate::config::Limits { messages_per_connection: 10, ..limits() });
+        let mut w = World::new(config, 1);
+        w.manual = true;
+        w.doors.insert(address_of("mx.x.test"), Door::Takes(takes));
+        (0..1500).for_each(|_| _ = w.accept("a@from.test", &["ok@x.test"]));
+        w.settle_down();
+        w.doors.insert(address_of("mx.x.test"), Door::Refused);
+        w.manual = false;
+        w.answer_all();
+        w.run(Duration::from_millis(900));
+        let opens = w.opens.len();
+        assert_eq!((w.count(Kind::Delivered), w.count(Kind::Deferred)), (10 * takes, 0));
+        w.run(Duration::from_millis(200));
+        assert_eq!((w.opens.len() - opens, w.count(Kind::Deferred)), (1, 1500 - 10 * takes), "takes {takes}");
+        w.doors.clear();
+        w.run(S(3600));
+        w.check_ends();
+        check_empty(&mut w);
+    }
 }
 
 #[test]

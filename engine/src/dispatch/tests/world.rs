@@ -67,6 +67,9 @@ pub struct World {
     pub mx: HashMap<String, Result<Vec<(u16, String)>, MxFailure>>,
     pub addresses: HashMap<String, Vec<IpAddr>>,
     pub doors: HashMap<IpAddr, Door>,
+    /// Peers that take so many count those that left for so long.
+    pub counting: Duration,
+    left: Vec<(Instant, To)>,
     pub peers: BTreeMap<ConnectionId, Peer>,
     tries: HashMap<(MessageId, u32), u32>,
     pub opens: Vec<(Instant, Open)>,
@@ -110,6 +113,8 @@ impl World {
             mx: HashMap::new(),
             addresses: HashMap::new(),
             doors: HashMap::new(),
+            counting: Duration::ZERO,
+            left: Vec::new(),
             peers: BTreeMap::new(),
             tries: HashMap::new(),
             opens: Vec::new(),
@@ -223,10 +228,11 @@ impl World {
 
     /// Input now; a connection that ends is forgotten first.
     fn hand_in(&mut self, input: Input) {
-        if let Input::Closed(id, ..) = &input
-            && self.peers.remove(id).is_none()
-        {
-            return;
+        if let Input::Closed(id, ..) = &input {
+            let Some(peer) = self.peers.remove(id) else { return };
+            if peer.greeted {
+                self.left.push((self.now.mono, peer.open.peer));
+            }
         }
         if let Input::Ready(id, ..) = &input
             && !self.peers.contains_key(id)

@@ -54,7 +54,9 @@ impl World {
             self.doors.insert(peer.ip(), Door::Open);
         }
         let is_here = |p: &&Peer| p.open.peer == open.peer && p.greeted;
-        let guests = self.peers.values().filter(is_here).count();
+        self.left.retain(|(at, _)| *at + self.counting > self.now.mono);
+        let left = self.left.iter().filter(|(_, peer)| *peer == open.peer).count();
+        let guests = self.peers.values().filter(is_here).count() + left;
         let greeted = !matches!(door, Door::Takes(most) if guests >= most);
         let tls = open.tls != TlsPolicy::Off;
         let offered = tls && self.features.starttls;
