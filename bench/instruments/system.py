@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from peers.posthaste import Posthaste
-from peers.scratch import Failed
+from peers.scratch import Failed, wait_for
 
 from . import usage
 
@@ -91,11 +91,7 @@ class PosthasteSystem(System):
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         if done.returncode:
             raise Failed(f"posthaste queue remove: {done.stderr}")
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self._journal_bytes() > SEGMENT_BYTES:
-            if time.monotonic() > deadline:
-                raise Failed("the journal of an empty queue is not freed")
-            time.sleep(POLL_SECONDS)
+        wait_for("freeing the journal of an empty queue", lambda: self._journal_bytes() <= SEGMENT_BYTES)
 
     def _journal_bytes(self):
         """Without its spares."""

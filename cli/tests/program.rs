@@ -144,7 +144,8 @@ fn what_serve_cannot_have_ends_with_69_and_a_remedy() {
     ] {
         let data_dir = dir.path().join(data_dir);
         let text = format!(
-            "hostname = \"mta.example.net\"\ndata_dir = {data_dir:?}\n[[listener]]\nbind = \"{bind}\"\n[admin]\nbind = \"off\"\n"
+            "hostname = \"mta.example.net\"\ndata_dir = {data_dir:?}\n[[listener]]\nbind = \"{bind}\"\n[admin]\nbind = \"off\"\n\
+             [queue]\nprepare = \"0B\"\n"
         );
         std::fs::write(&file, text).unwrap();
         assert_has(&stderr(&run(&["serve", "--config", file.to_str().unwrap()], 69)), &[remedy]);
@@ -158,7 +159,7 @@ fn serve_says_why_it_refuses_mail_and_what_a_reload_cannot_change() {
     let configure = |more: &str| {
         let text = format!(
             "hostname = \"mta.example.net\"\ndata_dir = {:?}\n[[listener]]\nbind = \"127.0.0.1:0\"\n{more}[admin]\nbind = \"off\"\n\
-             [queue]\nmin_free = \"8000000GiB\"\n",
+             [queue]\nprepare = \"0B\"\nmin_free = \"8000000GiB\"\n",
             dir.path()
         );
         std::fs::write(&file, text).unwrap();

@@ -13,7 +13,7 @@ use crate::store::{Store, lock};
 use crate::{MessageId, QueueError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where less is free, an index that is opened again would fail again, and in the middle of that.
 const MEND_BYTES: u64 = 8 << 20;
@@ -175,29 +175,29 @@ impl Store {
     }
 
     /// Allocates a segment ahead, beside the reserve, and fills one with zeros where that is quick. `is_idle`: where it
-    /// takes a while too, until the next group comes. When the disk gets full, gives up a spare instead. Says whether
-    /// there may be more to do.
+    /// takes a while too, until the next group comes, and more than one ([`Limits::prepare_bytes`]). When the disk gets
+    /// full, gives up a spare instead. Says whether there may be more to do.
+    ///
+    /// [`Limits::prepare_bytes`]: crate::Limits::prepare_bytes
     pub fn prepare_spare(&self, is_idle: bool) -> Result<bool, QueueError> {
         let (unwritten, path) = {
             let mut journal = lock(&self.journal);
-            let active = journal.active();
-            let is_used = active.header_pending.is_none() || active.number > 1;
-            if !is_used {
-                return Ok(false);
-            }
+            let room = self.room_for_spares(&lock(&self.state));
+            let prepare = if is_idle { self.limits.prepare_bytes.min(room) } else { 0 };
             // Not the last of the disk: others need room too.
-            let enough = journal.segment_bytes().saturating_mul(4);
+            let size = journal.segment_bytes();
+            let enough = size.saturating_mul(4);
             let free = self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e))?;
             if free < enough {
                 let given = journal.spares.give_up(&*self.disk).map_err(|e| io_error("freeing room in", JOURNAL, e))?;
                 self.note_journal_bytes(&lock(&self.state), &journal);
                 return Ok(given);
             }
-            if journal.spares.len() < AHEAD {
+            if journal.spares.len() < AHEAD || journal.spares.has_use_for(size, prepare, free) {
                 journal.allocate_spare()?;
                 self.note_journal_bytes(&lock(&self.state), &journal);
             }
-            (journal.spares.take_unwritten(is_idle), journal.spares.next_path(true))
+            (journal.spares.take_unwritten(prepare), journal.spares.next_path(true))
         };
         let Some(mut spare) = unwritten else { return Ok(false) };
         let (groups, is_quick) = (self.counters.commits(), spare.is_nearly_written());
@@ -239,12 +239,18 @@ pub(crate) fn run(store: &Store, pace: &Pace, interval: Duration) {
         }
         // Idle: nothing was written since the last time, which a checkpoint does too.
         let before = std::mem::replace(&mut groups, store.stats().commits);
-        prepare_spares(store, before == groups);
+        prepare_spares(store, before == groups, &|| !store.is_checkpoint_due() && !pace.is_stopped());
     }
 }
 
-fn prepare_spares(store: &Store, is_idle: bool) {
-    while !store.is_checkpoint_due() {
+/// Before the first mail of a new queue, which may be a rush. At most about `patience`.
+pub(crate) fn prepare_new(store: &Store, patience: Duration) {
+    let started = Instant::now();
+    prepare_spares(store, true, &|| started.elapsed() < patience);
+}
+
+fn prepare_spares(store: &Store, is_idle: bool, go_on: &dyn Fn() -> bool) {
+    while go_on() {
         match store.prepare_spare(is_idle) {
             Ok(true) => {}
             Ok(false) => return,

@@ -323,6 +323,7 @@ mod tests {
             memtable_entries: 100,
             memtable_bytes: 1 << 20,
             journal_floor_bytes: 1 << 20,
+            prepare_bytes: 0,
             seed: 1,
         };
         let disk = Arc::new(MemoryDisk::new());

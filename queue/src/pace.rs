@@ -73,6 +73,10 @@ impl Pace {
         self.finished.notify_all();
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        lock(&self.shared).stop
+    }
+
     /// Until the next checkpoint is wanted, or it is time for one; none at the end.
     pub(crate) fn next(&self, interval: Duration) -> Option<Occasion> {
         let state = lock(&self.shared);

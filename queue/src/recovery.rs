@@ -28,6 +28,8 @@ const COUNT_AT_ONCE: u64 = 50_000;
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
+    /// There was no queue; it was made.
+    pub created: bool,
     /// Entries in the queue.
     pub entries: u64,
     /// Recipients in the queue.
@@ -174,6 +176,7 @@ impl Opening<'_> {
         }
         let totals = replayed.state.totals;
         let recovery = Recovery {
+            created: files.segments.is_empty(),
             entries: totals.entries,
             recipients: totals.recipients,
             torn_bytes: replayed.torn_bytes,

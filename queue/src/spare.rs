@@ -2,8 +2,9 @@
 //!
 //! Overwriting blocks that were written before halves the cost of a sync, but writing zeros ahead of a queue that grows
 //! doubles what goes to the disk. So a new spare is only allocated. Its blocks get written by its first use as a
-//! segment, or, when nothing else is to be done, with zeros. Segments that are freed become spares, as many as fit what
-//! the journal may always take: the next rush writes over what the last one wrote.
+//! segment, or, when nothing else is to be done, with zeros: before the first mail of a new queue, and in quiet moments.
+//! Segments that are freed become spares, as many as fit what the journal may always take: the next rush writes over
+//! what the last one wrote.
 //!
 //! The last spare is a reserve: mail is accepted only while there is one, so that on a full disk outcomes, which empty
 //! the queue, still have a segment to go to.
@@ -22,6 +23,8 @@ const KEEP: usize = 4;
 pub(crate) const AHEAD: usize = 2;
 /// When a whole segment does not fit the disk any more, a small one may. The largest group of outcomes fits it.
 const SMALL_SEGMENT: u64 = 8 << 20;
+/// Spares that nothing needed yet take at most this part of what is free on the disk.
+const FREE_SHARE: u64 = 8;
 /// Zeros written between two looks at whether the disk is wanted for mail again.
 const FILL_CHUNK: u64 = 2 << 20;
 const WRITTEN: &str = "spare-";
@@ -138,6 +141,17 @@ impl Spares {
         self.list.iter().any(Spare::is_written)
     }
 
+    fn written_bytes(&self) -> u64 {
+        self.list.iter().map(|spare| spare.written).sum()
+    }
+
+    /// Whether another is worth allocating only to be written ahead of need, until so many octets are: where it leaves
+    /// others most of what is free.
+    pub(crate) fn has_use_for(&self, size: u64, prepare: u64, free: u64) -> bool {
+        let all = self.bytes().saturating_add(size);
+        all <= prepare && all <= free / FREE_SHARE
+    }
+
     pub(crate) fn next_path(&mut self, is_written: bool) -> String {
         self.last += 1;
         format!("{JOURNAL}/{}{}", if is_written { WRITTEN } else { BLANK }, self.last)
@@ -175,12 +189,12 @@ impl Spares {
         Ok(true)
     }
 
-    /// One that should be filled: when `is_idle` any, unless one is written. Never the only one.
-    pub(crate) fn take_unwritten(&mut self, is_idle: bool) -> Option<Spare> {
+    /// One that should be filled: any, until so many octets are written ahead. Never the only one.
+    pub(crate) fn take_unwritten(&mut self, prepare: u64) -> Option<Spare> {
         if self.list.len() < 2 {
             return None;
         }
-        let any = is_idle && !self.has_written();
+        let any = self.written_bytes() < prepare;
         let at = self.list.iter().position(|spare| spare.is_nearly_written() || any && !spare.is_written())?;
         self.list.remove(at)
     }
@@ -238,9 +252,9 @@ mod tests {
         let mut spares = Spares::default();
         spares.allocate(&disk, SIZE).expect("room");
         spares.allocate(&disk, SIZE).expect("room");
-        assert!(spares.take_unwritten(false).is_none(), "it would take a while");
-        let mut spare = spares.take_unwritten(true).expect("one of two");
-        assert!(spares.take_unwritten(true).is_none(), "never the only one");
+        assert!(spares.take_unwritten(0).is_none(), "it would take a while");
+        let mut spare = spares.take_unwritten(SIZE).expect("one of two");
+        assert!(spares.take_unwritten(SIZE).is_none(), "never the only one");
         let path = spares.next_path(true);
         let mut chunks = 0;
         let mut two = || {
@@ -254,7 +268,9 @@ mod tests {
         assert!(spare.is_written());
         assert_eq!(names(&disk), ["blank-2", "spare-3"]);
         spares.push(spare);
-        assert!(spares.take_unwritten(true).is_none(), "one is written");
+        assert!(spares.take_unwritten(SIZE).is_none(), "one is written");
+        let another = spares.take_unwritten(SIZE + 1).expect("more than one is wanted");
+        spares.push(another);
         assert_eq!(spares.take(PAGE).expect("two").path, "journal/spare-3", "and is used first");
     }
 
@@ -292,6 +308,16 @@ mod tests {
         assert!(spares.has_room(SIZE, 10 * SIZE) && !spares.has_room(SIZE, 10 * SIZE - 1));
         assert_eq!(find(&disk, SIZE, 7 * SIZE).len(), 7);
         assert_eq!((find(&disk, SIZE, 0).len(), names(&disk).len()), (KEEP, KEEP));
+    }
+
+    #[test]
+    fn others_keep_most_of_the_disk() {
+        let disk = MemoryDisk::new();
+        let mut spares = Spares::default();
+        spares.allocate(&disk, SIZE).expect("room");
+        assert!(spares.has_use_for(SIZE, 2 * SIZE, 16 * SIZE));
+        assert!(!spares.has_use_for(SIZE, 2 * SIZE - 1, 16 * SIZE), "it is enough");
+        assert!(!spares.has_use_for(SIZE, 2 * SIZE, 16 * SIZE - 8), "the disk is small");
     }
 
     #[test]

@@ -137,6 +137,7 @@ mod tests {
                 memtable_entries: BOUND,
                 memtable_bytes: 1 << 20,
                 journal_floor_bytes: 1 << 30,
+                prepare_bytes: 0,
                 seed: 1,
             };
             let disk = MemoryDisk::new();

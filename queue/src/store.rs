@@ -32,6 +32,8 @@ pub struct Limits {
     pub memtable_bytes: usize,
     /// The journal may always grow to this before survivors are copied forward: 1 GiB.
     pub journal_floor_bytes: u64,
+    /// So much of that is written with zeros when there is nothing else to do.
+    pub prepare_bytes: u64,
     /// From this come the generations of segments; must not be known outside.
     pub seed: u64,
 }
@@ -43,6 +45,7 @@ impl Limits {
             memtable_entries: options.memtable_entries,
             memtable_bytes: options.memtable_bytes,
             journal_floor_bytes: options.journal_floor_bytes,
+            prepare_bytes: options.prepare_bytes,
             seed,
         }
     }

@@ -11,12 +11,16 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::Arc;
 
+/// Segments that are written ahead when there is nothing else to do.
+const PREPARED: u64 = 5;
+
 fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
     let limits = Limits {
         segment_bytes: 64 << 10,
         memtable_entries: 100,
         memtable_bytes: 1 << 20,
         journal_floor_bytes: 1 << 20,
+        prepare_bytes: PREPARED << 16,
         seed: 1,
     };
     Store::open(Arc::new(disk.clone()), index, limits).expect("opens").0
@@ -112,18 +116,51 @@ fn on_a_full_disk_every_outcome_is_written_and_what_it_frees_is_used_for_mail_ag
     }
 }
 
+fn names(disk: &MemoryDisk, kind: &str) -> Vec<String> {
+    let names = disk.list("journal").expect("listed");
+    names.into_iter().filter(|name| name.contains(kind)).collect()
+}
+
+/// So many segments lie on blocks that were written before.
+fn over_written(disk: &MemoryDisk) -> usize {
+    let names = names(disk, ".seg").into_iter();
+    let flags = names.filter_map(|name| Some(disk.content(&format!("journal/{name}"))?[32]));
+    flags.filter(|flag| *flag == 1).count()
+}
+
+#[test]
+fn quiet_moments_write_ahead_what_is_wanted_and_the_disk_can_spare() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let mut store = open(&disk, &index);
+    while store.prepare_spare(true).expect("room") {}
+    assert_eq!((names(&disk, "spare-").len(), names(&disk, "blank-").len()), (PREPARED as usize, 0));
+    // Once is enough, also over a restart.
+    let (syncs, bytes) = (store.stats().syncs, store.stats().journal_bytes);
+    assert!(!store.prepare_spare(true).expect("room"));
+    assert_eq!(store.stats().syncs, syncs);
+    store = open(&disk, &index);
+    assert!(!store.prepare_spare(true).expect("room"));
+    assert_eq!(store.stats().journal_bytes, bytes);
+    (0..25).for_each(|_| commit(&store, &group(&store, 1, 10_000)).expect("room"));
+    assert!(over_written(&disk) as u64 >= PREPARED - 1, "{:?}", names(&disk, ""));
+    // What mail took is not replaced while mail comes.
+    while store.prepare_spare(false).expect("room") {}
+    assert!(names(&disk, "spare-").len() < 2);
+
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    disk.set_capacity(Some(18 << 16));
+    let store = open(&disk, &index);
+    while store.prepare_spare(true).expect("room") {}
+    assert_eq!(names(&disk, "spare-").len(), 2, "a small disk is for others");
+}
+
 #[test]
 fn the_next_rush_writes_over_what_the_last_one_wrote_until_the_disk_gets_full() {
     let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
-    let names = |kind: &str| {
-        let names = disk.list("journal").expect("listed");
-        names.into_iter().filter(|name| name.contains(kind)).collect::<Vec<_>>()
-    };
     // About ten segments of mail, which then leave the queue.
     let rush = |store: &Store| {
         (0..50).for_each(|_| commit(store, &group(store, 1, 10_000)).expect("room"));
-        let flags = names(".seg").into_iter().filter_map(|name| Some(disk.content(&format!("journal/{name}"))?[32]));
-        let over_written = flags.filter(|flag| *flag == 1).count();
+        let over_written = over_written(&disk);
         commit(store, &settle_all(store)).expect("written");
         while store.checkpoint().expect("written") {}
         while store.prepare_spare(false).expect("room") {}
@@ -132,7 +169,7 @@ fn the_next_rush_writes_over_what_the_last_one_wrote_until_the_disk_gets_full() 
     let mut store = open(&disk, &index);
     assert_eq!(rush(&store), 0);
     let bytes = store.stats().journal_bytes;
-    let kept = names("spare-").len();
+    let kept = names(&disk, "spare-").len();
     assert!(kept >= 7, "{kept}");
     // Again, and after a restart.
     for _ in 0..2 {
@@ -144,10 +181,10 @@ fn the_next_rush_writes_over_what_the_last_one_wrote_until_the_disk_gets_full() 
     // Others fill the disk: they get what is kept, but for the reserve and one more.
     disk.set_capacity(Some(bytes + (100 << 10)));
     while store.prepare_spare(false).expect("room") {}
-    assert!((3..kept).contains(&names("spare-").len()), "until there is enough: {:?}", names("spare-"));
+    assert!((3..kept).contains(&names(&disk, "spare-").len()), "until there is enough: {:?}", names(&disk, "spare-"));
     disk.set_capacity(Some(bytes / 2));
     while store.prepare_spare(false).expect("room") {}
-    assert_eq!(names("spare-").len(), 2);
+    assert_eq!(names(&disk, "spare-").len(), 2);
     assert!(store.stats().journal_bytes < bytes / 3);
 }
 
@@ -314,6 +351,7 @@ fn a_failing_index_holds_nothing_up_and_is_rebuilt() {
         memtable_entries: 30,
         memtable_bytes: 1 << 20,
         journal_floor_bytes: 1 << 20,
+        prepare_bytes: 0,
         seed: 2,
     };
     let (store, recovery) = Store::open(Arc::new(disk), &index, limits).expect("opens");

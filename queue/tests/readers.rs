@@ -70,6 +70,7 @@ fn readers_do_not_wait_while_a_segment_is_freed() {
         memtable_entries: 1000,
         memtable_bytes: 1 << 20,
         journal_floor_bytes: 1 << 20,
+        prepare_bytes: 0,
         seed: 1,
     };
     let disk = Arc::new(SlowDisk { disk: MemoryDisk::new(), gate: Mutex::default() });

@@ -3,11 +3,12 @@
 use posthaste_queue as queue;
 use queue::{
     Committed, Content, Domain, Due, EntryKey, Envelope, Flow, Group, MailParameters, MessageId, NewMessage, Options,
-    Queue, QueueError, Recipient, Retry, Settle,
+    Queue, QueueError, Recipient, Recovery, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).expect("an address")
@@ -46,10 +47,32 @@ fn settle(queue: &Queue, settle: Settle) {
 }
 
 #[test]
+fn a_new_queue_is_prepared_before_its_first_mail() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let undisturbed = Duration::from_secs(3600);
+    let options = Options { prepare_bytes: 4 << 20, checkpoint_interval: undisturbed, ..options(dir.path()) };
+    let count = |kind: &str| {
+        let names =
+            std::fs::read_dir(dir.path().join("journal")).expect("a journal").map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(kind)).count()
+    };
+    let (queue, _) = Queue::open(options.clone()).expect("opens");
+    // All four, unless the disk is very slow.
+    let prepared = count("spare-");
+    assert!((1..=4).contains(&prepared), "{prepared}");
+    accept(&queue, &["a@x.example"], "one\r\n");
+    accept(&queue, &["a@x.example"], "two\r\n");
+    assert_eq!(count("spare-"), prepared - 1, "the second goes over written blocks");
+    queue.close().expect("closes");
+    let (_, recovery) = Queue::open(options).expect("opens");
+    assert!(!recovery.created);
+}
+
+#[test]
 fn a_message_from_acceptance_over_restarts_to_its_end() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (queue, recovery) = Queue::open(options(dir.path())).expect("opens");
-    assert_eq!(recovery, Default::default());
+    assert_eq!(recovery, Recovery { created: true, ..Default::default() });
     let first = accept(&queue, &["a@x.example", "b@Y.example", "c@x.example"], "Subject: one\r\n\r\nbody\r\n");
     let second = accept(&queue, &["d@y.example"], "two\r\n");
     assert_eq!(first.entries.len(), 2);

@@ -84,7 +84,7 @@ class Path:
 
 def engine(ground, name, via, tls="none", listener="", login=False):
     """A posthaste that sends everything one way. `login`: to the next hop; with ODMR, whose mail it is."""
-    text = f'[delivery]\ntls_ca_file = "{ground.certificate.root}"\n[limits]\ntls = "{tls}"\n{RETRY}'
+    text = f'[delivery]\ntls_ca_file = "{ground.certificate.root}"\n[limits]\ntls = "{tls}"\n[queue]\nprepare = "0B"\n{RETRY}'
     text += f'[auth]\nusers = "{ground.users()}"\nmechanisms = ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"]\n'
     text += f'[[route]]\ndomain = ["*"]\nvia = "{via}"\n'
     if login:

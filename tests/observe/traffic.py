@@ -33,6 +33,8 @@ schedule = ["1s"]
 jitter = 0.0
 expire = "5s"
 notify_delay = "2s"
+[queue]
+prepare = "0B"
 [[site]]
 match = {{ domain = ["limited.test"] }}
 rate = "5/s"

@@ -134,6 +134,9 @@ fn unavailable(error: impl std::fmt::Display) -> Failure {
 
 fn announce(engine: &Engine, admin: Option<&admin::AdminHandle>) {
     let recovery = engine.recovery();
+    if recovery.created {
+        tracing::info!("the queue is new");
+    }
     if let Some(reason) = &recovery.index_rebuilt {
         tracing::warn!(reason, "the queue's index was rebuilt from the journal");
     }

@@ -34,9 +34,11 @@ impl Home {
     pub fn with_listener(directory: TempDir, listener: &str, rest: &str) -> Home {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let ingest = port.expect("a free port");
+        // The disk has other tests to serve.
+        let queue = if rest.contains("[queue]") { "" } else { "[queue]\nprepare = \"0B\"\n" };
         let configuration = format!(
             "hostname = \"crash.test\"\ndata_dir = {:?}\n[[listener]]\nbind = \"{ingest}\"\n{listener}\n[admin]\nbind = \"off\"\n\
-             [log]\nevents = \"events.jsonl\"\n{rest}",
+             [log]\nevents = \"events.jsonl\"\n{queue}{rest}",
             directory.path().join("data"),
         );
         fs::write(directory.path().join("posthaste.toml"), configuration).expect("written");

@@ -59,6 +59,8 @@ pub const QUEUE_MAX_BYTES: u64 = 64 << 30;
 pub const QUEUE_MIN_FREE_BYTES: u64 = 256 << 20;
 /// `[queue] body_cache`.
 pub const BODY_CACHE_BYTES: usize = 64 << 20;
+/// `[queue] prepare`: all that the journal may always take.
+pub const QUEUE_PREPARE_BYTES: u64 = 1 << 30;
 /// `[log] events`, under `data_dir`.
 pub const EVENTS_FILE: &str = "events.jsonl";
 

@@ -187,10 +187,21 @@ fn queue(root: &mut Table<'_>) -> QueueLimits {
         max_bytes: table.read_or("max_bytes", &kinds::SIZE, defaults::QUEUE_MAX_BYTES),
         min_free_bytes: table.read_or("min_free", &kinds::SIZE, defaults::QUEUE_MIN_FREE_BYTES),
         body_cache_bytes: table.read_or("body_cache", &CACHE, defaults::BODY_CACHE_BYTES),
+        prepare_bytes: table.read_or("prepare", &PREPARED, defaults::QUEUE_PREPARE_BYTES),
     };
     table.finish();
     queue
 }
+
+/// What the journal may always take is as much as it keeps ready.
+const PREPARED: Kind<u64> = Kind {
+    what: kinds::SIZE.what,
+    allowed: "\"0B\" (nothing), \"256MiB\", or any other size up to \"1GiB\"",
+    read: |value| match (kinds::SIZE.read)(value)? {
+        bytes if bytes > defaults::QUEUE_PREPARE_BYTES => Err("more than the journal keeps ready".into()),
+        bytes => Ok(bytes),
+    },
+};
 
 /// Zero is allowed: then every body is read back from disk.
 const CACHE: Kind<usize> = Kind {

@@ -253,6 +253,8 @@ pub struct QueueLimits {
     pub min_free_bytes: u64,
     /// Memory for bodies of messages waiting for their turn.
     pub body_cache_bytes: usize,
+    /// Journal bytes written ahead of need.
+    pub prepare_bytes: u64,
 }
 
 /// `[log]`.

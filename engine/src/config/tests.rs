@@ -85,6 +85,10 @@ fn values_of_the_wrong_kind_are_shown_where_they_stand() {
         "[dns]\nnameservers = [\"127.0.0.1:53\", \"::1\"]",
         "3:32 \"::1\": `nameservers` in [dns] must be a name server; the port is missing",
     );
+    check(
+        "[queue]\nprepare = \"2GiB\"",
+        "3:11 \"2GiB\": `prepare` in [queue] must be a size; more than the journal keeps ready",
+    );
     check("dns = 5", "2:7 5: `dns` must be a table; this is a number; write [dns]");
     check("[listener]\nbind = \"127.0.0.1:1\"", "2:1 [listener]: `listener` is a list of tables; write [[listener]]");
     check(

@@ -243,7 +243,8 @@ impl Engine {
 }
 
 fn queue_options(config: &Config) -> queue::Options {
-    queue::Options::new(config.data_dir.join("queue"))
+    let prepare_bytes = config.queue.prepare_bytes;
+    queue::Options { prepare_bytes, ..queue::Options::new(config.data_dir.join("queue")) }
 }
 
 /// In the order of the listeners; `None` for one without TLS.

@@ -18,6 +18,7 @@ pub fn limits(seed: u64) -> Limits {
         memtable_entries: 1000,
         memtable_bytes: 1 << 20,
         journal_floor_bytes: 200 << 10,
+        prepare_bytes: 100 << 10,
         seed,
     }
 }

@@ -81,6 +81,7 @@ impl World {
             memtable_entries: plan.memtable_entries,
             memtable_bytes: 32 << 20,
             journal_floor_bytes: plan.journal_floor_bytes,
+            prepare_bytes: 100 << 10,
             seed: self.rng.u64(..),
         };
         let opened = Store::open(std::sync::Arc::new(disk.clone()), &index, limits);

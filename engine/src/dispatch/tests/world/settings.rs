@@ -36,6 +36,7 @@ pub fn config() -> Config {
             max_bytes: 1 << 40,
             min_free_bytes: 0,
             body_cache_bytes: 1 << 20,
+            prepare_bytes: 0,
         },
         limits: Arc::new(limits()),
         sites: Vec::new(),
