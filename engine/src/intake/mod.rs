@@ -14,6 +14,7 @@ mod login;
 mod outbox;
 mod permit;
 mod proxy;
+mod repeated;
 mod submission;
 mod trace;
 mod transaction;

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::labels::Labels;
+use super::repeated::leave_out_repeated;
 use super::submission::{self, Missing};
 use super::trace::{Source, With};
 use super::{Origin, Refusal, Room, Shared};
@@ -105,7 +106,7 @@ impl Connection {
         if self.guest.is_submission() { Missing::of(&message.body) } else { Ok(Missing::default()) }
     }
 
-    fn content(&self, message: Message, missing: Missing, room: &mut Room<'_>, now: Now) -> Content {
+    fn content(&self, mut message: Message, missing: Missing, room: &mut Room<'_>, now: Now) -> Content {
         let id = room.shared.queue.next_id();
         let source = Source {
             hello_name: self.server.hello_name().unwrap_or_default(),
@@ -119,6 +120,7 @@ impl Connection {
                 authenticated: self.server.user().is_some(),
             },
         };
+        leave_out_repeated(&mut message.recipients);
         let Labels { tenant, campaign } = Labels::of(&message.body);
         let body = message.body.with_prefix(room.trace.received(&source, missing, id, now));
         let envelope = Envelope {

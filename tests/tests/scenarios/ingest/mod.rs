@@ -18,6 +18,7 @@ mod odd_splits;
 mod odmr;
 mod patience;
 mod proxy_protocol;
+mod repeated_recipients;
 mod resets_mid_body;
 mod slow_injector;
 mod smuggling;
