@@ -1,7 +1,7 @@
 //! The program as its users meet it: arguments in; text, JSON and exit codes out.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 fn posthaste(arguments: &[&str]) -> Command {
@@ -37,7 +37,7 @@ struct Sink {
     child: Child,
     address: String,
     /// What it says has a reader as long as it runs.
-    _messages: BufReader<ChildStderr>,
+    messages: BufReader<ChildStderr>,
 }
 
 impl Sink {
@@ -48,7 +48,7 @@ impl Sink {
         let mut line = String::new();
         messages.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Sink { child, address, _messages: messages }
+        Sink { child, address, messages }
     }
 
     fn signal(&self, name: &str) {
@@ -57,10 +57,25 @@ impl Sink {
 
     /// Ends it, and returns the lines that it printed.
     fn stop(self) -> Vec<Value> {
+        let (lines, complaint) = self.stop_with(0);
+        assert_eq!(complaint, "");
+        lines
+    }
+
+    /// The same, where it is to end with this code; also what it then complains of.
+    #[track_caller]
+    fn stop_with(self, code: i32) -> (Vec<Value>, String) {
         self.signal("-TERM");
+        self.wait_for(code)
+    }
+
+    #[track_caller]
+    fn wait_for(mut self, code: i32) -> (Vec<Value>, String) {
         let output = self.child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let mut complaint = String::new();
+        self.messages.read_to_string(&mut complaint).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{complaint}");
+        (stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect(), complaint)
     }
 }
 
@@ -204,7 +219,49 @@ fn a_sink_tells_when_it_is_asked() {
     sink.signal("-INT");
     let figures: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     assert!(lines.next().is_none() && figures["seconds"].as_f64().unwrap() > 0.0);
-    assert_eq!(sink.child.wait().unwrap().code(), Some(0));
+    assert_eq!(sink.child.wait().unwrap().code(), Some(70));
+}
+
+#[test]
+fn a_proof_that_fails_decides_how_the_sink_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let altered = directory.path().join("altered.eml");
+    let stamp = "X-Posthaste-Load: 000000000000 1763841234567890 00000000";
+    std::fs::write(&altered, format!("{stamp}\r\nSubject: not what was summed up\r\n\r\n")).unwrap();
+    let altered = altered.to_str().unwrap();
+    let load = &["load", "-n", "10", "-c", "1", "--size", "1KiB", "--to"][..];
+    let send = &["send", "--from", "a@x.test", "--to", "u0@x.test", altered, "--server"][..];
+    let lossy = &["--rule", "rcpt every=5 reply 550 5.1.1 no", "--expect", "10"][..];
+    for (sink, sent, code, complaint) in [
+        (lossy, &[(load, 69)][..], 70, "error: the proof failed: 2 recipients never came\n"),
+        (
+            &["--expect", "10"],
+            &[(load, 0), (load, 0)],
+            70,
+            "error: the proof failed: 10 recipients came more than once\n",
+        ),
+        (&["--verify"], &[(send, 0)], 70, "error: the proof failed: 1 message came corrupted\n"),
+        (&["--expect", "2"], &[(send, 0)], 70, "error: the proof failed: 1 recipient never came\n"),
+        // What is only counted is no proof.
+        (&["--ids"], &[(load, 0), (load, 0)], 0, ""),
+        (&["--expect", "10", "--verify"], &[(load, 0)], 0, ""),
+    ] {
+        let sink = Sink::start(sink);
+        sent.iter().for_each(|(command, ends)| drop(run(&[command, &[sink.address.as_str()][..]].concat(), *ends)));
+        let (lines, said) = sink.stop_with(code);
+        assert_eq!((lines.len(), said.as_str()), (1, complaint));
+    }
+}
+
+#[test]
+fn a_sink_that_cannot_store_what_it_takes_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let stored = directory.path().join("stored");
+    let sink = Sink::start(&["--store", stored.to_str().unwrap(), "--messages", "1"]);
+    std::fs::remove_dir(&stored).unwrap();
+    run(&["load", "--to", &sink.address, "-n", "1", "--size", "1KiB"], 0);
+    let (_, said) = sink.wait_for(74);
+    assert_eq!(said, "error: --store: 1 message could not be written\n");
 }
 
 #[test]

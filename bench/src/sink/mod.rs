@@ -299,21 +299,12 @@ impl SinkHandle {
         }
     }
 
-    /// Closes all connections and listeners and waits for the threads.
+    /// Closes all connections and listeners and waits for the threads: from then on what was counted stays as it is. CPU
+    /// time of the threads.
     ///
     /// # Errors
     /// What a thread ended with, if it did not end by itself.
-    pub fn stop(mut self) -> io::Result<SinkReport> {
-        let cpu = self.join()?;
-        Ok(SinkReport {
-            counters: self.counters(),
-            latency_ms: self.latency().map(|histogram| Percentiles::of_micros(&histogram)),
-            doubled: self.tally().map(Tally::doubled),
-            cpu_seconds: cpu.as_secs_f64(),
-        })
-    }
-
-    fn join(&mut self) -> io::Result<Duration> {
+    pub fn halt(&mut self) -> io::Result<Duration> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.wake();
         let mut cpu = Duration::ZERO;
@@ -322,11 +313,25 @@ impl SinkHandle {
         }
         Ok(cpu)
     }
+
+    /// Halts it, and says what it saw.
+    ///
+    /// # Errors
+    /// What a thread ended with, if it did not end by itself.
+    pub fn stop(mut self) -> io::Result<SinkReport> {
+        let cpu = self.halt()?;
+        Ok(SinkReport {
+            counters: self.counters(),
+            latency_ms: self.latency().map(|histogram| Percentiles::of_micros(&histogram)),
+            doubled: self.tally().map(Tally::doubled),
+            cpu_seconds: cpu.as_secs_f64(),
+        })
+    }
 }
 
 impl Drop for SinkHandle {
     fn drop(&mut self) {
         // Whoever wants to know calls `stop`.
-        let _ = self.join();
+        let _ = self.halt();
     }
 }

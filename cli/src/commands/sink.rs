@@ -23,7 +23,8 @@ const COUNT_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// For tests and benchmarks: it plays the destinations. What it takes is gone unless --store
 /// keeps it. It runs until SIGINT or SIGTERM (or --for, --messages), then prints what it
-/// counted; on a terminal it shows its counters meanwhile.
+/// counted; on a terminal it shows its counters meanwhile. Where --expect or --verify ask for
+/// a proof, the exit code says whether it holds.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = format!("{EXAMPLES}\n\nRules: {RULE_HELP}"), after_help = EXAMPLES)]
 pub struct Sink {
@@ -93,13 +94,15 @@ pub struct Sink {
     /// Write each message into this directory: 00000000.eml, and its envelope 00000000.json
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Compare content with the stamp of `posthaste load`, and measure how long it was under way
+    /// Compare content with the stamp of `posthaste load` (70 if any differs), and measure how
+    /// long it was under way
     #[arg(long)]
     verify: bool,
     /// Count how often each numbered recipient of `posthaste load` came, to find doubled ones
     #[arg(long)]
     ids: bool,
-    /// So many numbered recipients should come: say how many did not (implies --ids)
+    /// Recipients numbered 0 to N-1 should come, each once: say how many did not, and how many
+    /// came more than once, and end with 70 if any (implies --ids)
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
     /// For the rules' p=
@@ -133,7 +136,11 @@ Examples:
   posthaste sink --bind 127.0.0.1:2526 --rule 'rcpt to=*@full.test reply 452 4.2.2 mailbox full'
   posthaste sink --bind unix:/tmp/s --rule 'final delay=200ms ok' --rule 'body p=0.01 reset'
   posthaste sink --bind [::1]:2526 --rule 'final keep close'   # takes it, dies before it says so
-  posthaste sink --bind 127.0.0.1:2526 --expect 100000 --verify --json  # proves `load -n 100000`";
+  posthaste sink --bind 127.0.0.1:2526 --expect 100000 --verify --json  # proves `load -n 100000`
+
+Exit codes: 0 all is as it should be, 69 an address cannot be had, 70 --expect: some never came,
+            or came more than once; --verify: content was corrupted. 74 --store: not all could be
+            written";
 
 impl Sink {
     /// Does it.
@@ -143,17 +150,18 @@ impl Sink {
             std::fs::create_dir_all(directory)
                 .map_err(|error| Failure::new(Exit::Io, format!("--store {}: {error}", directory.display())))?;
         }
-        let sink = bench::sink::Sink::start(self.options())
+        let mut sink = bench::sink::Sink::start(self.options())
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         for address in sink.addresses() {
             terminal::note(&format!("listening on {address}"));
         }
         let start = Instant::now();
         self.watch(&sink, &signals, start)?;
-        let mut figures = Figures::of(&sink, start, self.expect);
-        figures.counters = sink.stop()?.counters;
+        // Only then nothing is counted here and not yet there.
+        sink.halt()?;
+        let figures = Figures::of(&sink, start, self.expect);
         figures.print(self.json)?;
-        Ok(Exit::Done)
+        figures.verdict()
     }
 
     /// Until it is to end.

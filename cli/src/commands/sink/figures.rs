@@ -1,8 +1,8 @@
 //! What a sink shows: while it runs, when it is asked, and at its end.
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::terminal;
-use crate::units::{show_bytes, show_count, show_ms, show_rate};
+use crate::units::{counted, show_bytes, show_count, show_ms, show_rate};
 use bench::proof::{IdSet, Tally};
 use bench::report::{Percentiles, ProcessUsage};
 use bench::sink::{Counters, SinkHandle};
@@ -46,6 +46,30 @@ impl Figures {
     /// For people or for programs.
     pub fn print(&self, json: bool) -> Result<(), Failure> {
         if json { terminal::print_json(self) } else { terminal::print(&self.text()) }
+    }
+
+    /// How the command ends: with what was to be proven and does not hold, else with what could not be stored.
+    pub fn verdict(&self) -> Result<Exit, Failure> {
+        let counters = &self.counters;
+        let doubled = self.expected.and(self.doubled).unwrap_or(0);
+        let faults = [
+            (self.lost.unwrap_or(0), "recipient", "recipients", "never came"),
+            (doubled, "recipient", "recipients", "came more than once"),
+            (counters.corrupted, "message", "messages", "came corrupted"),
+        ];
+        let faults: Vec<String> = faults
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many, fate)| format!("{} {fate}", counted(*count, one, many)))
+            .collect();
+        if !faults.is_empty() {
+            return Err(Failure::new(Exit::Software, format!("the proof failed: {}", faults.join(", "))));
+        }
+        if counters.unwritten > 0 {
+            let messages = counted(counters.unwritten, "message", "messages");
+            return Err(Failure::new(Exit::Io, format!("--store: {messages} could not be written")));
+        }
+        Ok(Exit::Done)
     }
 
     fn text(&self) -> String {
