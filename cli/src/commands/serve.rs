@@ -1,6 +1,7 @@
 //! `posthaste serve`: the daemon.
 
 use crate::control::EngineControl;
+use crate::demo::Leash;
 use crate::exit::{Exit, Failure};
 use crate::logging;
 use crate::signals::Bell;
@@ -12,6 +13,7 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// How long a shutdown waits for transactions in flight. Longer than most peers take to answer a final dot, shorter
@@ -34,6 +36,9 @@ pub struct Serve {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
     config: PathBuf,
+    /// Ends when standard input does, and then removes this directory: `posthaste demo` starts it so.
+    #[arg(long, value_name = "DIR", hide = true)]
+    scratch: Option<PathBuf>,
 }
 
 impl Serve {
@@ -44,6 +49,8 @@ impl Serve {
         warn_of_passwords(&config);
         raise_descriptor_limit();
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let leash = self.scratch.clone().map(Leash::hold).transpose()?;
+        let is_cut = leash.as_ref().map_or_else(Arc::default, Leash::is_cut);
         // The recorder comes before the engine, whose counters belong to it; without an admin server nobody reads it.
         let prometheus = config.admin.is_some().then(admin::install_recorder).transpose().map_err(unavailable)?;
         let engine = Engine::start(config.clone()).map_err(unavailable)?;
@@ -57,13 +64,15 @@ impl Serve {
         announce(&engine, admin.as_ref());
         self.watch(&mut signals, &engine)?;
         tracing::info!("draining: nothing new is accepted, transactions in flight are finished");
+        // Without its demo there is nothing to finish, and a directory to be removed behind it.
+        let patience = if is_cut.load(Relaxed) { Duration::ZERO } else { PATIENCE };
         std::thread::spawn(move || {
-            if signals.forever().any(|signal| signal != SIGHUP) {
+            if signals.forever().any(|signal| signal != SIGHUP && !is_cut.load(Relaxed)) {
                 tracing::warn!("a second signal: stopping at once; what is queued is safe");
                 std::process::exit(75);
             }
         });
-        engine.shut_down(PATIENCE).map_err(unavailable)?;
+        engine.shut_down(patience).map_err(unavailable)?;
         if let Some(admin) = admin {
             admin.stop();
         }

@@ -5,6 +5,7 @@ use bench::report::ProcessUsage;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,9 +38,14 @@ impl Daemon {
             .arg("serve")
             .arg("--config")
             .arg(&file)
-            .stdin(Stdio::null())
+            .arg("--scratch")
+            .arg(directory.path())
+            // Ours alone to write to: it ends when we do, whatever ends us (`super::leash`).
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // What the terminal signals is meant for us, and a second Ctrl-C would keep the daemon from clearing up.
+            .process_group(0)
             .spawn()?;
         let mut daemon = Daemon { child, ingest, admin, directory };
         daemon.wait_until_ready()?;

@@ -5,8 +5,10 @@
 
 mod corpus;
 mod daemon;
+mod leash;
 mod outcome;
 
+pub use leash::Leash;
 pub use outcome::Outcome;
 
 use crate::signals;
