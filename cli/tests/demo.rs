@@ -1,6 +1,7 @@
-//! `posthaste demo` of the real program: nothing of it stays, however it ends.
+//! `posthaste demo` of the real program: what it measures, and that nothing of it stays, however it ends.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -103,4 +104,22 @@ fn asked_to_end_it_leaves_nothing() {
 fn asked_twice_it_ends_at_once_and_leaves_nothing() {
     // One of a kind would be delivered once.
     check(&[Signal::INT, Signal::TERM]);
+}
+
+#[test]
+fn how_long_real_messages_are_under_way_is_measured() {
+    let (work_dir, corpus) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    for (name, text) in [("a.eml", "Subject: a\n\n.one\n"), ("b.eml", "Subject: b\r\n\r\ntwo")] {
+        fs::write(corpus.path().join(name), text).expect("written");
+    }
+    let arguments = ["--messages", "100", "--json", "--corpus", corpus.path().to_str().expect("a path in UTF-8")];
+    let start = Instant::now();
+    let output = demo(work_dir.path(), &arguments).output().expect("posthaste runs");
+    let took_ms = start.elapsed().as_secs_f64() * 1e3;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    assert_eq!((&outcome["delivered"], &outcome["corrupted"]), (&100.into(), &0.into()), "{outcome}");
+    let [least, most] = ["p50", "max"].map(|key| outcome["latency_ms"][key].as_f64().expect("a number"));
+    assert!(0.0 < least && least <= most && most < took_ms, "{outcome} in {took_ms} ms");
+    assert!(is_empty(work_dir.path()));
 }

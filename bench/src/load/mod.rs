@@ -14,10 +14,12 @@ mod link;
 mod pacer;
 mod plan;
 mod report;
+mod submissions;
 mod worker;
 
 pub use plan::normalise;
 pub use report::{LoadReport, Progress};
+pub use submissions::Submissions;
 
 use crate::proof::IdSet;
 use crate::report::{Percentiles, latency_histogram};
@@ -96,6 +98,8 @@ pub struct LoadOptions {
     pub chunking: bool,
     /// Put the stamp (number, time, checksum) on top of each message; see [`crate::stamp`].
     pub stamp: bool,
+    /// Note here when each message was submitted.
+    pub submissions: Option<Arc<Submissions>>,
     /// Of the generated text.
     pub seed: u64,
     /// Attempts for a message that is refused for now.
@@ -131,6 +135,7 @@ impl Default for LoadOptions {
             window: 8,
             chunking: true,
             stamp: true,
+            submissions: None,
             seed: 0,
             attempts: 1000,
             patience: Duration::from_secs(10),

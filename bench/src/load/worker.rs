@@ -336,6 +336,9 @@ impl Worker {
     fn submit(&mut self, key: usize, job: Job) {
         let plan = &self.shared.plan;
         let body = plan.body(job.message, self.wall_us, &mut self.pool);
+        if let Some(submissions) = &self.shared.options.submissions {
+            submissions.record(job.message, self.wall_us);
+        }
         self.recipients.clear();
         for position in job.positions(plan.recipients_per_message) {
             self.recipients.extend(plan.recipient(job.message, position).map(Recipient::new));

@@ -35,8 +35,7 @@ pub struct Demo {
     /// Ingest connections.
     #[arg(long, value_name = "N", default_value_t = 20)]
     connections: usize,
-    /// Send the .eml files of this directory, in turn, and compare every octet that arrives. They carry no stamp, so there is
-    /// no latency to show.
+    /// Send the .eml files of this directory, in turn, and compare every octet that arrives.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// Where the temporary queue is made; it should be a real disk, not a tmpfs. Default: the system's temporary directory.

@@ -1,32 +1,37 @@
-//! Compares what arrives with what was sent, octet by octet, less the `Received:` field that the engine adds.
+//! Compares what arrives with what was sent, octet by octet, less the `Received:` field that the engine adds, and measures
+//! how long it was under way. The recipient's number says which message it is.
 
-use bench::load::normalise;
+use bench::load::{Submissions, normalise};
 use bench::proof::Tally;
+use bench::report::latency_histogram;
 use bench::sink::Received;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 /// Messages that may wait to be compared.
 const WAITING: usize = 1024;
 
 /// What the comparison found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Compared {
-    pub messages: u64,
     pub different: u64,
+    /// Submitted to received, microseconds.
+    pub latency: Histogram<u64>,
 }
 
 /// A running comparison; ends when the sink that feeds it is gone.
 pub(super) struct Comparison(JoinHandle<Compared>);
 
 impl Comparison {
-    pub(super) fn start(directory: &Path) -> io::Result<(Sender<Received>, Comparison)> {
+    pub(super) fn start(directory: &Path, submissions: Arc<Submissions>) -> io::Result<(Sender<Received>, Comparison)> {
         let originals = read_corpus(directory)?;
         let (sender, received) = bounded(WAITING);
-        let thread =
-            std::thread::Builder::new().name("compare".into()).spawn(move || compare(&originals, &received))?;
+        let run = move || compare(&originals, &submissions, &received);
+        let thread = std::thread::Builder::new().name("compare".into()).spawn(run)?;
         Ok((sender, Comparison(thread)))
     }
 
@@ -46,14 +51,18 @@ fn read_corpus(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
     files.iter().map(|file| Ok(normalise(&std::fs::read(file)?))).collect()
 }
 
-fn compare(originals: &[Vec<u8>], received: &Receiver<Received>) -> Compared {
-    let mut found = Compared::default();
+fn compare(originals: &[Vec<u8>], submissions: &Submissions, received: &Receiver<Received>) -> Compared {
+    let mut found = Compared { different: 0, latency: latency_histogram() };
     for message in received {
-        found.messages += 1;
         let number = message.recipients.first().and_then(|r| Tally::number(r.split('@').next().unwrap_or_default()));
         let original = number.and_then(|n| originals.get(n as usize % originals.len().max(1)));
         let same = original.is_some_and(|original| without_trace(&message.body) == Some(original));
         found.different += u64::from(!same);
+        if let Some(submitted_us) = number.and_then(|n| submissions.at_us(n)) {
+            let submitted = SystemTime::UNIX_EPOCH + Duration::from_micros(submitted_us);
+            let under_way = message.at.duration_since(submitted).unwrap_or_default();
+            found.latency.saturating_record((under_way.as_micros() as u64).max(1));
+        }
     }
     found
 }

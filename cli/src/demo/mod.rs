@@ -14,7 +14,7 @@ pub use outcome::Outcome;
 use crate::signals;
 use bench::Address;
 use bench::dns::{LocalDns, Zone};
-use bench::load::{Domains, Load, LoadError, LoadOptions, LoadReport, Progress};
+use bench::load::{Domains, Load, LoadError, LoadOptions, LoadReport, Progress, Submissions};
 use bench::sink::{Keep, Sink, SinkError, SinkHandle, SinkOptions};
 use corpus::Comparison;
 use daemon::Daemon;
@@ -90,6 +90,8 @@ pub struct Scene {
     _dns: LocalDns,
     sink: SinkHandle,
     comparison: Option<Comparison>,
+    /// Of messages without a stamp.
+    submissions: Option<Arc<Submissions>>,
     daemon: Daemon,
     stop: Arc<AtomicBool>,
 }
@@ -101,10 +103,11 @@ impl Scene {
         let stop = signals::interrupted()?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let dns = LocalDns::start(loopback, Zone::everything_at(Ipv4Addr::LOCALHOST.into()))?;
-        let (channel, comparison) = match &terms.corpus {
+        let submissions = terms.corpus.is_some().then(Arc::<Submissions>::default);
+        let (channel, comparison) = match terms.corpus.as_ref().zip(submissions.clone()) {
             None => (None, None),
-            Some(directory) => {
-                let (sender, comparison) = Comparison::start(directory)
+            Some((directory, submissions)) => {
+                let (sender, comparison) = Comparison::start(directory, submissions)
                     .map_err(|source| DemoError::Corpus { directory: directory.clone(), source })?;
                 (Some(sender), Some(comparison))
             }
@@ -117,7 +120,7 @@ impl Scene {
             return Err(io::Error::other("the sink has no TCP address").into());
         };
         let daemon = Daemon::start(terms.work_dir.as_deref(), dns.address(), port.port())?;
-        Ok(Scene { terms: terms.clone(), _dns: dns, sink, comparison, daemon, stop })
+        Ok(Scene { terms: terms.clone(), _dns: dns, sink, comparison, submissions, daemon, stop })
     }
 
     /// Sends everything, waits until it has arrived, proves it.
@@ -156,6 +159,7 @@ impl Scene {
             corpus: self.terms.corpus.clone(),
             domains: Domains::Pattern { pattern: "d%N.demo.test".into(), count: self.terms.domains },
             stamp: self.terms.corpus.is_none(),
+            submissions: self.submissions.clone(),
             stop: self.stop.clone(),
             ..LoadOptions::default()
         };

@@ -47,7 +47,8 @@ impl Outcome {
     pub(super) fn new(seen: Evidence) -> Outcome {
         let messages = seen.report.messages;
         let per_message = |total: f64| if messages == 0 { 0.0 } else { total / messages as f64 };
-        let compared = seen.comparison.unwrap_or_default();
+        let different = seen.comparison.as_ref().map_or(0, |compared| compared.different);
+        let latency = seen.comparison.map(|compared| compared.latency).or(seen.latency);
         let seconds = (seen.sink.counters.last_received - seen.report.started).max(0.0);
         Outcome {
             messages,
@@ -56,11 +57,11 @@ impl Outcome {
             bounced: seen.metrics.sum_with("posthaste_deliveries_total", "outcome=\"bounced\"") as u64,
             lost: seen.proof.lost,
             doubled: seen.proof.doubled,
-            corrupted: seen.sink.counters.corrupted + compared.different,
+            corrupted: seen.sink.counters.corrupted + different,
             refused: seen.report.refused.values().sum::<u64>() + seen.report.unfinished,
             seconds,
             messages_per_second: if seconds > 0.0 { messages as f64 / seconds } else { 0.0 },
-            latency_ms: seen.latency.as_ref().map(Percentiles::of_micros).unwrap_or_default(),
+            latency_ms: latency.as_ref().map(Percentiles::of_micros).unwrap_or_default(),
             syncs: seen.metrics.sum("posthaste_queue_syncs_total") as u64,
             cpu_ms_per_message: per_message(seen.cpu.as_secs_f64() * 1e3),
             peak_rss_bytes: seen.usage.peak_rss_bytes,
