@@ -73,7 +73,7 @@ pub struct Selection {
     /// These messages; in JSON one id, too.
     #[serde(rename = "id", skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
     pub ids: Vec<String>,
-    /// Recipients of one domain.
+    /// Recipients of one domain; an internationalised one is meant in both its forms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// Messages of one reverse-path; empty: notices.
@@ -102,10 +102,6 @@ impl Selection {
     /// The first that is none.
     pub fn message_ids(&self) -> Result<Vec<MessageId>, Refusal> {
         self.ids.iter().map(|id| parse_id(id)).collect()
-    }
-    /// The domain, in lower case.
-    pub fn domain(&self) -> Option<Domain> {
-        self.domain.as_deref().map(Domain::new)
     }
 }
 

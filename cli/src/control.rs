@@ -8,9 +8,11 @@ mod explain;
 use admin::control::{
     Act, Acted, DomainCount, Explanation, Item, Message, Page, Place, Refusal, Selection, Summary, cursor,
 };
+use engine::config::domain_forms;
 use engine::limit::Binding;
 use engine::shell::{Bounds, Handle, Walk, Wish};
 use queue::{Content, Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 /// Domains in a summary.
@@ -114,7 +116,7 @@ impl admin::Control for EngineControl {
         let walk = from.map_or_else(|| self.0.start_walk(), again);
         let named = &selection.ids;
         let selection =
-            engine::shell::Selection { ids: wanted.ids.iter().copied().collect(), domain: wanted.domain.clone() };
+            engine::shell::Selection { ids: wanted.ids.iter().copied().collect(), domains: wanted.domains.clone() };
         let bounds = Bounds { entries: limit, time: STEP };
         let step = self.0.operate_step(wish(act), &selection, walk, bounds, choose);
         let step = step.map_err(|error| Refusal::unavailable(error.to_string(), "see the log of the server"))?;
@@ -139,7 +141,8 @@ impl admin::Control for EngineControl {
 /// A selection, parsed.
 struct Wanted<'a> {
     ids: Vec<MessageId>,
-    domain: Option<Domain>,
+    /// Any, where there are none; an internationalised one in all its forms.
+    domains: BTreeSet<Domain>,
     sender: Option<&'a str>,
     tenant: Option<&'a str>,
     campaign: Option<&'a str>,
@@ -162,7 +165,9 @@ impl<'a> Wanted<'a> {
             [&selection.sender, &selection.tenant, &selection.campaign].map(Option::as_deref);
         let sender = sender.map(|sender| sender.trim_start_matches('<').trim_end_matches('>'));
         let reads = sender.is_some() || tenant.is_some() || campaign.is_some();
-        Ok(Wanted { ids: selection.message_ids()?, domain: selection.domain(), sender, tenant, campaign, reads })
+        let forms = selection.domain.as_deref().map(domain_forms).unwrap_or_default();
+        let domains = forms.iter().map(|form| Domain::new(form)).collect();
+        Ok(Wanted { ids: selection.message_ids()?, domains, sender, tenant, campaign, reads })
     }
 
     /// As far as the key tells.
@@ -187,23 +192,18 @@ impl EngineControl {
         after: Option<EntryKey>,
         limit: usize,
     ) -> Result<(Vec<(EntryKey, Entry)>, bool), Refusal> {
-        let queue = self.0.queue();
         if !wanted.ids.is_empty() {
-            let found: Result<Vec<_>, _> = wanted.ids.iter().map(|id| queue.find(*id)).collect();
+            let found: Result<Vec<_>, _> = wanted.ids.iter().map(|id| self.0.queue().find(*id)).collect();
             let mut entries = found.map_err(unreadable)?.concat();
             entries.sort_by(|(one, _), (other, _)| one.cmp(other));
             entries.retain(|(key, _)| {
-                wanted.domain.as_ref().is_none_or(|domain| key.domain == *domain)
+                (wanted.domains.is_empty() || wanted.domains.contains(&key.domain))
                     && after.as_ref().is_none_or(|after| key > after)
             });
             return Ok((entries, true));
         }
         let count = if wanted.reads { MAX_READS } else { limit };
-        let entries = match &wanted.domain {
-            Some(domain) => queue.list_domain(domain, after, count),
-            None => queue.list(after, count),
-        };
-        let entries = entries.map_err(unreadable)?;
+        let entries = self.0.list(&wanted.domains, after, count).map_err(unreadable)?;
         let complete = entries.len() < count;
         Ok((entries, complete))
     }

@@ -270,6 +270,35 @@ fn everything_is_acted_upon_at_once() {
     world.list(&[], <[Value]>::is_empty);
 }
 
+/// Senders write an internationalised domain in either form, and so do operators.
+#[test]
+fn a_domain_is_found_in_both_its_forms() {
+    let site = "[[site]]\nmatch = { domain = [\"bucher.route.test\", \"bücher.route.test\", \"*.bücher.route.test\"] }\nsuspend = true\n";
+    let world = World::start("", site);
+    let forms = ["bücher.route.test", "xn--bcher-kva.route.test"];
+    for domain in ["bucher.route.test", forms[0], forms[1]] {
+        world.send("news@x.test", &format!("u@{domain}"));
+    }
+    for form in forms {
+        world.list(&["--domain", form], |entries| {
+            entries.len() == 2 && forms.iter().all(|form| entries.iter().any(|entry| entry["domain"] == *form))
+        });
+        let page = world.json(&["queue", "list", "--limit", "1", "--domain", form]);
+        assert_eq!((page["entries"].as_array().unwrap().len(), page["next"].is_string()), (1, true));
+        world.act(&["hold", "--domain", form], 2);
+        world.act(&["release", "--domain", form], 2);
+        world.act(&["retry", "--domain", form], 2);
+    }
+    let id = world.send("news@x.test", &format!("v@{}", forms[0]));
+    let of_message = world.json(&["queue", "hold", &id, "--domain", forms[1]]);
+    assert_eq!(of_message["recipients"], 1);
+    world.act(&["remove", "--domain", forms[1], "--yes"], 3);
+    world.list(&[], |entries| entries.len() == 1 && entries[0]["domain"] == "bucher.route.test");
+    // Of the other form alone is anything known.
+    world.send("news@x.test", &format!("u@mail.{}", forms[0]));
+    eventually("how its site stands", || world.explain(&format!("u@mail.{}", forms[1]), "queued").pop());
+}
+
 #[test]
 fn what_is_ready_names_the_limits_that_it_waits_for() {
     let site = "[[site]]\nmatch = { domain = [\"special.route.test\"] }\nsuspend = true\n";

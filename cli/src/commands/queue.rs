@@ -110,7 +110,7 @@ Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached,
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 struct Filter {
-    /// Recipients of this domain
+    /// Recipients of this domain: bücher.example is the same as xn--bcher-kva.example
     #[arg(long)]
     domain: Option<String>,
     /// Messages of this reverse-path; "" for notices

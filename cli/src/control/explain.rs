@@ -4,7 +4,7 @@ use super::silent;
 use crate::units::show_duration;
 use admin::control::{Explanation, Fact, Refusal};
 use dns::{AddressAnswer, MxAnswer, MxFailure};
-use engine::config::{Config, Limits, NextHop, Rate, RouteRule, TlsPolicy, Via};
+use engine::config::{Config, Limits, NextHop, Rate, RouteRule, TlsPolicy, Via, domain_forms};
 use engine::dispatch::explain::{HostView, expected_site};
 use engine::dispatch::{OpenConnections, SiteView};
 use engine::shell::Handle;
@@ -29,9 +29,10 @@ pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Ref
     let mailbox = Mailbox::parse(address)
         .map_err(|error| Refusal::invalid(format!("`{address}` is no address: {error}"), "write user@domain"))?;
     let domain = mailbox.domain_key().into_owned();
-    let asked = domain.clone();
+    let forms = domain_forms(&domain);
     let known = handle.ask(move |dispatch, _| {
-        (dispatch.config().clone(), dispatch.explain_site(&asked), dispatch.explain_failure(&asked))
+        let site = forms.iter().find_map(|form| dispatch.explain_site(form));
+        (dispatch.config().clone(), site, forms.iter().find_map(|form| dispatch.explain_failure(form)))
     });
     let (config, view, failure) = known.ok_or_else(silent)?;
     let mut facts = Facts::default();

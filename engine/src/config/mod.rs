@@ -22,7 +22,7 @@ mod restart;
 mod route;
 
 pub use error::{ConfigErrors, Mistake, Place};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, domain_forms};
 pub use quantities::{duration as parse_duration, rate as parse_rate, size as parse_size};
 pub use route::{Login, NextHop, RoutePolicy, RouteRule, Via};
 

@@ -50,8 +50,8 @@ pub struct Operated {
 pub struct Selection {
     /// Those of these messages; of all where none is named.
     pub ids: BTreeSet<MessageId>,
-    /// One recipient domain's.
-    pub domain: Option<Domain>,
+    /// Those of these recipient domains; of all where none is named.
+    pub domains: BTreeSet<Domain>,
 }
 
 /// Where a walk is.
@@ -115,7 +115,7 @@ impl Handle {
         domain: Option<&Domain>,
         wanted: impl Fn(&EntryKey, &Entry) -> bool,
     ) -> Result<Operated, OperateError> {
-        let selection = Selection { domain: domain.cloned(), ..Selection::default() };
+        let selection = Selection { domains: domain.cloned().into_iter().collect(), ..Selection::default() };
         let bounds = Bounds { entries: usize::MAX, time: Duration::MAX };
         let wanted = &|key: &EntryKey, entry: &Entry| Ok(wanted(key, entry));
         let (mut sum, mut rest) = (Operated::default(), Some(self.start_walk()));
@@ -126,6 +126,28 @@ impl Handle {
             rest = step.rest;
         }
         Ok(sum)
+    }
+
+    /// Entries of these domains, or of all where none is named, in order from `after` on (exclusive), at most `limit`.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The queue cannot be read.
+    pub fn list(
+        &self,
+        domains: &BTreeSet<Domain>,
+        after: Option<EntryKey>,
+        limit: usize,
+    ) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
+        if domains.is_empty() {
+            return self.queue().list(after, limit);
+        }
+        let mut found = Vec::new();
+        // Keys are in the order of their domains, so that one place is good for all of them.
+        for domain in domains {
+            found.extend(self.queue().list_domain(domain, after.clone(), limit - found.len())?);
+        }
+        Ok(found)
     }
 
     /// Applies a wish to the next entries of a selection that `wanted` picks, and waits until that is durable.
@@ -180,11 +202,7 @@ impl Handle {
         limit: usize,
         wanted: &mut impl FnMut(&EntryKey, &Entry) -> Result<bool, QueueError>,
     ) -> Result<Step, OperateError> {
-        let (queue, domain) = (self.queue(), selection.domain.as_ref());
-        let page = match domain {
-            Some(domain) => queue.list_domain(domain, passed, limit),
-            None => queue.list(passed, limit),
-        }?;
+        let page = self.list(&selection.domains, passed, limit)?;
         let mut step = Step { looked_at: page.len() as u64, ..Step::default() };
         if page.len() == limit {
             step.rest = page.last().map(|(last, _)| Walk { id, passed: Some(last.clone()) });

@@ -51,7 +51,7 @@ fn a_message_waits_for_its_time_whoever_starts_what_is_queued() {
     assert_eq!(world.copies("later@d.test"), 0, "it is not due");
     let handle = world.engine().handle();
     let (id, unknown) = (id.parse().expect("an id"), MessageId(1));
-    let named = Selection { ids: [unknown, id].into(), domain: None };
+    let named = Selection { ids: [unknown, id].into(), ..Selection::default() };
     let bounds = Bounds { entries: usize::MAX, time: Duration::MAX };
     let step = handle.operate_step(Wish::Retry, &named, handle.start_walk(), bounds, |_, _| Ok(true));
     let step = step.expect("a queue that works");
