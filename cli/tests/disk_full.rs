@@ -136,6 +136,10 @@ fn check(min_free: &str, codes: &[u16]) {
 
     println!("refused with {:?} after {}", report.deferred, report.acknowledged.len());
     daemon.kill();
+    let log = home.log();
+    // However many messages that was.
+    assert_eq!(log.matches("refused").count(), 1, "{log}");
+    assert!(log.contains("WARN new mail is refused (452 4.3.1): the disk of data_dir "), "{log}");
     assert_eq!(home.queued(), report.acknowledged.len(), "what was refused left nothing behind");
     let mut daemon = Daemon::start(home);
     daemon.wait_until_ready(home);

@@ -4,6 +4,7 @@ use super::Refusal;
 use crate::config::QueueLimits;
 use queue::{Queue, QueueError};
 use smtp::{EnhancedCode, Reply};
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -22,9 +23,13 @@ const BROKEN: Reply = Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot
 pub(super) fn refused(error: &QueueError) -> Reply {
     match error {
         QueueError::Stalled(_) => STALLED,
-        QueueError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => DISK_FULL,
+        error if is_full(error) => DISK_FULL,
         _ => BROKEN,
     }
+}
+
+fn is_full(error: &QueueError) -> bool {
+    matches!(error, QueueError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
 }
 
 /// Why another message has no room.
@@ -88,13 +93,29 @@ impl Permits {
             Err(error) => tracing::warn!(%error, "cannot ask for the free disk space"),
         }
         if let Some(why) = self.lacking() {
-            if self.short_for.swap(LOOKS_OF_ROOM, Ordering::Relaxed) == 0 {
-                tracing::warn!("new mail is refused (452 4.3.1): {why}");
-            }
+            self.run_short(why);
         } else if self.short_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |looks| looks.checked_sub(1))
             == Ok(1)
         {
             tracing::info!("there is room for new mail again");
+        }
+    }
+
+    /// Says that there is no room, once until there is again.
+    fn run_short(&self, why: impl Display) {
+        if self.short_for.swap(LOOKS_OF_ROOM, Ordering::Relaxed) == 0 {
+            tracing::warn!("new mail is refused (452 4.3.1): {why}");
+        }
+    }
+
+    /// Messages did not become durable, and their senders were told so.
+    pub(crate) fn handle_refused(&self, error: &QueueError) {
+        match error {
+            // It lasts, and the queue has said it.
+            QueueError::Stalled(_) => {}
+            // So does this, and each of the next messages would be a line.
+            error if is_full(error) => self.run_short(format_args!("the disk of data_dir is full ({error})")),
+            error => tracing::warn!(%error, "messages were refused"),
         }
     }
 

@@ -206,10 +206,7 @@ impl Mind {
 
     /// Messages did not become durable, and their senders were told so.
     pub(crate) fn handle_refused(&mut self, error: &QueueError, now: Now) {
-        // A stall lasts, and the queue has said it.
-        if !matches!(error, QueueError::Stalled(_)) {
-            tracing::warn!(%error, "messages were refused");
-        }
+        self.senses.intake.permits.handle_refused(error);
         if matches!(error, QueueError::Failed(_)) {
             self.fail(now);
         }
