@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ impl Drop for Daemon {
 }
 
 /// A demo with much to do gets these signals while it is at it, as a terminal sends them: to its whole group.
-fn check(signals: &[Signal]) {
+fn check(signals: &[Signal]) -> ExitStatus {
     let work_dir = tempfile::tempdir().expect("a directory");
     let mut demo = demo(work_dir.path(), &["--messages", "100000000"]);
     demo.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -80,9 +80,10 @@ fn check(signals: &[Signal]) {
     for signal in signals {
         kill_process_group(Pid::from_child(&demo), *signal).expect("a child of ours, waited for or not");
     }
-    demo.wait().expect("a child of ours");
+    let status = demo.wait().expect("a child of ours");
     wait_until(&format!("the daemon's end after {signals:?}"), || !daemon.runs());
     wait_until(&format!("an empty directory after {signals:?}"), || is_empty(work_dir.path()));
+    status
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn when_its_terminal_goes_it_leaves_nothing() {
 
 #[test]
 fn asked_to_end_it_leaves_nothing() {
-    check(&[Signal::TERM]);
+    assert_eq!(check(&[Signal::TERM]).code(), Some(75));
 }
 
 #[test]

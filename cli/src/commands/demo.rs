@@ -19,7 +19,7 @@ use std::path::PathBuf;
 ///   posthaste demo --corpus DIR --json
 ///
 /// Exit codes: 0 everything arrived exactly once, 66 no such corpus, 69 it could not be played,
-///             70 something was lost, doubled or corrupted
+///             70 something was lost, doubled or corrupted, 75 interrupted
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct Demo {
@@ -66,7 +66,11 @@ impl Demo {
         });
         bar.finish_and_clear();
         let outcome = result.map_err(|error| {
-            let exit = if matches!(error, DemoError::Corpus { .. }) { Exit::NoInput } else { Exit::Unavailable };
+            let exit = match error {
+                DemoError::Corpus { .. } => Exit::NoInput,
+                DemoError::Interrupted => Exit::Temporary,
+                _ => Exit::Unavailable,
+            };
             Failure::new(exit, error.to_string())
         })?;
         self.show(&outcome)?;
