@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// To connect, and to hand over a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Where nobody is.
+const HINT: &str = "is `posthaste serve` running? Elsewhere: --config or --admin";
 /// A page of a thousand entries is well below.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
@@ -57,10 +59,7 @@ fn exchange<T: DeserializeOwned>(server: Server, request: &str) -> Result<T, Fai
         let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         let (exit, message) = match is_late {
             true => (Exit::Temporary, format!("no answer from the admin server at {address} within {patience:?}")),
-            false => (
-                Exit::Unavailable,
-                format!("no answer from the admin server at {address}: {error}; is `posthaste serve` running?"),
-            ),
+            false => (Exit::Unavailable, format!("no answer from the admin server at {address}: {error}; {HINT}")),
         };
         Failure::new(exit, message)
     })?;
@@ -149,6 +148,6 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let failure = get::<u64>(Server::new(closed), "/").unwrap_err();
         assert_eq!(failure.exit, Exit::Unavailable);
-        assert!(failure.message.ends_with("is `posthaste serve` running?"), "{}", failure.message);
+        assert!(failure.message.ends_with(HINT), "{}", failure.message);
     }
 }

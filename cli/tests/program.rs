@@ -84,7 +84,7 @@ fn help_shows_the_way() {
     let help = stdout(&run(&["--help"], 0));
     assert_has(&help, &["Start with: posthaste demo", "Measure it:", "  load ", "78 bad configuration"]);
     assert_has(&stdout(&run(&["sink", "--help"], 0)), &["--rule", "STAGE   connect greeting", "20ms", "SIGUSR1"]);
-    assert_has(&stdout(&run(&["load", "--help"], 0)), &["10KiB", "500/s", "Examples:"]);
+    assert_has(&stdout(&run(&["load", "--help"], 0)), &["10KiB", "500/s", "Examples:", "example.com \\\n      --user"]);
     assert_has(&stdout(&run(&["send", "--help"], 0)), &["Examples:", "--server"]);
     assert_has(&stdout(&run(&["queue", "--help"], 0)), &["summary", "remove", "Examples:"]);
     assert!(stdout(&run(&["--version"], 0)).starts_with("posthaste "));

@@ -17,7 +17,7 @@ use std::path::PathBuf;
   posthaste explain user@example.com
   posthaste explain user@example.com --admin 127.0.0.1:8025 --json
 
-Exit codes: 0 done, 65 no address, 69 the daemon cannot be reached"
+Exit codes: 0 done, 65 no address, 69 the daemon cannot be reached, 75 it cannot answer now"
 )]
 pub struct Explain {
     /// user@domain

@@ -108,7 +108,7 @@ Examples:
   posthaste load --to unix:/run/posthaste/ingest.sock -n 100000 -c 50 --threads 2
   posthaste load --to 127.0.0.1:2525 --domains 1000 --recipients 10 --same-domain
   posthaste load --to 127.0.0.1:2525 --rate 500/s --size 100KiB --json
-  posthaste load --to 127.0.0.1:465 --tls implicit --from ann@example.com \
+  posthaste load --to 127.0.0.1:465 --tls implicit --from ann@example.com \\
       --user ann@example.com --password-file password
 
 Exit codes: 0 all acknowledged, 69 unreachable or something refused for good,

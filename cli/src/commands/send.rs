@@ -175,7 +175,7 @@ fn open(socket: &SocketName, tls: Encryption, login: Option<Login>) -> Result<Su
             Err(Failure::new(Exit::Unavailable, message))
         }
         Err(error) => {
-            let hint = "is `posthaste serve` running?";
+            let hint = "is `posthaste serve` running? Elsewhere: --config or --server";
             let message = format!("no answer from the ingest socket at {socket}: {error}; {hint}");
             Err(Failure::new(Exit::Unavailable, message))
         }

@@ -138,9 +138,9 @@ Examples:
   posthaste sink --bind [::1]:2526 --rule 'final keep close'   # takes it, dies before it says so
   posthaste sink --bind 127.0.0.1:2526 --expect 100000 --verify --json  # proves `load -n 100000`
 
-Exit codes: 0 all is as it should be, 69 an address cannot be had, 70 --expect: some never came,
-            or came more than once; --verify: content was corrupted. 74 --store: not all could be
-            written";
+Exit codes: 0 done, and what was to be proven holds, 69 an address cannot be had,
+            70 something was lost or doubled (--expect) or corrupted (--verify),
+            74 something could not be written (--store)";
 
 impl Sink {
     /// Does it.
