@@ -97,4 +97,6 @@ pub enum Operation {
     Release(Vec<(EntryKey, Entry)>),
     /// Remove these entries without a notice. What of their messages' envelopes is known is for the event log.
     Remove(Vec<(EntryKey, Entry)>, HashMap<MessageId, Arc<Envelope>>),
+    /// Give these entries up, as far as their time is over ([`super::is_time_over`]) and their site stands still.
+    Expire(Vec<(EntryKey, Entry)>),
 }

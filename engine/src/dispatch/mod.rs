@@ -34,6 +34,7 @@ mod discard;
 mod domain;
 mod end;
 mod entries;
+mod expiry;
 pub mod explain;
 mod fetch;
 mod host;
@@ -64,6 +65,7 @@ pub(crate) use tests::test_config;
 
 pub use action::{Action, Deliver, Happened, Kind, Open, Peer};
 pub use counts::{Counts, OpenConnections};
+pub use expiry::is_time_over;
 pub use explain::SiteView;
 pub use input::{Input, Offer, Operation, TlsState};
 pub use manner::Manner;
@@ -71,6 +73,7 @@ pub use operate::is_held_by_sender;
 
 use crate::config::Config;
 use crate::now::Now;
+use crate::retry;
 use connection::{Connection, Transaction};
 use domain::{DomainId, Domains};
 use message::Messages;

@@ -89,6 +89,7 @@ impl Dispatch {
                     }
                 }
             }
+            Operation::Expire(entries) => self.expire(entries),
             Operation::Remove(entries, envelopes) => {
                 for (key, entry) in entries {
                     let envelope = envelopes.get(&key.id).cloned();
@@ -160,7 +161,7 @@ impl Dispatch {
     }
 
     /// Holds an entry without putting it anywhere.
-    fn hold_aside(&mut self, domain: DomainId, key: &EntryKey, entry: &Entry) -> Option<HeldId> {
+    pub(super) fn hold_aside(&mut self, domain: DomainId, key: &EntryKey, entry: &Entry) -> Option<HeldId> {
         if entry.open.is_empty() {
             self.review_vacancy(domain);
             return None;

@@ -45,6 +45,10 @@ impl Spilled {
         self.0.iter().map(|(_, domains)| domains.len()).sum()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = DomainId> {
+        self.0.iter().flat_map(|(_, domains)| domains.iter().copied())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -2,6 +2,7 @@
 
 mod chance;
 mod connections;
+mod expiry;
 mod fairness;
 mod memory;
 mod on_demand;

@@ -8,6 +8,7 @@ pub(crate) mod arena;
 mod control;
 mod etrn;
 mod event_loop;
+mod expiry;
 mod hands;
 mod inbox;
 mod letter;
@@ -166,7 +167,8 @@ impl Engine {
         let handle =
             Handle::new(config.clone(), shared.clone(), resolver, loops.clone(), watch, failed, settings.clone());
         let (starter, thread) = Starter::start(handle.clone())?;
-        let mut threads = vec![thread];
+        let (alive, expiry) = expiry::start(handle.clone())?;
+        let mut threads = vec![thread, expiry];
         let verifier = directory.as_ref().map(Verifier::start).transpose()?;
         let verifier = verifier.map(|(verifier, more)| {
             threads.extend(more);
@@ -177,6 +179,7 @@ impl Engine {
             loops: loops.clone(),
             queue: queue.clone(),
             starter,
+            alive,
             verifier,
             metrics,
             awaited: Arc::new(AtomicUsize::new(loops.len() - 1)),

@@ -1,6 +1,7 @@
 //! Whom a loop hands what its connections and its mind want: the queue, other threads, other loops.
 
 use super::etrn::Starter;
+use super::expiry::Alive;
 use super::inbox::Address;
 use super::letter::Letter;
 use super::verifier::Verifier;
@@ -19,6 +20,9 @@ pub(crate) struct Neighbours {
     pub loops: Vec<Address<Letter>>,
     pub queue: Queue,
     pub starter: Starter,
+    /// The thread that looks for what has expired goes on while this lives.
+    #[expect(dead_code, reason = "it is kept, and dropped with the last loop")]
+    pub alive: Alive,
     /// Where a listener has AUTH.
     pub verifier: Option<Verifier>,
     pub metrics: Arc<EngineMetrics>,

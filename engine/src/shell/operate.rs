@@ -34,6 +34,8 @@ pub enum Wish {
     Release,
     /// Out of the queue, without a notice.
     Remove,
+    /// Given up with a notice, where its time is over at a site that stands still. No operator's, so far.
+    Expire,
 }
 
 /// What became of a wish.
@@ -187,7 +189,7 @@ impl Handle {
 
     /// Leaves the queue to mail while it has much to write; not for ever.
     #[allow(clippy::disallowed_methods, reason = "this is the caller's thread, not a loop's")]
-    fn await_room(&self, patience: Duration) {
+    pub(super) fn await_room(&self, patience: Duration) {
         let begun = read_clock().mono;
         while self.queue().is_pressed() && begun.elapsed() < patience.min(PRESSED_PATIENCE) {
             std::thread::sleep(PRESSED_PAUSE);
@@ -234,7 +236,7 @@ impl Handle {
     }
 
     /// Reads the chosen entries once more, as choosing may have taken long, and changes them as they are now.
-    fn carry_out(&self, wish: Wish, chosen: Vec<EntryKey>) -> Result<Operated, OperateError> {
+    pub(super) fn carry_out(&self, wish: Wish, chosen: Vec<EntryKey>) -> Result<Operated, OperateError> {
         let mut sum = Operated::default();
         let mut awaited = Vec::new();
         let look = Look(self);
@@ -309,6 +311,7 @@ impl Wish {
             Wish::Hold => Operation::Hold(entries),
             Wish::Release => Operation::Release(entries),
             Wish::Remove => Operation::Remove(entries, envelopes),
+            Wish::Expire => Operation::Expire(entries),
         }
     }
 }

@@ -51,7 +51,7 @@ impl World {
             let (store, wall_ms) = (store.clone(), wall_ms.clone());
             Box::new(move || store.next_id(wall_ms.load(Relaxed)))
         };
-        let dispatch = Dispatch::new(self.scenario.config.clone(), ids, self.rng.u64(..), self.clock.read());
+        let dispatch = Dispatch::new(self.config(), ids, self.rng.u64(..), self.clock.read());
         let backlog = store.backlog().expect("the index works");
         let (waiting, armed) = (Vec::new(), None);
         let engine = Engine {
@@ -67,7 +67,9 @@ impl World {
             armed,
         };
         self.engine = Some(engine);
+        self.begun = self.clock.now;
         self.tell_dispatch(Input::Backlog(backlog));
+        self.in_a_while(0..MINUTE, Event::Look(self.life));
         if self.healed {
             self.release_all();
         } else if self.scenario.plan.operations {
@@ -265,7 +267,7 @@ impl World {
             1 => Input::Operate(Operation::Hold(entries)),
             2 => Input::Operate(Operation::Release(entries)),
             3 => return self.remove(entries),
-            _ => Input::Reload(self.scenario.config.clone()),
+            _ => Input::Reload(self.config()),
         };
         // What the operator saw may be old by the time it is acted on.
         self.in_a_while(0..STALENESS, Event::Engine(self.life, input));

@@ -20,6 +20,7 @@ mod network;
 mod resolver;
 mod scenario;
 mod storage;
+mod suspension;
 mod trace;
 mod world;
 

@@ -11,6 +11,8 @@ pub const CALM_SITE: usize = 0;
 
 pub struct Scenario {
     pub config: Arc<Config>,
+    /// The same with one site suspended, and that site's domains.
+    pub suspended: Option<(Vec<String>, Arc<Config>)>,
     pub sites: Vec<SitePlan>,
     pub hosts: Vec<HostPlan>,
     pub domains: Vec<DomainPlan>,
@@ -129,10 +131,12 @@ impl Scenario {
         let domains = domains(rng, sites.len());
         let (text, names) = configuration(rng, &hosts, &sites, is_flood);
         let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let suspended = (rng.u8(..4) == 0).then(|| suspended(&text, &domains)).flatten();
         let limits = names.into_iter().map(|(name, rule)| (name, (*config.sites[rule].limits).clone())).collect();
         let tiny = rng.u8(..3) == 0;
         Scenario {
             config: Arc::new(config),
+            suspended,
             sites,
             hosts,
             domains,
@@ -202,6 +206,16 @@ impl Plan {
             is_flood,
         }
     }
+}
+
+/// The first site that has a rule.
+fn suspended(text: &str, domains: &[DomainPlan]) -> Option<(Vec<String>, Arc<Config>)> {
+    let (_, rule) = text.split_once("[[site]]\n")?;
+    let number = rule.chars().find_map(|c| c.to_digit(10))? as usize;
+    let members = domains.iter().filter(|domain| matches!(domain.mx, Mx::Site(site) if site == number));
+    let text = text.replacen("[[site]]\n", "[[site]]\nsuspend = true\n", 1);
+    let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    Some((members.map(|domain| domain.name.clone()).collect(), Arc::new(config)))
 }
 
 /// Back only as far as mail may then wait longer; forward as after a weekend.

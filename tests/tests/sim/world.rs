@@ -81,6 +81,8 @@ pub enum Event {
     Storage(u32, StorageEvent),
     /// An operator does something.
     Operate(u32),
+    /// A look for what has expired where nothing is tried.
+    Look(u32),
     Network(LinkId, NetworkEvent),
     /// A host goes down or comes back.
     Weather(usize),
@@ -175,6 +177,8 @@ pub struct World {
     pub wreck: Option<(queue::disk::MemoryDisk, queue::index::MemoryIndex)>,
     /// How often the engine was started.
     pub life: u32,
+    /// When it was started last.
+    pub begun: Micros,
     pub injected: u32,
     pub healed: bool,
     /// Which lines went over, by tag: for the summary of a failure.
@@ -197,6 +201,7 @@ impl World {
             engine: None,
             wreck: None,
             life: 0,
+            begun: 0,
             injected: 0,
             healed: false,
             tally: BTreeMap::new(),
@@ -256,7 +261,8 @@ impl World {
             Event::Tick(life) if self.is_alive(life) => self.tick_dispatch(),
             Event::Storage(life, event) if self.is_alive(life) => self.handle_storage(event),
             Event::Operate(life) if self.is_alive(life) => self.operate(),
-            Event::Engine(..) | Event::Tick(_) | Event::Storage(..) | Event::Operate(_) => {}
+            Event::Look(life) if self.is_alive(life) => self.look_for_expired(),
+            Event::Engine(..) | Event::Tick(_) | Event::Storage(..) | Event::Operate(_) | Event::Look(_) => {}
             Event::Network(link, event) => self.handle_network(link, event),
             Event::Weather(host) => self.change_weather(host),
             Event::PowerCut => self.cut_power(),
@@ -303,6 +309,7 @@ impl World {
             self.checker.compare(&engine.store);
         }
         self.checker.heal(self.clock.now);
+        self.resume();
         self.release_all();
     }
 

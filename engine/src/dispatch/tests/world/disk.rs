@@ -97,6 +97,13 @@ impl World {
         }
     }
 
+    /// What the shell does once a minute, of all that is on disk.
+    pub fn look_for_expired(&mut self) {
+        let all = self.disk.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect();
+        self.operate(Operation::Expire(all));
+        self.settle_down();
+    }
+
     pub(super) fn fetch(&mut self, domain: Domain, flow: Flow, until_ms: u64, limit: usize) {
         let first = EntryKey { domain: domain.clone(), flow, due_ms: 0, id: MessageId(0) };
         let all = self.disk.range(first..).take_while(|(k, _)| k.domain == domain && k.flow == flow);
