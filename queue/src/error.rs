@@ -2,6 +2,7 @@
 
 use crate::MessageId;
 use crate::index::IndexError;
+use std::io;
 use std::path::PathBuf;
 
 /// Why the queue cannot be opened, or cannot go on. Each says what to do.
@@ -46,7 +47,7 @@ pub enum QueueError {
         path: PathBuf,
         /// What it said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A write or sync of the journal failed: nothing is accepted any more.
     #[error("the journal cannot be written ({0}); no mail is accepted until a restart")]
@@ -69,4 +70,15 @@ pub enum QueueError {
     /// The message is not in the queue (any more).
     #[error("message {0} is not in the queue")]
     NoSuchMessage(MessageId),
+}
+
+impl QueueError {
+    /// The disk is full, or what this user may take of it.
+    pub fn is_full(&self) -> bool {
+        matches!(self, QueueError::Io { source, .. } if is_full(source))
+    }
+}
+
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -1,11 +1,13 @@
 //! The journal's writing end: one group after the other, rolling from segment to segment.
 //!
-//! A failure to make room leaves everything as it was and may pass. A failed write or sync is final: what the disk then
-//! holds is unknown, and a page cache that once failed to write forgets that it did.
+//! A failure to make room leaves everything as it was and may pass. So does a write for which there is none after all, as
+//! where a file system copies on write: what it left of a group is no group, and the next one is written over it. Any
+//! other failed write or sync is final: what the disk then holds is unknown, and a page cache that once failed to write
+//! forgets that it did.
 
-use crate::QueueError;
 use crate::counters::Counters;
 use crate::disk::{Disk, File};
+use crate::error::{QueueError, is_full};
 use crate::group::{GroupWriter, PAGE, Place};
 use crate::scan::io_error;
 use crate::segment::{self, Header, JOURNAL};
@@ -176,7 +178,8 @@ impl Journal {
         Place { segment: number, generation, offset: position }
     }
 
-    /// Writes and syncs a group: one `pwritev`, one `fdatasync`. Returns its sequence.
+    /// Writes and syncs a group: one `pwritev`, one `fdatasync`. Returns its sequence. When it fails with anything but
+    /// [`QueueError::Failed`], nothing has changed.
     pub(crate) fn commit(&mut self, mut group: GroupWriter<'_>) -> Result<u64, QueueError> {
         self.working()?;
         let sequence = self.sequence + 1;
@@ -197,7 +200,12 @@ impl Journal {
         let offset = if header.is_some() { 0 } else { self.active.position };
         let written = self.active.file.write_at(offset, &mut slices);
         drop(slices);
-        self.fatal("writing", written)?;
+        if let Err(error) = written {
+            if is_full(&error) {
+                return Err(io_error("writing", &segment::path(self.active.number), error));
+            }
+            return self.fatal("writing", Err(error));
+        }
         let synced = self.active.file.sync();
         self.counters.sync();
         self.fatal("syncing", synced)?;

@@ -11,6 +11,7 @@
 
 use crate::counters::Counters;
 use crate::disk::{Disk, File};
+use crate::error::is_full;
 use crate::group::PAGE;
 use crate::segment::JOURNAL;
 use std::collections::VecDeque;
@@ -215,9 +216,7 @@ pub(crate) fn allocate(
     let standard = needed.max(segment_bytes);
     let small = needed.max(smallest(segment_bytes));
     let allocated = match file.allocate(standard) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull && small < standard => {
-            file.allocate(small).map(|()| small)
-        }
+        Err(error) if is_full(&error) && small < standard => file.allocate(small).map(|()| small),
         other => other.map(|()| standard),
     };
     match allocated {

@@ -305,6 +305,35 @@ fn what_comes_and_goes_between_two_checkpoints_takes_no_room() {
 }
 
 #[test]
+fn a_write_without_room_concerns_only_what_was_to_be_written() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    for round in 1..20 {
+        // The first of all, too, which takes the segment's header along.
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            disk.fail_writes(Some(kind));
+            let error = commit(&store, &group(&store, 1, 9000)).expect_err("it fails");
+            assert!(error.is_full(), "{error}");
+            assert!(commit(&store, &settle_all(&store)).is_ok() == (round == 1), "outcomes wait, too");
+            disk.fail_writes(None);
+        }
+        assert_eq!(store.stats().entries, round - 1);
+        let found = open(&disk.crash(&mut || 1), &MemoryIndex::new()).stats().entries;
+        assert_eq!(found, round - 1, "what was refused does not come back");
+        commit(&store, &group(&store, 1, 5000)).expect("written over what was left");
+        if round % 5 == 0 {
+            disk.fail_writes(Some(ErrorKind::StorageFull));
+            store.checkpoint().expect_err("it fails");
+            disk.fail_writes(None);
+            store.checkpoint().expect("written");
+        }
+    }
+    drop(store);
+    let store = open(&disk.crash(&mut || 1), &index);
+    assert_eq!((store.stats().entries, store.list(None, usize::MAX).expect("read").len()), (19, 19));
+}
+
+#[test]
 fn a_failed_write_or_sync_is_final() {
     type Break = fn(&MemoryDisk, Option<ErrorKind>);
     let breaks: [Break; 2] = [MemoryDisk::fail_writes, MemoryDisk::fail_syncs];

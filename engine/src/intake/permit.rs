@@ -5,7 +5,6 @@ use crate::config::QueueLimits;
 use queue::{Queue, QueueError};
 use smtp::{EnhancedCode, Reply};
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Octets that a message is taken for whose sender does not declare its SIZE.
@@ -23,13 +22,9 @@ const BROKEN: Reply = Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot
 pub(super) fn refused(error: &QueueError) -> Reply {
     match error {
         QueueError::Stalled(_) => STALLED,
-        error if is_full(error) => DISK_FULL,
+        error if error.is_full() => DISK_FULL,
         _ => BROKEN,
     }
-}
-
-fn is_full(error: &QueueError) -> bool {
-    matches!(error, QueueError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
 }
 
 /// Why another message has no room.
@@ -114,7 +109,7 @@ impl Permits {
             // It lasts, and the queue has said it.
             QueueError::Stalled(_) => {}
             // So does this, and each of the next messages would be a line.
-            error if is_full(error) => self.run_short(format_args!("the disk of data_dir is full ({error})")),
+            error if error.is_full() => self.run_short(format_args!("the disk of data_dir is full ({error})")),
             error => tracing::warn!(%error, "messages were refused"),
         }
     }
@@ -173,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_from_what_will_not() {
-        let full = std::io::Error::from(ErrorKind::StorageFull);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let full = QueueError::Io { action: "making room in", path: "journal".into(), source: full };
         for (error, code) in
             [(QueueError::Stalled("late".into()), 452), (full, 452), (QueueError::Failed("".into()), 451)]

@@ -104,7 +104,7 @@ pub enum StartError {
 /// What to do about a queue that cannot be opened, where that is not said already.
 fn queue_remedy(error: &QueueError) -> &'static str {
     match error {
-        QueueError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "; make room on that disk",
+        full if full.is_full() => "; make room on that disk",
         QueueError::Io { .. } => "; `data_dir` must be a directory in which this user may write",
         QueueError::Version { .. } => "; let the version that wrote it deliver what is queued, then move it away",
         _ => "",

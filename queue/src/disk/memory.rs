@@ -11,6 +11,8 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SECTOR: usize = 512;
+/// Of the page cache, which takes a write page by page.
+const PAGE: usize = 4096;
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Default)]
@@ -112,7 +114,7 @@ impl MemoryDisk {
         self.lock().capacity = bytes;
     }
 
-    /// Writes fail so, until told otherwise.
+    /// Writes fail so, with half of their pages written, until told otherwise.
     pub fn fail_writes(&self, error: Option<io::ErrorKind>) {
         self.lock().fail_writes = error;
     }
@@ -280,18 +282,24 @@ struct MemoryFile {
 
 impl File for MemoryFile {
     fn write_at(&self, offset: u64, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let bytes = buffers.iter().map(|buffer| &**buffer).collect::<Vec<&[u8]>>().concat();
+        let mut bytes = buffers.iter().map(|buffer| &**buffer).collect::<Vec<&[u8]>>().concat();
         let mut shared = self.disk.lock();
         shared.writes += 1;
-        if let Some(kind) = shared.fail_writes {
-            return Err(kind.into());
+        let failure = shared.fail_writes;
+        if failure.is_some() {
+            let pages = bytes.len() / PAGE / 2;
+            bytes.truncate(pages * PAGE);
         }
         shared.room_for(self.file, offset as usize + bytes.len())?;
         let cut = shared.begin()?;
         let content = &mut shared.files[self.file];
         overlay(&mut content.now, offset as usize, &bytes);
         content.unsynced.push((offset as usize, bytes));
-        if cut { Err(power_is_off()) } else { Ok(()) }
+        match failure {
+            _ if cut => Err(power_is_off()),
+            Some(kind) => Err(kind.into()),
+            None => Ok(()),
+        }
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
