@@ -30,6 +30,7 @@ fn limits() -> queue::Limits {
         memtable_entries: 1000,
         memtable_bytes: 1 << 20,
         journal_floor_bytes: 1 << 20,
+        prepare_bytes: 64 << 10,
         seed: 1,
     }
 }
