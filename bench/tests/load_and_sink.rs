@@ -1,11 +1,15 @@
 //! The load generator against the sink, in one process over loopback: what is promised arrives once and unchanged,
 //! however it travels and whatever the sink does on the way.
 
+use posthaste_bench::Address;
 use posthaste_bench::load::{Domains, Load, LoadError, LoadOptions, LoadReport, normalise};
 use posthaste_bench::proof::Proof;
 use posthaste_bench::sink::{Keep, Sink, SinkHandle, SinkOptions, SinkReport};
 use smtp::client::Pipelining;
 use smtp::server::Protocol;
+use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 fn sink(rules: &[&str]) -> SinkOptions {
@@ -282,6 +286,38 @@ fn a_run_can_be_stopped() {
     let report = report.unwrap();
     assert!(report.messages > 0 && report.in_doubt == 0);
     assert_eq!(report.messages, sink.stop().unwrap().counters.messages);
+}
+
+/// Its last reply and its end come together; it is not there any more for another connection.
+#[test]
+fn a_server_that_leaves_with_the_last_message_has_taken_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = Address::Tcp(listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let say = |replies: &str| (&stream).write_all(replies.as_bytes()).unwrap();
+        let hear_until = |end: &str| {
+            let (mut heard, mut octet) = (Vec::new(), [0]);
+            while !heard.ends_with(end.as_bytes()) {
+                (&stream).read_exact(&mut octet).unwrap();
+                heard.push(octet[0]);
+            }
+        };
+        say("220 x.test ESMTP\r\n");
+        hear_until("\r\n");
+        say("250 x.test\r\n");
+        for reply in ["250 Ok\r\n", "250 Ok\r\n", "354 Go ahead\r\n"] {
+            hear_until("\r\n");
+            say(reply);
+        }
+        hear_until("\r\n.\r\n");
+        SockRef::from(&stream).set_tcp_cork(true).unwrap();
+        say("250 Ok\r\n");
+    });
+    let report = Load::run(LoadOptions { to, connections: 1, patience: Duration::from_secs(1), ..load(1) }, |_| {});
+    server.join().unwrap();
+    assert_eq!(report.unwrap().messages, 1);
 }
 
 #[test]

@@ -34,8 +34,6 @@ pub(super) struct Worker {
     flights: Slab<Flight>,
     retries: Vec<(Instant, Job)>,
     pacer: Option<Pacer>,
-    /// No message is left to be taken.
-    exhausted: bool,
     pool: BytesMut,
     recipients: Vec<Recipient>,
     share: Share,
@@ -62,7 +60,6 @@ impl Worker {
             flights: Slab::new(),
             retries: Vec::new(),
             pacer,
-            exhausted: false,
             pool: BytesMut::new(),
             recipients: Vec::new(),
             share: Share::default(),
@@ -111,14 +108,15 @@ impl Worker {
         self.now = Instant::now();
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.wall_us = wall.map_or(0, |d| d.as_micros() as u64);
-        if let Some(pacer) = self.pacer.as_mut().filter(|_| !self.exhausted) {
+        let is_exhausted = self.is_exhausted();
+        if let Some(pacer) = self.pacer.as_mut().filter(|_| !is_exhausted) {
             pacer.release(self.now);
         }
     }
 
     fn sleep(&self) -> Duration {
         let until = |at: Instant| at.saturating_duration_since(self.now);
-        let pacer = self.pacer.as_ref().filter(|_| !self.exhausted).map(|pacer| until(pacer.next()));
+        let pacer = self.pacer.as_ref().filter(|_| !self.is_exhausted()).map(|pacer| until(pacer.next()));
         let retry = self.retries.iter().map(|(at, _)| until(*at)).min().filter(|_| !self.idle.is_empty());
         let deadline = self.deadline.map(until);
         let waits = [self.timers.wait(self.now), pacer, retry, deadline];
@@ -151,7 +149,12 @@ impl Worker {
 
     /// Nothing is to be submitted now or later.
     fn out_of_work(&self) -> bool {
-        self.stopping() || (self.exhausted && self.retries.is_empty())
+        self.stopping() || (self.is_exhausted() && self.retries.is_empty())
+    }
+
+    /// No message is left to be taken. (Known before anybody asks for another: who took the last one may have closed.)
+    fn is_exhausted(&self) -> bool {
+        self.shared.next.load(Relaxed) >= self.shared.options.messages
     }
 
     fn stopping(&self) -> bool {
@@ -318,7 +321,7 @@ impl Worker {
             return Some(self.retries.swap_remove(at).1);
         }
         // A server that refuses everything for now is not to be asked about ever more messages.
-        if self.exhausted || self.retries.len() >= self.connections.len() + SPARE_RETRIES {
+        if self.is_exhausted() || self.retries.len() >= self.connections.len() + SPARE_RETRIES {
             return None;
         }
         let due = match &mut self.pacer {
@@ -326,8 +329,8 @@ impl Worker {
             Some(pacer) => pacer.take()?,
         };
         let message = self.shared.next.fetch_add(1, Relaxed);
+        // Another thread may have taken the last one just now.
         if message >= self.shared.options.messages {
-            self.exhausted = true;
             return None;
         }
         Some(Job { message, left: Vec::new(), attempts: 0, counted: false, due })
