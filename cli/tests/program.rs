@@ -1,7 +1,9 @@
 //! The program as its users meet it: arguments in; text, JSON and exit codes out.
 
+use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 fn posthaste(arguments: &[&str]) -> Command {
@@ -322,8 +324,10 @@ fn send_passes_on_what_it_is_asked_to() {
 
 #[test]
 fn nobody_there_ends_with_69() {
-    // A listener that has gone leaves a port where nobody is.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Whoever has a port and does not listen keeps it from the other tests.
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap().to_string();
     for arguments in [
         &["send", "--from", "a@x.test", "--to", "b@x.test", "--server", &address][..],
         &["load", "--to", &address, "--patience", "100ms", "-n", "1"],
