@@ -205,6 +205,7 @@ impl Opening<'_> {
             unverified: Mutex::new(None),
             is_mended: AtomicBool::new(false),
             stall: Default::default(),
+            unmovable: Default::default(),
             files: Mutex::new(HashMap::new()),
         };
         store.publish();

@@ -7,7 +7,7 @@ use crate::record::{self, Before, Message, RECORD_HEADER};
 use crate::store::{Store, lock};
 use crate::{Entry, EntryKey, Location, MessageId, QueueError};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// Survivors gathered in one pass over the index.
@@ -22,9 +22,25 @@ struct Survivor {
     keys: Vec<EntryKey>,
 }
 
+impl Survivor {
+    fn decode<'r>(&self, record: &'r Bytes) -> Result<(Message<'r>, Bytes), QueueError> {
+        let (message, body) = record::decode_message(record).map_err(|error| damaged_at(self.location, error))?;
+        if message.id == self.id { Ok((message, body)) } else { Err(holds_another(self.location, message.id)) }
+    }
+}
+
+/// What a pass could not move.
+#[derive(Default)]
+pub(crate) struct Unmovable {
+    ids: BTreeSet<MessageId>,
+    /// Up to this segment there is nothing but such: no reason for another pass.
+    through: u64,
+}
+
 impl Store {
     /// When the journal has outgrown what it holds, copies survivors of its oldest segments to its end; the next
     /// checkpoint frees those segments. One pass over the index, a bounded number of messages. Says how many were moved.
+    /// What cannot be read stays where it is, and with it all that lies behind.
     pub fn relocate(&self) -> Result<u64, QueueError> {
         let Some(through) = self.crowded() else { return Ok(0) };
         let mut survivors: BTreeMap<(Location, MessageId), Vec<EntryKey>> = BTreeMap::new();
@@ -36,6 +52,7 @@ impl Store {
             }
             found < SURVIVORS
         })?;
+        let is_whole = found < SURVIVORS;
         let mut moved = 0;
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -48,6 +65,9 @@ impl Store {
             }
         }
         moved += self.relocate_batch(&batch)?;
+        if is_whole && moved == 0 {
+            lock(&self.unmovable).through = through;
+        }
         self.counters.moved(moved);
         Ok(moved)
     }
@@ -71,24 +91,37 @@ impl Store {
             through = Some(*number);
         }
         // When the very oldest is well filled it still has to go: it holds up all those behind it.
-        through.or_else(|| state.segments.first_key_value().map(|(number, _)| *number).filter(|first| *first < newest))
+        let first = || state.segments.first_key_value().map(|(number, _)| *number).filter(|first| *first < newest);
+        through.or_else(first).filter(|through| *through > lock(&self.unmovable).through)
     }
 
     fn relocate_batch(&self, batch: &[Survivor]) -> Result<u64, QueueError> {
         let mut records = Vec::with_capacity(batch.len());
         for survivor in batch {
-            records.extend(self.read_record(survivor.location)?.map(|record| (survivor, record)));
+            match self.read_record(survivor.location) {
+                Ok(record) => records.extend(record.map(|record| (survivor, record))),
+                Err(error @ QueueError::Damaged { .. }) => self.leave(survivor.id, &error),
+                Err(error) => return Err(error),
+            }
         }
         let mut messages = Vec::with_capacity(records.len());
         for (survivor, record) in &records {
-            let location = survivor.location;
-            let (message, body) = record::decode_message(record).map_err(|error| damaged_at(location, error))?;
-            if message.id != survivor.id {
-                return Err(holds_another(location, message.id));
+            match survivor.decode(record) {
+                Ok((message, body)) => messages.push((*survivor, message, [body])),
+                Err(error) => self.leave(survivor.id, &error),
             }
-            messages.push((*survivor, message, [body]));
         }
         self.write_moved(&messages)
+    }
+
+    /// It cannot be read. It may be tried until it expires; the log hears of it once.
+    fn leave(&self, id: MessageId, error: &QueueError) {
+        if lock(&self.unmovable).ids.insert(id) {
+            tracing::error!(
+                "message {id} cannot be read ({error}); the journal is kept from there on until it has left the queue, \
+                 by its expiry or `posthaste queue remove {id}`"
+            );
+        }
     }
 
     fn write_moved(&self, messages: &[(&Survivor, Message<'_>, [Bytes; 1])]) -> Result<u64, QueueError> {

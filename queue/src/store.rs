@@ -10,6 +10,7 @@ use crate::entry::Terms;
 use crate::group::{GROUP_HEADER, GroupWriter, expiry_begins};
 use crate::index::{Index, IndexError};
 use crate::journal::{Journal, Purpose};
+use crate::relocate::Unmovable;
 use crate::segment::Segment;
 use crate::settle::Outcome;
 use crate::stall::Stall;
@@ -66,6 +67,7 @@ pub struct Store {
     /// The index was opened again, and not yet counted.
     pub(crate) is_mended: AtomicBool,
     pub(crate) stall: Stall,
+    pub(crate) unmovable: Mutex<Unmovable>,
     /// Segments open for reading.
     pub(crate) files: Mutex<HashMap<u64, Arc<dyn File>>>,
 }

@@ -305,6 +305,53 @@ fn what_comes_and_goes_between_two_checkpoints_takes_no_room() {
 }
 
 #[test]
+fn a_message_that_cannot_be_read_keeps_the_journal_only_until_it_has_left_the_queue() {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    let rush = || {
+        for _ in 0..10 {
+            (0..20).for_each(|_| commit(&store, &group(&store, 1, 10_000)).expect("room"));
+            let mut settled = settle_all(&store);
+            settled.settles.retain(|settle| settle.key.domain.as_str() != "old.example");
+            commit(&store, &settled).expect("written");
+            store.checkpoint().expect("written");
+            store.relocate().expect("what can be read goes on");
+        }
+        store.checkpoint().expect("written");
+    };
+    let old: Vec<_> = ["a@old.example", "b@old.example", "c@old.example"]
+        .map(|to| {
+            let message = mail::message(store.next_id(0), vec![to], vec![b'x'; 3000]);
+            store
+                .commit(std::iter::once(&Group { accepts: vec![message], settles: vec![] }))
+                .expect("room")
+                .remove(0)
+                .remove(0)
+        })
+        .into();
+    let location = |n: usize| store.find(old[n].content.id).expect("read")[0].1.location;
+    let damaged = location(1);
+    disk.damage("journal/0000000001.seg", |octets| octets[damaged.offset as usize + 2000] ^= 1);
+    rush();
+    assert_eq!(location(1), damaged);
+    for n in [0, 2] {
+        let (now, id) = (location(n), old[n].content.id);
+        assert!(now.segment > 1, "moved past the one in between");
+        assert_eq!(store.load(id, now).expect("read").body.to_bytes(), old[n].content.body.to_bytes());
+    }
+    store.load(old[1].content.id, damaged).expect_err("it is damaged");
+    let moved = store.stats().moved;
+    assert_eq!((store.relocate().expect("nothing to do"), store.stats().moved), (0, moved));
+    let kept = store.stats().journal_bytes;
+    assert!(kept > 2 << 20, "{kept}");
+    let (key, entry) = store.find(old[1].content.id).expect("read").remove(0);
+    let settles = vec![Settle { key, done: entry.open, retry: None }];
+    commit(&store, &Group { accepts: vec![], settles }).expect("it has expired");
+    rush();
+    assert!(store.stats().journal_bytes < 3 << 19, "{:?}", store.stats());
+}
+
+#[test]
 fn a_write_without_room_concerns_only_what_was_to_be_written() {
     let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
     let store = open(&disk, &index);
