@@ -55,10 +55,6 @@ pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repa
         repaired: Repaired::default(),
     };
     let first = work.mend()?;
-    if !work.repaired.ranges.is_empty() {
-        crate::disk::write_small(&*work.disk, DISTRUST, b"the journal was repaired")
-            .map_err(|e| io_error("writing", DISTRUST, e))?;
-    }
     let home = SledIndex { path: options.dir.join("index"), cache_bytes: options.index_cache_bytes };
     let limits = Limits::of(options, secret_seed());
     let (store, recovery) = match (Store::open(work.disk.clone(), &home, limits.clone()), first) {
@@ -124,11 +120,18 @@ impl Work {
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
     }
 
+    /// Before the first change: whatever comes of it, the index is not believed any more. It may know messages that are
+    /// about to be given up.
+    fn begin(&self) -> Result<(), QueueError> {
+        let written = crate::disk::write_small(&*self.disk, DISTRUST, b"the journal was repaired");
+        written.map_err(|e| io_error("writing", DISTRUST, e))?;
+        self.disk.create_dir(&self.aside).map_err(|e| io_error("creating", &self.aside, e))
+    }
+
     /// A copy of a segment before it is changed.
     fn keep(&self, found: &Found) -> Result<(), QueueError> {
         let path = format!("{}/{}", self.aside, segment::file_name(found.number));
         let copy = || -> std::io::Result<()> {
-            self.disk.create_dir(&self.aside)?;
             let copy = self.disk.create(&path)?;
             let mut buffer = vec![0; 1 << 20];
             let mut at = 0;
@@ -160,6 +163,7 @@ impl Work {
         if survey.holes.is_empty() && found.header == Some(header) {
             return Ok(());
         }
+        self.begin()?;
         self.keep(found)?;
         let path = segment::path(found.number);
         let failed = |e| io_error("repairing", &path, e);
@@ -178,13 +182,13 @@ impl Work {
 
     /// A segment of one filler in place of one that is missing. Returns its end.
     fn stand_in(&mut self, number: u64, previous_end: u64, end: u64, sequence: u64) -> Result<u64, QueueError> {
+        self.begin()?;
         let path = segment::path(number);
         let generation = secret_seed();
         let end = end.max(2 * PAGE);
         let header = Header { number, generation, previous_end, written: false };
         let filler = group::filler(Place { segment: number, generation, offset: PAGE }, end - PAGE, sequence);
         let make = || -> std::io::Result<()> {
-            self.disk.create_dir(&self.aside)?;
             let file = self.disk.create(&path)?;
             file.allocate(end)?;
             file.write_at(0, &mut [IoSlice::new(&header.encode()), IoSlice::new(&filler)])?;

@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::SystemTime;
 
 const MESSAGES: usize = 60;
 
@@ -105,6 +106,29 @@ fn a_lost_segment() {
 #[test]
 fn the_first_segment_lost() {
     check(|dir| std::fs::remove_file(segment(dir, 1)).expect("removed"), 12);
+}
+
+/// The second damaged segment cannot be copied; then it is as it was, as if it had never been damaged.
+#[test]
+fn what_an_interrupted_repair_gave_up_is_not_listed_for_ever() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path());
+    let third = std::fs::read(segment(dir.path(), 3)).expect("read");
+    for number in [2, 3] {
+        overwrite(&segment(dir.path(), number), 4096 * 5 + 100, b"?");
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
+    let aside = |time: u64| dir.path().join(format!("damaged-{time}"));
+    (now..now + 60).for_each(|time| {
+        let in_its_way = aside(time).join("0000000003.seg");
+        std::fs::create_dir_all(in_its_way).expect("made");
+    });
+    let error = repair(&options(dir.path()), &mut Vec::new()).expect_err("it cannot go on");
+    assert!(error.to_string().contains("0000000003.seg"), "{error}");
+    (now..now + 60).for_each(|time| std::fs::remove_dir_all(aside(time)).expect("removed"));
+    std::fs::write(segment(dir.path(), 3), third).expect("written");
+    let kept = contents(dir.path()).len();
+    assert!((MESSAGES - 1..MESSAGES).contains(&kept), "{kept}");
 }
 
 #[test]
