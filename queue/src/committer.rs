@@ -31,6 +31,11 @@ impl Submission {
     fn records(&self) -> usize {
         self.group.accepts.len() + self.group.settles.len()
     }
+
+    /// What brings an outcome may bring a notice with it; that is not refused.
+    fn is_mail(&self) -> bool {
+        self.group.settles.is_empty()
+    }
 }
 
 /// Where submissions wait.
@@ -152,6 +157,15 @@ impl Inbox {
         }
     }
 
+    /// Mail of those that wait.
+    fn take_mail(&self) -> VecDeque<Submission> {
+        let mut waiting = lock(&self.shared);
+        let (mail, rest) = std::mem::take(&mut waiting.submissions).into_iter().partition(Submission::is_mail);
+        waiting.submissions = rest;
+        waiting.messages = waiting.submissions.iter().map(|submission| submission.group.accepts.len()).sum();
+        mail
+    }
+
     /// Settles that have to be tried again, before all others.
     fn put_back(&self, batch: VecDeque<Submission>) {
         let mut waiting = lock(&self.shared);
@@ -217,14 +231,20 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
         let messages = batch.iter().map(|submission| submission.group.accepts.len()).sum();
         let records = batch.iter().map(Submission::records).sum();
         let begun = Instant::now();
-        if room != Room::Everything {
+        let stalled = || {
             let reason = store.stall.reason().unwrap_or_else(|| "the index was not written in time".into());
-            refuse_mail(&mut batch, QueueError::Stalled(reason));
+            QueueError::Stalled(reason)
+        };
+        match room {
+            Room::Everything => {}
+            Room::Outcomes => refuse_mail(&mut batch, stalled()),
+            Room::Nothing => {
+                keep_waiting(inbox, &mut batch, stalled());
+                std::thread::sleep(NO_ROOM_DELAY);
+                continue;
+            }
         }
-        if room == Room::Nothing {
-            inbox.put_back(std::mem::take(&mut batch));
-            std::thread::sleep(NO_ROOM_DELAY);
-        } else if commit(store, inbox, &mut batch) {
+        if commit(store, inbox, &mut batch) {
             company.note(Written { messages, records, begun, ended: Instant::now() });
             if store.is_checkpoint_due() {
                 pace.want();
@@ -242,11 +262,20 @@ pub(crate) fn run(store: &Store, inbox: &Inbox, pace: &Pace, patience: Patience)
 
 /// Outcomes, and the notices that came with them, stay.
 fn refuse_mail(batch: &mut VecDeque<Submission>, error: QueueError) {
-    let is_mail = |submission: &Submission| submission.group.settles.is_empty();
-    let (refused, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(batch).into_iter().partition(is_mail);
+    let (refused, rest) = std::mem::take(batch).into_iter().partition(Submission::is_mail);
     *batch = rest;
+    refuse(refused, error);
+}
+
+/// Outcomes wait. Mail does not wait behind them, however many they are.
+fn keep_waiting(inbox: &Inbox, batch: &mut VecDeque<Submission>, error: QueueError) {
+    inbox.put_back(std::mem::take(batch));
+    refuse(inbox.take_mail(), error);
+}
+
+fn refuse(submissions: VecDeque<Submission>, error: QueueError) {
     let error = Arc::new(error);
-    refused.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
+    submissions.into_iter().for_each(|submission| (submission.done)(Err(error.clone())));
 }
 
 /// Groups that can never be written. The others did nothing wrong.
@@ -274,7 +303,7 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
             refuse_impossible(batch);
             batch.is_empty() || commit(store, inbox, batch)
         }
-        Err(error @ QueueError::Io { .. }) if batch.iter().any(|s| s.group.settles.is_empty()) => {
+        Err(error @ QueueError::Io { .. }) if batch.iter().any(Submission::is_mail) => {
             // No room: messages are refused, and what else there was may still fit the current segment, or the reserve.
             refuse_mail(batch, error);
             batch.is_empty() || commit(store, inbox, batch)
@@ -282,12 +311,11 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
         Err(QueueError::Stalled(reason)) => {
             // What only the index knows can be told when it is open again.
             store.stall.begin(reason.clone());
-            refuse_mail(batch, QueueError::Stalled(reason));
-            inbox.put_back(std::mem::take(batch));
+            keep_waiting(inbox, batch, QueueError::Stalled(reason));
             false
         }
-        Err(QueueError::Io { .. }) => {
-            inbox.put_back(std::mem::take(batch));
+        Err(error @ QueueError::Io { .. }) => {
+            keep_waiting(inbox, batch, error);
             false
         }
         Err(error) => {
@@ -304,10 +332,21 @@ mod tests {
     use crate::disk::MemoryDisk;
     use crate::index::MemoryIndex;
     use crate::step::tests::message;
-    use crate::{Envelope, Limits, MessageId};
+    use crate::{Envelope, Limits, MessageId, Settle};
     use std::sync::mpsc::{Receiver, channel};
 
     type Answered = Receiver<Result<Vec<Committed>, Arc<QueueError>>>;
+
+    fn limits() -> Limits {
+        Limits {
+            segment_bytes: 1 << 20,
+            memtable_entries: 100,
+            memtable_bytes: 1 << 20,
+            journal_floor_bytes: 1 << 20,
+            prepare_bytes: 0,
+            seed: 1,
+        }
+    }
 
     /// A message for so many recipients.
     fn submission(id: u64, recipients: usize) -> (Submission, Answered) {
@@ -318,16 +357,8 @@ mod tests {
 
     #[test]
     fn what_can_never_be_written_takes_nothing_else_with_it() {
-        let limits = Limits {
-            segment_bytes: 1 << 20,
-            memtable_entries: 100,
-            memtable_bytes: 1 << 20,
-            journal_floor_bytes: 1 << 20,
-            prepare_bytes: 0,
-            seed: 1,
-        };
         let disk = Arc::new(MemoryDisk::new());
-        let (store, _) = Store::open(disk, &MemoryIndex::new(), limits).expect("opens");
+        let (store, _) = Store::open(disk, &MemoryIndex::new(), limits()).expect("opens");
         let (submissions, answers): (VecDeque<_>, Vec<_>) =
             [1, Envelope::MAX_RECIPIENTS + 1, 2].into_iter().zip(1..).map(|(n, id)| submission(id, n)).unzip();
         let mut batch = submissions;
@@ -335,5 +366,30 @@ mod tests {
         let outcomes: Vec<bool> = answers.iter().map(|answer| answer.recv().expect("answered").is_ok()).collect();
         assert_eq!(outcomes, [true, false, true]);
         assert_eq!((store.stats().entries, store.stats().recipients), (2, 3));
+    }
+
+    #[test]
+    fn mail_does_not_wait_behind_outcomes_that_have_no_room() {
+        let disk = MemoryDisk::new();
+        let (store, _) = Store::open(Arc::new(disk.clone()), &MemoryIndex::new(), limits()).expect("opens");
+        let (mail, _answered) = submission(1, 1);
+        let entry = store.commit(std::iter::once(&mail.group)).expect("room")[0][0].entries[0].clone();
+        let outcome = || {
+            let settle = Settle { key: entry.0.clone(), done: entry.1.open.clone(), retry: None };
+            Submission { group: Group { accepts: vec![], settles: vec![settle] }, done: Box::new(|_| {}) }
+        };
+        let inbox = Inbox::default();
+        (0..2 * GROUP_RECORDS).for_each(|_| inbox.push(outcome()));
+        let (mail, answered) = submission(2, 1);
+        inbox.push(mail);
+        disk.fail_writes(Some(std::io::ErrorKind::StorageFull));
+        let mut batch = VecDeque::new();
+        inbox.take(&mut batch);
+        assert_eq!(batch.len(), GROUP_RECORDS);
+        assert!(!commit(&store, &inbox, &mut batch));
+        assert!(answered.try_recv().expect("answered").is_err_and(|error| error.is_full()));
+        // All outcomes are still there, and the next mail wakes the committer as ever.
+        let waiting = lock(&inbox.shared);
+        assert_eq!((waiting.submissions.len(), waiting.messages), (2 * GROUP_RECORDS, 0));
     }
 }

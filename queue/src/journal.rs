@@ -115,7 +115,7 @@ impl Journal {
             return Ok(());
         }
         // Overwriting written blocks halves the cost of a sync, so do not wait for the end of one that has none.
-        let better = !self.active.written && self.spares.len() > 1 && self.spares.has_written();
+        let better = !self.active.written && self.spares.len() > 1 && self.spares.has_written(PAGE + bytes);
         if fits && !better { Ok(()) } else { self.roll(bytes, purpose) }
     }
 

@@ -256,6 +256,11 @@ impl Queue {
         self.inner.store.stall.reason()
     }
 
+    /// Whether one of its threads has ended by itself: nobody will be answered any more.
+    pub fn is_broken(&self) -> bool {
+        crate::store::lock(&self.inner.threads).iter().any(JoinHandle::is_finished)
+    }
+
     /// Free octets on the queue's file system.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
         self.inner.disk.free_bytes()

@@ -138,8 +138,9 @@ impl Spares {
         self.list.len() < KEEP || self.bytes() + size <= room
     }
 
-    pub(crate) fn has_written(&self) -> bool {
-        self.list.iter().any(Spare::is_written)
+    /// Whether a written one is of at least so many octets.
+    pub(crate) fn has_written(&self, needed: u64) -> bool {
+        self.list.iter().any(|spare| spare.is_written() && spare.size >= needed)
     }
 
     fn written_bytes(&self) -> u64 {
@@ -281,10 +282,11 @@ mod tests {
         }
         let mut found = find(&disk, SIZE, 0);
         assert_eq!(names(&disk), ["blank-3", "spare-9"]);
-        assert_eq!((found.len(), found.bytes(), found.has_written()), (2, 2 * SIZE, true));
+        assert_eq!((found.len(), found.bytes(), found.has_written(SIZE)), (2, 2 * SIZE, true));
+        assert!(!found.has_written(SIZE + 1), "too small for that");
         assert_eq!(found.next_path(false), "journal/blank-10");
         found.take(PAGE).expect("the written one");
-        assert!(!found.has_written());
+        assert!(!found.has_written(SIZE));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Serve {
                 }
             }
             if engine.is_broken() {
-                tracing::error!("an event loop ended by itself");
+                tracing::error!("a thread ended by itself");
                 return Ok(());
             }
             bell.wait(Some(Instant::now() + LOOK));

@@ -239,9 +239,9 @@ impl Engine {
         }
     }
 
-    /// Whether a loop has ended by itself: something is badly wrong, and the process should end.
+    /// Whether a loop, or a thread of the queue, has ended by itself: something is badly wrong, and the process should end.
     pub fn is_broken(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
+        self.threads.iter().any(JoinHandle::is_finished) || self.queue.is_broken()
     }
 }
 
