@@ -46,8 +46,6 @@ pub(super) struct Connection {
     pub(super) permit: Option<Permit>,
     /// Held by messages on their way to the disk, in ticket order of arrival.
     pub(super) pending: VecDeque<(Ticket, Permit)>,
-    /// A message got its final reply, which is still to be written.
-    pub(super) completed: bool,
     pub armed: Armed,
     dirty: bool,
     /// The socket said so and has not been read dry since.
@@ -80,7 +78,6 @@ impl Connection {
             guest,
             permit: None,
             pending: VecDeque::new(),
-            completed: false,
             armed: Armed::default(),
             dirty: true,
             readable: false,
@@ -253,19 +250,11 @@ impl Connection {
         }
     }
 
-    /// Replies to MAIL and RCPT that came with their whole message (BDAT): the client waits for its final reply alone, so
-    /// they are written with that, as a unit (RFC 2920 §3.2).
-    fn is_better_said_later(&mut self) -> bool {
-        let has_final_reply = std::mem::take(&mut self.completed);
-        !self.pending.is_empty() && !has_final_reply && !self.is_clogged()
-    }
-
     /// Writes what the machine has to say. Returns whether the connection is over.
     pub(super) fn flush(&mut self) -> bool {
         self.dirty = false;
         let written = !self.broken
             && self.header_until.is_none()
-            && !self.is_better_said_later()
             && match self.transport.write(self.server.poll_transmit()) {
                 Ok(written) => written,
                 Err(error) => {

@@ -144,7 +144,6 @@ impl Connection {
             self.guest.metrics().accepted(1);
         }
         self.server.complete(ticket, reply);
-        self.completed = true;
     }
 
     pub(super) fn release(&mut self, shared: &Shared) {

@@ -171,15 +171,6 @@ impl Injector {
         }
     }
 
-    /// What the socket has once it has anything.
-    #[track_caller]
-    pub fn piece(&mut self) -> String {
-        assert!(self.unread.is_empty(), "not heard yet: {:?}", String::from_utf8_lossy(&self.unread));
-        let mut buffer = [0; 4096];
-        let len = self.socket.read(&mut buffer).expect("something is said");
-        String::from_utf8_lossy(&buffer[..len]).into_owned()
-    }
-
     /// Whether the stream ends in good order: over TLS that is said before the connection ends.
     pub fn ends_in_order(&mut self) -> bool {
         let mut buffer = [0; 4096];

@@ -19,22 +19,6 @@ fn session(split: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_replies_to_a_message_that_came_at_once_come_at_once() {
-    let world = World::plan().start();
-    let mut injector = world.connect().greet();
-    injector.say("MAIL FROM:<s@home.test>\r\nRCPT TO:<u@d.test>\r\nBDAT 3 LAST\r\na\r\n");
-    let said = injector.piece();
-    assert_eq!((said.matches("250 2.1.").count(), said.matches("queued as").count()), (2, 1), "{said}");
-    // Whoever waits for a reply before the message is whole gets it.
-    injector.say("MAIL FROM:<s@home.test>\r\nRCPT TO:<v@d.test>\r\nBDAT 1\r\na");
-    (0..3).for_each(|_| assert!(injector.hear().starts_with("250 2.")));
-    injector.expect("BDAT 0 LAST", "250 2.0.0 Ok: queued as");
-    world.expect_delivered("u@d.test");
-    world.expect_delivered("v@d.test");
-    world.finish();
-}
-
-#[test]
 fn a_session_means_the_same_however_it_is_cut() {
     let world = World::plan().start();
     let splits = [1, 2, 3, 5, 7, 11, 64, usize::MAX];
