@@ -79,11 +79,11 @@ impl Drop for Guest {
 
 impl Guest {
     /// Takes a place among the connections of this address, if there is one left; gives back the one that it had. Whoever
-    /// may relay by address has as many as the listener.
+    /// may relay by address has as many as the listener; a proxy, by XCLIENT, as many as its clients take.
     pub(super) fn take_place(&mut self, address: Address) -> Result<(), Refusal> {
         self.leave();
         let Address::Ip(ip) = address else { return Ok(()) };
-        if is_in(&self.gate.listener.allow, ip) {
+        if is_in(&self.gate.listener.allow, ip) || is_in(&self.gate.listener.xclient, ip) {
             return Ok(());
         }
         let mut strangers = self.gate.strangers();

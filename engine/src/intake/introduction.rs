@@ -69,7 +69,9 @@ impl Connection {
     pub(super) fn handle_xclient(&mut self, said: &Introduction) {
         self.client.take(said);
         self.extended = said.extended.unwrap_or(false);
-        let reply = match self.guest.trust(self.client.address) {
+        let address = self.client.address;
+        let trust = self.guest.trust(address).and_then(|trust| self.guest.take_place(address).map(|()| trust));
+        let reply = match trust {
             Ok(trust) => {
                 self.server.require_auth(trust == Trust::AfterAuth);
                 INTRODUCED

@@ -51,6 +51,25 @@ fn a_stranger_hears_what_he_would_hear_himself() {
 }
 
 #[test]
+fn the_places_of_an_address_are_taken_by_the_client_not_by_the_proxy() {
+    let listener = "xclient = [\"127.0.0.1\"]\nauth = \"required\"\n\
+                    max_connections_per_address = 2";
+    let world =
+        World::plan().listener(listener).config("[auth]\nusers = \"DIR/users.toml\"\n").file("users.toml", "").start();
+    let mut proxies: Vec<_> = (0..6).map(|_| world.connect().greet()).collect();
+    for (n, proxy) in proxies.iter_mut().enumerate() {
+        proxy.expect(&format!("XCLIENT ADDR=192.0.2.{}", n / 2), "220 ");
+    }
+    let mut one_more = world.connect().greet();
+    one_more.expect("XCLIENT ADDR=192.0.2.1", "421 4.7.0 Too many connections from your address");
+    assert_eq!(one_more.rest(), "");
+    // The same connection for another client: its place is free again.
+    proxies[3].expect("XCLIENT ADDR=192.0.2.9", "220 ");
+    world.connect().greet().expect("XCLIENT ADDR=192.0.2.1", "220 ");
+    world.finish();
+}
+
+#[test]
 fn who_is_not_trusted_may_not_say_who_he_is() {
     let world = World::plan().listener("xclient = [\"10.0.0.0/8\"]").start();
     let mut injector = world.connect();
