@@ -40,7 +40,9 @@ pub struct Recovery {
     pub index_rebuilt: Option<String>,
     /// Groups replayed.
     pub replayed_groups: u64,
-    /// After a repair: entries whose message was in a damaged range.
+    /// After a repair: messages in damaged ranges that could be read all the same, and were copied out of them.
+    pub rescued: u64,
+    /// Likewise: entries whose message could not.
     pub lost: Vec<EntryKey>,
 }
 
@@ -144,9 +146,7 @@ impl Opening<'_> {
         };
         let fillers = std::mem::take(&mut replayed.fillers);
         let (store, mut recovery) = opening.finish(index, replayed, why)?;
-        let lost = store.recount(&fillers)?;
-        recovery.lost = lost.iter().map(|(key, _)| key.clone()).collect();
-        store.give_up(lost)?;
+        (recovery.rescued, recovery.lost) = store.clear(&fillers)?;
         write_checkpoint(&store)?;
         match store.disk.remove(DISTRUST) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -182,6 +182,7 @@ impl Opening<'_> {
             torn_bytes: replayed.torn_bytes,
             index_rebuilt,
             replayed_groups: replayed.groups,
+            rescued: 0,
             lost: Vec::new(),
         };
         let mut journal = Journal::new(
@@ -227,7 +228,17 @@ impl Opening<'_> {
 }
 
 impl Store {
-    /// Counters from what is really there, after a rebuild. Returns entries whose message a repair gave up.
+    /// After damage: counters from what is really there, and nothing in the ranges over which fillers lie: what can be read
+    /// is copied out of them, the rest given up. Says how many messages and which entries those were.
+    pub(crate) fn clear(&self, fillers: &[(u64, Range<u64>)]) -> Result<(u64, Vec<EntryKey>), QueueError> {
+        let suspects = self.recount(fillers)?;
+        let (rescued, lost) = self.rescue(suspects)?;
+        let keys = lost.iter().map(|(key, _)| key.clone()).collect();
+        self.give_up(lost)?;
+        Ok((rescued, keys))
+    }
+
+    /// Returns entries whose message lies in such a range, or in a segment that is gone.
     fn recount(&self, fillers: &[(u64, Range<u64>)]) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
         let mut lost = Vec::new();
         let segments: Vec<u64> = crate::store::lock(&self.state).segments.keys().copied().collect();

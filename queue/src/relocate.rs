@@ -22,6 +22,12 @@ struct Survivor {
     keys: Vec<EntryKey>,
 }
 
+/// Messages in their order on disk, each with the keys of its entries.
+type Survivors = BTreeMap<(Location, MessageId), Vec<EntryKey>>;
+
+/// Told of what cannot be read.
+type Left<'l> = dyn FnMut(&Survivor, &QueueError) + 'l;
+
 impl Survivor {
     fn decode<'r>(&self, record: &'r Bytes) -> Result<(Message<'r>, Bytes), QueueError> {
         let (message, body) = record::decode_message(record).map_err(|error| damaged_at(self.location, error))?;
@@ -43,7 +49,7 @@ impl Store {
     /// What cannot be read stays where it is, and with it all that lies behind.
     pub fn relocate(&self) -> Result<u64, QueueError> {
         let Some(through) = self.crowded() else { return Ok(0) };
-        let mut survivors: BTreeMap<(Location, MessageId), Vec<EntryKey>> = BTreeMap::new();
+        let mut survivors = Survivors::new();
         let mut found = 0;
         self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
             if entry.location.segment <= through {
@@ -53,6 +59,33 @@ impl Store {
             found < SURVIVORS
         })?;
         let is_whole = found < SURVIVORS;
+        let moved = self.move_all(survivors, &mut |survivor, error| self.leave(survivor.id, error))?;
+        if is_whole && moved == 0 {
+            lock(&self.unmovable).through = through;
+        }
+        self.counters.moved(moved);
+        Ok(moved)
+    }
+
+    /// Copies what can be read of these, which lie where a repair found damage, to the journal's end. Says how many messages
+    /// those are, and gives back the entries of the rest.
+    pub(crate) fn rescue(&self, suspects: Vec<(EntryKey, Entry)>) -> Result<(u64, Vec<(EntryKey, Entry)>), QueueError> {
+        let mut survivors = Survivors::new();
+        for (key, entry) in &suspects {
+            survivors.entry((entry.location, key.id)).or_default().push(key.clone());
+        }
+        let rescued = self.move_all(survivors, &mut |_, _| {})?;
+        let mut lost = Vec::new();
+        for (key, entry) in suspects {
+            let now = self.get(&key).map_err(|error| self.index_failed(&error))?;
+            if now.is_some_and(|now| now.location == entry.location) {
+                lost.push((key, entry));
+            }
+        }
+        Ok((rescued, lost))
+    }
+
+    fn move_all(&self, survivors: Survivors, left: &mut Left<'_>) -> Result<u64, QueueError> {
         let mut moved = 0;
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -60,16 +93,11 @@ impl Store {
             bytes += u64::from(location.len);
             batch.push(Survivor { id, location, keys });
             if bytes >= GROUP_BYTES {
-                moved += self.relocate_batch(&std::mem::take(&mut batch))?;
+                moved += self.relocate_batch(&std::mem::take(&mut batch), left)?;
                 bytes = 0;
             }
         }
-        moved += self.relocate_batch(&batch)?;
-        if is_whole && moved == 0 {
-            lock(&self.unmovable).through = through;
-        }
-        self.counters.moved(moved);
-        Ok(moved)
+        Ok(moved + self.relocate_batch(&batch, left)?)
     }
 
     /// The newest of the oldest segments that are worth emptying now.
@@ -95,12 +123,12 @@ impl Store {
         through.or_else(first).filter(|through| *through > lock(&self.unmovable).through)
     }
 
-    fn relocate_batch(&self, batch: &[Survivor]) -> Result<u64, QueueError> {
+    fn relocate_batch(&self, batch: &[Survivor], left: &mut Left<'_>) -> Result<u64, QueueError> {
         let mut records = Vec::with_capacity(batch.len());
         for survivor in batch {
             match self.read_record(survivor.location) {
                 Ok(record) => records.extend(record.map(|record| (survivor, record))),
-                Err(error @ QueueError::Damaged { .. }) => self.leave(survivor.id, &error),
+                Err(error @ QueueError::Damaged { .. }) => left(survivor, &error),
                 Err(error) => return Err(error),
             }
         }
@@ -108,7 +136,7 @@ impl Store {
         for (survivor, record) in &records {
             match survivor.decode(record) {
                 Ok((message, body)) => messages.push((*survivor, message, [body])),
-                Err(error) => self.leave(survivor.id, &error),
+                Err(error) => left(survivor, &error),
             }
         }
         self.write_moved(&messages)

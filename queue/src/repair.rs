@@ -1,15 +1,16 @@
 //! Saving what can be saved of a damaged journal: what `posthaste queue repair` does.
 //!
 //! Every intact group stays where it is, so that places within the journal remain true. A damaged range becomes one *filler*: a
-//! group without records that recovery steps over. Before a segment is touched, it is copied to `damaged-<time>/`. Entries whose
-//! message lay in such a range are given up and named; what a lost range said of messages elsewhere is forgotten, so
-//! some of those may be delivered a second time. Run twice, the second finds nothing to do.
+//! group without records that recovery steps over. Before a segment is touched, it is copied to `damaged-<time>/`. What the
+//! index, which is kept when it can be, knows of messages in such a range is looked at one by one: those that can be read are
+//! copied to the journal's end, the others are given up and named. What a damaged range said of messages elsewhere is
+//! forgotten, so some of those may be delivered a second time. Run twice, the second finds nothing to do; interrupted, it
+//! is to be run again.
 
 use crate::disk::{Disk, RealDisk};
 use crate::group::{self, PAGE, Place};
 use crate::index::SledIndex;
 use crate::lock::Lock;
-use crate::recovery::DISTRUST;
 use crate::scan::{Found, Here, Scanner, io_error};
 use crate::segment::{self, Header, JOURNAL};
 use crate::service::secret_seed;
@@ -18,6 +19,7 @@ use crate::{Options, QueueError, Recovery};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -38,6 +40,8 @@ struct Survey {
     generation: u64,
     /// Damaged ranges.
     holes: Vec<(u64, u64)>,
+    /// Those of earlier repairs.
+    fillers: Vec<(u64, u64)>,
     groups: u64,
     /// Sequence of the last intact group.
     last: Option<u64>,
@@ -52,12 +56,13 @@ pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repa
     let mut work = Work {
         disk: Arc::new(RealDisk::new(&options.dir)),
         aside: format!("damaged-{time}"),
+        fillers: Vec::new(),
         repaired: Repaired::default(),
     };
     let first = work.mend()?;
     let home = SledIndex { path: options.dir.join("index"), cache_bytes: options.index_cache_bytes };
     let limits = Limits::of(options, secret_seed());
-    let (store, recovery) = match (Store::open(work.disk.clone(), &home, limits.clone()), first) {
+    let (store, mut recovery) = match (Store::open(work.disk.clone(), &home, limits.clone()), first) {
         // What came before the first segment is needed and gone.
         (Err(QueueError::Damaged { segment, .. }), Some((first, previous_end)))
             if first > 1 && segment == segment::file_name(first - 1) =>
@@ -67,6 +72,13 @@ pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repa
         }
         (opened, _) => opened?,
     };
+    if !work.fillers.is_empty() {
+        let (rescued, lost) = store.clear(&work.fillers)?;
+        recovery.rescued += rescued;
+        recovery.lost.extend(lost);
+        let stats = store.stats();
+        (recovery.entries, recovery.recipients) = (stats.entries, stats.recipients);
+    }
     store.checkpoint()?;
     work.repaired.recovery = recovery;
     let text = work.text();
@@ -82,6 +94,8 @@ pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repa
 struct Work {
     disk: Arc<dyn Disk>,
     aside: String,
+    /// Where fillers lie: segment and range.
+    fillers: Vec<(u64, Range<u64>)>,
     repaired: Repaired,
 }
 
@@ -112,6 +126,8 @@ impl Work {
                 break;
             }
             self.patch(&found[&number], &survey, end, sequence)?;
+            let ranges = survey.holes.iter().chain(&survey.fillers);
+            self.fillers.extend(ranges.map(|(from, to)| (number, *from..*to)));
             self.repaired.groups += survey.groups;
             sequence = survey.last.unwrap_or(sequence);
             end = survey.end;
@@ -120,18 +136,11 @@ impl Work {
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
     }
 
-    /// Before the first change: whatever comes of it, the index is not believed any more. It may know messages that are
-    /// about to be given up.
-    fn begin(&self) -> Result<(), QueueError> {
-        let written = crate::disk::write_small(&*self.disk, DISTRUST, b"the journal was repaired");
-        written.map_err(|e| io_error("writing", DISTRUST, e))?;
-        self.disk.create_dir(&self.aside).map_err(|e| io_error("creating", &self.aside, e))
-    }
-
     /// A copy of a segment before it is changed.
     fn keep(&self, found: &Found) -> Result<(), QueueError> {
         let path = format!("{}/{}", self.aside, segment::file_name(found.number));
         let copy = || -> std::io::Result<()> {
+            self.disk.create_dir(&self.aside)?;
             let copy = self.disk.create(&path)?;
             let mut buffer = vec![0; 1 << 20];
             let mut at = 0;
@@ -163,7 +172,6 @@ impl Work {
         if survey.holes.is_empty() && found.header == Some(header) {
             return Ok(());
         }
-        self.begin()?;
         self.keep(found)?;
         let path = segment::path(found.number);
         let failed = |e| io_error("repairing", &path, e);
@@ -182,13 +190,13 @@ impl Work {
 
     /// A segment of one filler in place of one that is missing. Returns its end.
     fn stand_in(&mut self, number: u64, previous_end: u64, end: u64, sequence: u64) -> Result<u64, QueueError> {
-        self.begin()?;
         let path = segment::path(number);
         let generation = secret_seed();
         let end = end.max(2 * PAGE);
         let header = Header { number, generation, previous_end, written: false };
         let filler = group::filler(Place { segment: number, generation, offset: PAGE }, end - PAGE, sequence);
         let make = || -> std::io::Result<()> {
+            self.disk.create_dir(&self.aside)?;
             let file = self.disk.create(&path)?;
             file.allocate(end)?;
             file.write_at(0, &mut [IoSlice::new(&header.encode()), IoSlice::new(&filler)])?;
@@ -197,6 +205,7 @@ impl Work {
         };
         make().map_err(|e| io_error("making", &path, e))?;
         self.repaired.ranges.push((segment::file_name(number), 0, 0));
+        self.fillers.push((number, PAGE..end));
         Ok(end)
     }
 
@@ -211,6 +220,13 @@ impl Work {
                 _ => writeln!(text, "{file}: bytes {from} to {}", from + bytes),
             };
         }
+        if recovery.rescued > 0 {
+            let _ = writeln!(
+                text,
+                "{} read all the same and kept",
+                counted(recovery.rescued, "message there was", "messages there were")
+            );
+        }
         if !recovery.lost.is_empty() {
             text += &counted(recovery.lost.len() as u64, "entry", "entries");
             text += " lost because their message was damaged:\n";
@@ -224,7 +240,7 @@ impl Work {
         let _ = writeln!(text, " with {recipients} {is} in the queue");
         if !ranges.is_empty() {
             text.push_str(
-                "messages accepted or settled in a damaged range are not listed; some may be delivered again\n",
+                "messages accepted there in the second before a crash are not listed, and some may be delivered again\n",
             );
         }
         text
@@ -259,9 +275,13 @@ fn survey(found: &Found, known_end: Option<u64>) -> Result<Survey, QueueError> {
             if let Some(from) = hole.take() {
                 survey.holes.push((from, at));
             }
-            survey.groups += u64::from(!header.is_filler);
+            let end = at + header.bytes_on_disk();
+            match header.is_filler {
+                true => survey.fillers.push((at, end)),
+                false => survey.groups += 1,
+            }
             survey.last = Some(header.sequence);
-            at += header.bytes_on_disk();
+            at = end;
             survey.end = at;
             continue;
         }

@@ -47,6 +47,7 @@ fn summary(repaired: &Repaired) -> Value {
     json!({
         "groups": repaired.groups,
         "ranges": repaired.ranges.iter().map(range).collect::<Vec<Value>>(),
+        "rescued": repaired.recovery.rescued,
         "lost": repaired.recovery.lost.iter().map(lost).collect::<Vec<Value>>(),
         "entries": repaired.recovery.entries,
         "recipients": repaired.recovery.recipients,
@@ -81,7 +82,7 @@ mod tests {
         let mut repaired =
             Repaired { ranges: vec![("0000000001.seg".into(), 4096, 512)], groups: 3, ..Repaired::default() };
         repaired.recovery.lost.push(key);
-        let expected = r#"{"entries":0,"groups":3,"lost":[{"domain":"a.example","id":"0000000000010"}],"ranges":[{"bytes":512,"file":"0000000001.seg","from":4096}],"recipients":0}"#;
+        let expected = r#"{"entries":0,"groups":3,"lost":[{"domain":"a.example","id":"0000000000010"}],"ranges":[{"bytes":512,"file":"0000000001.seg","from":4096}],"recipients":0,"rescued":0}"#;
         assert_eq!(summary(&repaired).to_string(), expected);
     }
 }
