@@ -59,9 +59,13 @@ impl Capacity {
         }
     }
 
-    /// One that was of use ended: there is room for another.
-    pub(super) fn end(&mut self) {
+    /// One that was of use ended, and so many are left: there is room for another. When none is left, one shows whether the
+    /// host lets any in: what each of them would find out alone, they do not have to, one after the other.
+    pub(super) fn end(&mut self, working: usize) {
         self.ended += usize::from(self.most.is_some());
+        if working == 0 {
+            self.ended = self.ended.min(1);
+        }
     }
 
     /// Whether one that ended may be replaced.
@@ -108,17 +112,20 @@ mod tests {
     #[test]
     fn what_ends_is_replaced_and_those_that_come_to_work_late_count() {
         let (mut capacity, now) = (Capacity::default(), Instant::now());
-        capacity.end();
+        capacity.end(1);
         assert!(is_admitted(&capacity, 100, now) && !capacity.may_replace());
         capacity.limit(1, now);
         (2..=5).for_each(|working| capacity.succeed(working, now));
         assert!(!is_admitted(&capacity, 5, now) && !capacity.may_replace());
         for _ in 0..9 {
-            capacity.end();
+            capacity.end(4);
             assert!(is_admitted(&capacity, 4, now) && capacity.may_replace());
             capacity.open();
             assert!(!capacity.may_replace(), "if that fails, it is not tried again at once");
         }
+        (0..5).rev().for_each(|left| capacity.end(left));
+        capacity.open();
+        assert!(!capacity.may_replace(), "after the last, one for all");
     }
 
     #[test]

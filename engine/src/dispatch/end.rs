@@ -32,7 +32,8 @@ impl Dispatch {
             site.connecting -= 1;
         }
         if connection.of_use {
-            site.capacity.end();
+            let working = self.connections_at_work(connection.site);
+            self.sites[connection.site as usize].capacity.end(working);
         }
         let learnt = self.learn(&connection, stage, cause);
         if connection.is_alive() {

@@ -101,6 +101,35 @@ fn a_host_that_takes_few_connections_gets_its_mail_over_those() {
     check_empty(&mut w);
 }
 
+/// Connections that have ended one and all for want of mail are not replaced one by one when their host is down: each try would make
+/// its pause longer.
+#[test]
+fn a_host_that_took_many_connections_is_not_hammered_after_they_have_ended() {
+    let mut config = config();
+    config.limits = Arc::new(crate::config::Limits { connections: 40, ..limits() });
+    let mut w = World::new(config, 1);
+    w.manual = true;
+    w.doors.insert(address_of("mx.x.test"), Door::Takes(20));
+    (0..2000).for_each(|_| _ = w.accept("a@from.test", &["ok@x.test"]));
+    w.settle_down();
+    assert_eq!(w.peers.len(), 20);
+    w.manual = false;
+    w.answer_all();
+    w.run(S(20));
+    assert_eq!((w.count(Kind::Delivered), w.peers.len()), (2000, 0), "all are idle, and end");
+    // Down for a moment, while a single message comes.
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    let opens = w.opens.len();
+    let id = w.accept("a@from.test", &["ok@x.test"]);
+    w.run(S(2));
+    assert_eq!((w.kinds(id, 0), w.opens.len() - opens), (vec![Kind::Deferred], 2), "once, and once more");
+    w.doors.clear();
+    w.run(S(100));
+    assert_eq!(w.kinds(id, 0), [Kind::Deferred, Kind::Delivered], "nor is it left alone for long");
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 /// A connection that is full is replaced before its host has counted it out: that is no failure of the host. Whether there is
 /// much mail or little, and whether the refusal or the end of the full one is heard of first.
 #[test]
