@@ -20,12 +20,14 @@ pub enum Limit {
     Backoff,
     /// An operator's stop.
     Suspend,
+    /// Outcomes that were decided wait to be written.
+    Settling,
 }
 
 impl Limit {
     /// All of them, in the order of their bits in [`Binding`].
-    pub const ALL: [Limit; 5] =
-        [Limit::Connections, Limit::ConnectionRate, Limit::Rate, Limit::Backoff, Limit::Suspend];
+    pub const ALL: [Limit; 6] =
+        [Limit::Connections, Limit::ConnectionRate, Limit::Rate, Limit::Backoff, Limit::Suspend, Limit::Settling];
 
     /// The name in metrics and `explain`.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Limit {
             Limit::Rate => "rate",
             Limit::Backoff => "backoff",
             Limit::Suspend => "suspend",
+            Limit::Settling => "settling",
         }
     }
 }

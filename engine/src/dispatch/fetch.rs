@@ -72,7 +72,7 @@ impl Dispatch {
 
     /// Starts the next fetch, if one waits and there is room.
     pub(super) fn fetch_next(&mut self) -> bool {
-        if self.fetching >= MAX_FETCHES {
+        if self.fetching >= MAX_FETCHES || self.settles.are_too_many() {
             return false;
         }
         if let Some(domain) = self.fetch_domains.pop_front() {

@@ -1,7 +1,11 @@
 //! Outcomes on their way to disk: gathered into one group per drain, and remembered until it is durable.
 
+use super::bounds::{SETTLING, THROTTLED};
 use super::message::HeldId;
+use super::site::SiteId;
+use super::timer::Timer;
 use super::{Action, Dispatch};
+use crate::limit::Limit;
 use crate::notice::{self, Status};
 use queue::{Content, Entry, EntryKey, Group, MessageId, RecipientSet, Retry, Settle};
 use smtp::Reply;
@@ -18,6 +22,12 @@ pub(super) struct Settles {
     notices: BTreeMap<(MessageId, notice::Kind), (Arc<Content>, Vec<Status>)>,
     token: u64,
     under_way: HashMap<u64, Record>,
+    /// Recipients in all of it.
+    recipients: usize,
+    /// They are so many that nothing is handed over or fetched.
+    are_too_many: bool,
+    /// Sites that wait for that to end.
+    held_up: Vec<SiteId>,
 }
 
 /// What to do when a group is durable.
@@ -26,11 +36,16 @@ struct Record {
     held: Vec<HeldId>,
     /// What of them moves to another due time.
     moved: Vec<(HeldId, Retry)>,
+    recipients: usize,
 }
 
 impl Settles {
     pub(super) fn is_empty(&self) -> bool {
         self.group.is_empty() && self.under_way.is_empty()
+    }
+    /// So much is decided and not durable that everything else waits, see [`SETTLING`].
+    pub(super) fn are_too_many(&self) -> bool {
+        self.are_too_many
     }
     /// The last group so far, the one that is being gathered included.
     pub(super) fn last(&self) -> u64 {
@@ -64,6 +79,9 @@ impl Dispatch {
             self.settles.record.moved.push((held, retry.clone()));
         }
         let key = self.key_of(held);
+        self.settles.recipients += done.len() + moved;
+        self.settles.are_too_many |= self.settles.recipients >= SETTLING;
+        self.settles.record.recipients += done.len() + moved;
         self.settles.record.held.push(held);
         self.settles.group.push(Settle { key, done, retry });
     }
@@ -98,6 +116,10 @@ impl Dispatch {
 
     pub(super) fn handle_settled(&mut self, token: u64) {
         let Some(record) = self.settles.under_way.remove(&token) else { return };
+        self.settles.recipients -= record.recipients;
+        if self.settles.are_too_many && self.settles.recipients <= SETTLING / 2 {
+            self.let_go_on();
+        }
         // Due times first: the domain is not forgotten while its entries are held.
         let mut hurried = Vec::new();
         for (held, retry) in record.moved {
@@ -130,6 +152,26 @@ impl Dispatch {
             self.await_collected();
         }
         self.wake_collected();
+    }
+
+    /// The site waits until enough outcomes are durable. Meanwhile it says now and then for how long it has waited.
+    pub(super) fn hold_up(&mut self, id: SiteId) -> Limit {
+        let site = &mut self.sites[id as usize];
+        if !std::mem::replace(&mut site.held_up, true) {
+            self.settles.held_up.push(id);
+        }
+        self.timers.arm(&mut site.armed, self.now.mono + THROTTLED.1, Timer::Site(id));
+        Limit::Settling
+    }
+
+    fn let_go_on(&mut self) {
+        self.settles.are_too_many = false;
+        for id in std::mem::take(&mut self.settles.held_up) {
+            // Its place may be another's by now.
+            if self.sites.get_mut(id as usize).is_some_and(|site| std::mem::take(&mut site.held_up)) {
+                self.wake(id);
+            }
+        }
     }
 
     /// The entry on disk that a retry made of a part of this one.

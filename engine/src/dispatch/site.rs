@@ -148,6 +148,8 @@ pub(super) struct Site {
     /// Questions for addresses under way.
     pub(super) asking: u32,
     pub(super) in_wake: bool,
+    /// It waits until outcomes are durable.
+    pub(super) held_up: bool,
     pub(super) armed: Option<Instant>,
     /// Since when nothing refers to it.
     pub(super) vacant_since: Option<Instant>,
@@ -189,6 +191,7 @@ impl Site {
             domains: 0,
             asking: 0,
             in_wake: false,
+            held_up: false,
             armed: None,
             vacant_since: None,
             binding: Binding::NONE,

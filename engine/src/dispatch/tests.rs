@@ -10,6 +10,7 @@ mod operators;
 mod outcomes;
 mod routes;
 mod strict;
+mod settling;
 mod tidings;
 mod world;
 

@@ -25,6 +25,8 @@ impl Dispatch {
             if site.ready() > 0 || !site.spilled.is_empty() {
                 binding = Limit::Suspend.into();
             }
+        } else if self.settles.are_too_many() && site.has_more() {
+            binding = self.hold_up(id).into();
         } else if site.key.target == Target::Discard {
             self.discard(id);
             self.read_ahead(id);

@@ -53,6 +53,8 @@ pub struct World {
     /// Outcomes do not become durable any more, and nobody says so.
     pub is_broken: bool,
     /// Whose the next messages are, and of what campaign.
+    /// Outcomes that wait to be written, while they do.
+    pub stalled: Option<Vec<(u64, Box<Group>)>>,
     pub tenant: Option<&'static str>,
     pub campaign: Option<&'static str>,
     /// What peers announce.
@@ -102,6 +104,7 @@ impl World {
             manual: false,
             is_broken: false,
             tenant: None,
+            stalled: None,
             campaign: None,
             features: Arc::default(),
             promising: None,
@@ -216,6 +219,9 @@ impl World {
             }
             Action::Settle { .. } if self.is_broken => {}
             Action::Settle { token, group } => {
+            Action::Settle { token, group } if self.stalled.is_some() => {
+                self.stalled.get_or_insert_default().push((token, Box::new(group)));
+            }
                 self.committed = self.committed.max(self.later());
                 let at = self.committed;
                 self.push(at, Event::Apply(token, Box::new(group)));

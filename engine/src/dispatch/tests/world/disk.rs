@@ -97,6 +97,13 @@ impl World {
         }
     }
 
+    /// Outcomes are written again, first those that waited.
+    pub fn go_on_writing(&mut self) {
+        for (token, group) in self.stalled.take().into_iter().flatten() {
+            self.push(self.now.mono, Event::Apply(token, group));
+        }
+    }
+
     /// What the shell does once a minute, of all that is on disk.
     pub fn look_for_expired(&mut self) {
         let all = self.disk.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect();
