@@ -71,6 +71,10 @@ impl Connection {
     pub(super) fn limits(&self) -> Limits {
         self.features.as_ref().map_or(Limits::default(), |features| features.limits)
     }
+    /// Takes our limit of transactions, below which the host may have set its own (MAILMAX, RFC 9422 §4).
+    pub(super) fn limit_mails(&mut self, most: u32) {
+        self.most = most.min(self.limits().mails.unwrap_or(u32::MAX));
+    }
     /// It takes transactions, or will.
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Connecting)

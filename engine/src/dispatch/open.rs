@@ -247,8 +247,8 @@ impl Dispatch {
         }
         let connection = &mut self.connections[slot];
         connection.tls = tls.map(Arc::new);
-        connection.most = connection.most.min(features.limits.mails.unwrap_or(u32::MAX));
         connection.features = Some(features);
+        connection.limit_mails(connection.most);
         self.mark_idle(slot);
         self.wake(site_id);
     }

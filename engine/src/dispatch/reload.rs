@@ -47,7 +47,7 @@ impl Dispatch {
         let sources = &config.delivery.source_addresses;
         for (i, slot) in site.connections.clone().into_iter().enumerate() {
             let connection = &mut self.connections[slot as usize];
-            connection.most = self.sites[id as usize].messages_per_connection();
+            connection.limit_mails(self.sites[id as usize].messages_per_connection());
             let source_gone = connection.source.is_some_and(|s| !sources.contains(&s));
             let exhausted = connection.handed >= connection.most;
             let over = i >= most && connection.phase == Phase::Ready;

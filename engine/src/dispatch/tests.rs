@@ -4,6 +4,7 @@ mod chance;
 mod connections;
 mod expiry;
 mod fairness;
+mod host_limits;
 mod memory;
 mod on_demand;
 mod operators;
