@@ -59,6 +59,9 @@ pub const COUNTED_STILL: Duration = Duration::from_secs(1);
 pub const CLEAR_TEXT: Duration = Duration::from_secs(3600);
 /// How long a host that misbehaved is spoken to in a plainer manner: without CHUNKING, without pipelining, with HELO.
 pub const MANNER: Duration = Duration::from_secs(3600);
+/// How long a site that refused recipients as too many for one transaction gets no more in one than it took then. It may have meant
+/// something else (452 is also a disk that is full), and each transaction beyond asks anew.
+pub const CROWDED: Duration = Duration::from_secs(3600);
 /// How long mail that requires TLS passes over a host that did not promise it (RFC 8689), where there are others.
 pub const NO_PROMISE: Duration = Duration::from_secs(300);
 /// How long a host that turned out to be this server is taken for that.

@@ -1,6 +1,6 @@
 //! What became of a transaction, recipient by recipient.
 
-use super::bounds::MAX_LOSSES;
+use super::bounds::{CROWDED, MAX_LOSSES};
 use super::connection::Transaction;
 use super::message::{Failing, HeldId, MessageIndex};
 use super::settle::last_error;
@@ -153,7 +153,7 @@ impl Dispatch {
         }
         if outcomes.crowded {
             let taken = transaction.parts.iter().map(|(_, p)| p.len()).sum::<usize>() - outcomes.exceptions.len();
-            self.sites[site_id as usize].recipients_cap = taken.max(1) as u32;
+            self.sites[site_id as usize].recipients_cap = Some((taken.max(1) as u32, self.now.mono + CROWDED));
         }
         let mut trace = self.trace(slot, &transaction);
         for (held, part) in std::mem::take(&mut transaction.parts) {

@@ -41,7 +41,7 @@ impl Dispatch {
         let limits = rule.map_or_else(|| route::default_limits(&self.config), |r| r.limits.clone());
         let other_lane = limits.tls != site.limits.tls || limits.pipelining != site.limits.pipelining;
         site.take_limits(limits);
-        site.recipients_cap = u32::MAX;
+        site.recipients_cap = None;
         let most = site.limits.connections as usize;
         let config = self.config.clone();
         let sources = &config.delivery.source_addresses;

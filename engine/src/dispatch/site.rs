@@ -141,8 +141,8 @@ pub(super) struct Site {
     /// All hosts failed: no connection before this.
     pub(super) backoff: Option<Instant>,
     pub(super) next_source: usize,
-    /// Fewer recipients per transaction than configured, where the peer said "too many".
-    pub(super) recipients_cap: u32,
+    /// Fewer recipients per transaction than configured, since the peer said "too many"; believed until then.
+    pub(super) recipients_cap: Option<(u32, Instant)>,
     /// Domains that are routed here.
     pub(super) domains: u32,
     /// Questions for addresses under way.
@@ -167,7 +167,7 @@ impl Site {
             creator,
             connection_rate: Meter::new(limits.connection_rate),
             rate: Meter::new(limits.rate),
-            recipients_cap: u32::MAX,
+            recipients_cap: None,
             key,
             limits,
             hosts,
@@ -241,8 +241,9 @@ impl Site {
         let is_alone = self.ready() == ready;
         if self.limits.suspend || is_alone { 0 } else { bounds::READY_OF_FLOW.saturating_sub(ready) }
     }
-    pub(super) fn recipients_per_transaction(&self) -> usize {
-        self.limits.recipients_per_message.min(self.recipients_cap).max(1) as usize
+    pub(super) fn recipients_per_transaction(&self, now: Instant) -> usize {
+        let cap = self.recipients_cap.filter(|(_, until)| *until > now).map_or(u32::MAX, |(cap, _)| cap);
+        self.limits.recipients_per_message.min(cap).max(1) as usize
     }
     /// A customer gets all that there is: it cannot be called back.
     pub(super) fn messages_per_connection(&self) -> u32 {

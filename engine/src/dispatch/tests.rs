@@ -10,8 +10,8 @@ mod on_demand;
 mod operators;
 mod outcomes;
 mod routes;
-mod strict;
 mod settling;
+mod strict;
 mod tidings;
 mod world;
 

@@ -135,7 +135,7 @@ impl Dispatch {
         }
         self.sites[id as usize].rate.take(self.now.mono);
         let limits = self.connections[slot].limits();
-        let most = self.sites[id as usize].recipients_per_transaction();
+        let most = self.sites[id as usize].recipients_per_transaction(self.now.mono);
         let most = most.min(limits.recipients.map_or(usize::MAX, |most| most as usize));
         let parts = self.take_parts(delivery, most, entries);
         let state = &self.messages.deliveries[delivery as usize];

@@ -36,3 +36,27 @@ fn announced_mails_per_connection_hold_beyond_a_reload() {
     w.check_ends();
     check_empty(&mut w);
 }
+
+/// A host that once had room for one recipient more is not sent one at a time for ever.
+#[test]
+fn too_many_recipients_is_believed_for_a_while() {
+    let mut w = world();
+    let many: Vec<String> = (0..10).map(|n| format!("ok{n}@x.test")).collect();
+    let many: Vec<&str> = many.iter().map(|to| &**to).collect();
+    let transactions = |w: &mut World| {
+        w.deliveries.clear();
+        w.accept("a@from.test", &many);
+        w.run(S(30));
+        w.deliveries.len()
+    };
+    w.accept("a@from.test", &["ok@x.test", "crowd@x.test"]);
+    w.settle_down();
+    assert_eq!(w.count(Kind::Delivered), 2);
+    let believed = bounds::CROWDED.as_secs() / 30;
+    for n in 0..believed {
+        assert_eq!(transactions(&mut w), 10, "{n}");
+    }
+    assert_eq!(transactions(&mut w), 1);
+    w.check_ends();
+    check_empty(&mut w);
+}

@@ -2,7 +2,8 @@
 //!
 //! What an exchanger says is written in the local part of the recipient: `ok`, `bounce`, `full` (450 for ever), `later`
 //! (450 once), `spam` (554 to the content), `grey` (451 to the content once), `doubt` (lost after the content, once),
-//! `lost` (lost at DATA, once), `close` (421 at MAIL, once), `big` (over the SIZE limit); a number may follow.
+//! `lost` (lost at DATA, once), `close` (421 at MAIL, once), `big` (over the SIZE limit), `crowd` (too many
+//! recipients, once); a number may follow.
 
 mod disk;
 mod names;
@@ -52,9 +53,9 @@ pub struct World {
     pub manual: bool,
     /// Outcomes do not become durable any more, and nobody says so.
     pub is_broken: bool,
-    /// Whose the next messages are, and of what campaign.
     /// Outcomes that wait to be written, while they do.
     pub stalled: Option<Vec<(u64, Box<Group>)>>,
+    /// Whose the next messages are, and of what campaign.
     pub tenant: Option<&'static str>,
     pub campaign: Option<&'static str>,
     /// What peers announce.
@@ -103,8 +104,8 @@ impl World {
             reading: Duration::ZERO,
             manual: false,
             is_broken: false,
-            tenant: None,
             stalled: None,
+            tenant: None,
             campaign: None,
             features: Arc::default(),
             promising: None,
@@ -218,10 +219,10 @@ impl World {
                 }
             }
             Action::Settle { .. } if self.is_broken => {}
-            Action::Settle { token, group } => {
             Action::Settle { token, group } if self.stalled.is_some() => {
                 self.stalled.get_or_insert_default().push((token, Box::new(group)));
             }
+            Action::Settle { token, group } => {
                 self.committed = self.committed.max(self.later());
                 let at = self.committed;
                 self.push(at, Event::Apply(token, Box::new(group)));

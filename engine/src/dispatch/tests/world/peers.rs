@@ -184,6 +184,10 @@ fn script(local: &str, tries: u32) -> (Option<Outcome>, Option<Outcome>) {
         "bounce" => (reply(Stage::Rcpt, 550, 1, 1), None),
         "full" => (reply(Stage::Rcpt, 450, 2, 2), None),
         "later" if tries == 1 => (reply(Stage::Rcpt, 450, 2, 0), None),
+        "crowd" if tries == 1 => {
+            let plain = Reply { code: 452, enhanced: None, text: "too many recipients".into() };
+            (Some(Outcome::Replied(Stage::Rcpt, plain)), None)
+        }
         "spam" => (None, reply(Stage::Final, 554, 7, 1)),
         "grey" if tries == 1 => (None, reply(Stage::Final, 451, 7, 1)),
         "doubt" if tries == 1 => (None, lost(Stage::Final, true)),
