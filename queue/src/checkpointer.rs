@@ -15,9 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Where less is free, an index that is opened again would fail again, and in the middle of that.
-const MEND_BYTES: u64 = 8 << 20;
-
 impl Store {
     /// Writes what changed since the last checkpoint to the index, then frees segments. False when nothing changed.
     /// When it fails, the queue goes on; the next call tries again.
@@ -51,8 +48,13 @@ impl Store {
         if !self.index.is_broken() {
             return Ok(());
         }
-        let free = self.disk.free_bytes().map_err(|e| io_error("asking for room in", JOURNAL, e))?;
-        if free < MEND_BYTES {
+        let has_room = {
+            let mut journal = lock(&self.journal);
+            let has_room = journal.spares.leave_room(&*self.disk, self.limits.segment_bytes);
+            self.note_journal_bytes(&lock(&self.state), &journal);
+            has_room
+        };
+        if !has_room.map_err(|e| io_error("making room in", JOURNAL, e))? {
             return Err(QueueError::Stalled("the index is opened again when the disk has room".into()));
         }
         let opened = self.index.reopen().and_then(|()| self.index.checkpoint());

@@ -52,7 +52,10 @@ impl Store {
         let limits = Limits { segment_bytes: limits.segment_bytes.next_multiple_of(PAGE).max(16 * PAGE), ..limits };
         disk.create_dir(JOURNAL).map_err(|e| io_error("creating", JOURNAL, e))?;
         check_format(&*disk)?;
-        let files = find_files(&*disk, &limits)?;
+        let mut files = find_files(&*disk, &limits)?;
+        if let Err(error) = files.spares.leave_room(&*disk, limits.segment_bytes) {
+            tracing::warn!("making room in {JOURNAL}: {error}");
+        }
         let distrust = disk::read_small(&*disk, DISTRUST).map_err(|e| io_error("reading", DISTRUST, e))?;
         let distrust = distrust.map(|why| String::from_utf8_lossy(&why).into_owned());
 

@@ -26,6 +26,8 @@ pub(crate) const AHEAD: usize = 2;
 const SMALL_SEGMENT: u64 = 8 << 20;
 /// Spares that nothing needed yet take at most this part of what is free on the disk.
 const FREE_SHARE: u64 = 8;
+/// What the index takes to be opened and to be written once.
+const INDEX_BYTES: u64 = 8 << 20;
 /// Zeros written between two looks at whether the disk is wanted for mail again.
 const FILL_CHUNK: u64 = 2 << 20;
 const WRITTEN: &str = "spare-";
@@ -191,6 +193,32 @@ impl Spares {
         Ok(true)
     }
 
+    /// Whether the disk has room for the index to be opened, if need be what spares take. Where it has not, that would fail,
+    /// and in the middle.
+    pub(crate) fn leave_room(&mut self, disk: &dyn Disk, segment_bytes: u64) -> io::Result<bool> {
+        while disk.free_bytes()? < INDEX_BYTES {
+            if !self.make_room(disk, segment_bytes)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes room on a full disk for what the journal cannot do without: removes one, or of the last, which is the reserve,
+    /// leaves a small one. False: there is nothing to be had.
+    fn make_room(&mut self, disk: &dyn Disk, segment_bytes: u64) -> io::Result<bool> {
+        let small = smallest(segment_bytes);
+        let is_reserve = self.list.len() == 1;
+        let largest = (0..self.list.len()).max_by_key(|at| self.list[*at].size);
+        let Some(at) = largest.filter(|at| !is_reserve || self.list[*at].size > small) else { return Ok(false) };
+        disk.remove(&self.list[at].path)?;
+        self.list.remove(at);
+        if is_reserve {
+            self.allocate(disk, small)?;
+        }
+        Ok(true)
+    }
+
     /// One that should be filled: any, until so many octets are written ahead. Never the only one.
     pub(crate) fn take_unwritten(&mut self, prepare: u64) -> Option<Spare> {
         if self.list.len() < 2 {
@@ -309,6 +337,20 @@ mod tests {
         assert!(spares.has_room(SIZE, 10 * SIZE) && !spares.has_room(SIZE, 10 * SIZE - 1));
         assert_eq!(find(&disk, SIZE, 7 * SIZE).len(), 7);
         assert_eq!((find(&disk, SIZE, 0).len(), names(&disk).len()), (KEEP, KEEP));
+    }
+
+    #[test]
+    fn the_last_one_leaves_a_small_one_behind() {
+        let (disk, size) = (MemoryDisk::new(), 4 * SMALL_SEGMENT);
+        let mut spares = Spares::default();
+        (0..2).for_each(|_| spares.allocate(&disk, size).expect("room"));
+        disk.set_capacity(Some(2 * size));
+        for left in [size, SMALL_SEGMENT] {
+            assert!(spares.make_room(&disk, size).expect("removed"));
+            assert_eq!((spares.len(), spares.bytes()), (1, left));
+        }
+        assert!(!spares.make_room(&disk, size).expect("nothing to do"));
+        assert_eq!((spares.len(), names(&disk).len()), (1, 1));
     }
 
     #[test]

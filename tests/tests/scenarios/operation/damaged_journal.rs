@@ -27,10 +27,12 @@ fn marker(n: usize) -> String {
     format!("the-body-of-message-{n:03}")
 }
 
+/// By name: the index before the journal, which may go on meanwhile. The other way round the index would know more.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new directory");
-    for entry in fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("a readable directory");
+    let mut entries: Vec<_> = fs::read_dir(from).expect("a directory").map(|entry| entry.expect("readable")).collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
         let to = to.join(entry.file_name());
         match entry.file_type().expect("a type").is_dir() {
             true => copy(&entry.path(), &to),
