@@ -1,7 +1,7 @@
 //! One injector's connection.
 
 use super::client::{Address, Client};
-use super::door::Guest;
+use super::door::{Guest, NOT_ALLOWED, Trust};
 use super::login::Login;
 use super::permit::Permit;
 use super::transport::Transport;
@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub transport: Transport,
     pub server: Server,
     pub client: Client,
+    /// Goes by the client's address.
+    pub(super) trust: Trust,
     /// EHLO or LHLO was said, not HELO.
     pub extended: bool,
     /// Until when the PROXY header has to come, which says who the client is. Nothing is said before.
@@ -71,6 +73,7 @@ impl Connection {
             transport,
             server,
             client: Client::at(address),
+            trust: guest.trust(address),
             extended: false,
             header_until: None,
             login: Login::default(),
@@ -216,6 +219,7 @@ impl Connection {
                 Event::Aborted => self.release(room.shared),
                 Event::Auth { mechanism, inquiry } => self.look_up(key, mechanism, inquiry, room),
                 Event::XClient(said) => self.handle_xclient(&said),
+                Event::Etrn(_) if self.trust == Trust::Never => self.server.answer(NOT_ALLOWED),
                 Event::Etrn(node) => {
                     self.guest.metrics().etrn();
                     room.outbox.starts.push((Asker { connection: key, generation: self.generation }, node));

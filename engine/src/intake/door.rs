@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const TOO_MANY: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Too many connections; try again later");
 const TOO_MANY_OF_YOURS: Reply =
     Reply::fixed(421, EnhancedCode(4, 7, 0), "Too many connections from your address; close some, or try again later");
-const NOT_ALLOWED: Reply =
-    Reply::fixed(554, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
+pub(super) const NOT_ALLOWED: Reply =
+    Reply::fixed(550, EnhancedCode(5, 7, 1), "Your address may not relay here; add it to `allow` of this listener");
 pub(super) const SHUTTING_DOWN: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down; try again later");
 
 enum Socket {
@@ -56,11 +56,13 @@ pub(super) struct Gate {
     strangers: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// Why a client may relay.
+/// What lets a client relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     ByAddress,
     AfterAuth,
+    /// Nothing does: it is heard, and each of its recipients is refused (RFC 5321 §3.6.2).
+    Never,
 }
 
 /// Holds a connection's place in its listener's count.
@@ -117,7 +119,7 @@ impl Guest {
     }
 
     /// See [`Gate::trust`].
-    pub(super) fn trust(&self, address: Address) -> Result<Trust, Refusal> {
+    pub(super) fn trust(&self, address: Address) -> Trust {
         self.gate.trust(address)
     }
     /// See [`Gate::receive`].
@@ -145,33 +147,24 @@ impl Gate {
     }
 
     /// Whether this client may relay, by its address or by what it proves.
-    fn trust(&self, address: Address) -> Result<Trust, Refusal> {
+    fn trust(&self, address: Address) -> Trust {
         let by_address = match address {
             Address::Local => true,
             Address::Ip(ip) => is_in(&self.listener.allow, ip),
             Address::Unknown => false,
         };
         match (self.listener.auth, by_address) {
-            (AuthPolicy::Required, _) | (AuthPolicy::Optional, false) => Ok(Trust::AfterAuth),
-            (_, true) => Ok(Trust::ByAddress),
-            (AuthPolicy::None, false) => Err(("not_allowed", NOT_ALLOWED)),
+            (AuthPolicy::Required, _) | (AuthPolicy::Optional, false) => Trust::AfterAuth,
+            (_, true) => Trust::ByAddress,
+            (AuthPolicy::None, false) => Trust::Never,
         }
     }
 
-    /// The conversation with a client there: as far as it may have one.
+    /// The conversation with a client there.
     fn receive(&self, address: Address, now: Now) -> smtp::Server {
-        let config = self.server_config(address);
-        match self.trust(address) {
-            Ok(trust) => {
-                let mut server = smtp::Server::new(config, now.mono);
-                server.require_auth(trust == Trust::AfterAuth);
-                server
-            }
-            Err((reason, reply)) => {
-                self.metrics.rejected(reason);
-                smtp::Server::refuse(config, reply, now.mono)
-            }
-        }
+        let mut server = smtp::Server::new(self.server_config(address), now.mono);
+        server.require_auth(self.trust(address) == Trust::AfterAuth);
+        server
     }
 
     fn server_config(&self, address: Address) -> Arc<smtp::server::Config> {

@@ -57,6 +57,7 @@ impl Connection {
         self.header_until = None;
         self.expect_handshake(now);
         self.client.address = address;
+        self.trust = self.guest.trust(address);
         self.server = match self.guest.take_place(address) {
             Ok(()) => self.guest.receive(address, now),
             Err((reason, reply)) => {
@@ -70,10 +71,10 @@ impl Connection {
         self.client.take(said);
         self.extended = said.extended.unwrap_or(false);
         let address = self.client.address;
-        let trust = self.guest.trust(address).and_then(|trust| self.guest.take_place(address).map(|()| trust));
-        let reply = match trust {
-            Ok(trust) => {
-                self.server.require_auth(trust == Trust::AfterAuth);
+        let reply = match self.guest.take_place(address) {
+            Ok(()) => {
+                self.trust = self.guest.trust(address);
+                self.server.require_auth(self.trust == Trust::AfterAuth);
                 INTRODUCED
             }
             Err((reason, reply)) => {

@@ -1,7 +1,9 @@
 //! One injector's transaction: who may send what to whom, the message, and its final reply.
 
 use super::connection::Connection;
+use super::door::{NOT_ALLOWED, Trust};
 use super::labels::Labels;
+use super::permit::Permit;
 use super::repeated::leave_out_repeated;
 use super::submission::{self, Missing};
 use super::trace::{Source, With};
@@ -53,9 +55,9 @@ impl Connection {
 
     pub(super) fn handle_mail(&mut self, checked: Result<(), Refusal>, declared_bytes: Option<u64>, shared: &Shared) {
         self.release(shared);
-        let reply = match checked.and_then(|()| shared.permits.take(declared_bytes)) {
+        let reply = match checked.and_then(|()| self.take_permit(declared_bytes, shared)) {
             Ok(permit) => {
-                self.permit = Some(permit);
+                self.permit = permit;
                 SENDER_OK
             }
             Err(refusal) => self.refuse(refusal),
@@ -63,10 +65,25 @@ impl Connection {
         self.server.answer(reply);
     }
 
+    /// None for a client that may not relay: it will have no recipients, and takes no room from those who may.
+    fn take_permit(&self, declared_bytes: Option<u64>, shared: &Shared) -> Result<Option<Permit>, Refusal> {
+        match self.trust {
+            Trust::Never => Ok(None),
+            Trust::ByAddress | Trust::AfterAuth => shared.permits.take(declared_bytes).map(Some),
+        }
+    }
+
     pub(super) fn handle_recipient(&mut self, mailbox: &Mailbox) {
-        let checked = if self.guest.is_submission() { submission::check_recipient(mailbox) } else { Ok(()) };
-        let reply = checked.map_or_else(|refusal| self.refuse(refusal), |()| RECIPIENT_OK);
+        let reply = self.check_recipient(mailbox).map_or_else(|refusal| self.refuse(refusal), |()| RECIPIENT_OK);
         self.server.answer(reply);
+    }
+
+    fn check_recipient(&self, mailbox: &Mailbox) -> Result<(), Refusal> {
+        match self.trust {
+            Trust::Never => Err(("not_allowed", NOT_ALLOWED)),
+            _ if self.guest.is_submission() => submission::check_recipient(mailbox),
+            _ => Ok(()),
+        }
     }
 
     /// Counts a refusal. On a submission listener it is logged: there, something of ours wants mending (RFC 6409 §5.2).
@@ -79,6 +96,8 @@ impl Connection {
     }
 
     pub(super) fn handle_message(&mut self, key: usize, message: Message, room: &mut Room<'_>, now: Now) {
+        // A message has recipients, and trust does not change within a transaction.
+        debug_assert_ne!(self.trust, Trust::Never);
         let ticket = message.ticket;
         let missing = match self.check_message(&message, room.shared) {
             Ok(missing) => missing,
