@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test begins at some time"))]
 
+mod beginning;
 pub mod config;
 mod delivery;
 pub mod dispatch;

@@ -4,7 +4,7 @@
 //! UTF-8, is none. Folded ones are read as one line (RFC 5322 §2.2.3): libraries fold what is long right behind the colon.
 //! They are looked for in a bounded part of the header section.
 
-use super::beginning::beginning;
+use crate::beginning::beginning;
 use smtp::Body;
 
 const PREFIX: &[u8] = b"X-Posthaste-";

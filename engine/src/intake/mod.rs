@@ -3,7 +3,6 @@
 //! One `Intake` belongs to one event loop. It owns sockets and `smtp::Server` machines and decides nothing about
 //! delivery. What it accepts piles up in its `Outbox` until the loop submits it, once per tick, as one group.
 
-mod beginning;
 mod client;
 mod connection;
 mod door;

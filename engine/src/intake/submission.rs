@@ -5,7 +5,7 @@
 //! message without a header gets an empty line behind what is added, so that its first line stays text.
 
 use super::Refusal;
-use super::beginning::beginning;
+use crate::beginning::beginning;
 use mail_parser::MessageParser;
 use smtp::{Body, EnhancedCode, Mailbox, Reply, ReversePath};
 use std::fmt::{self, Write};

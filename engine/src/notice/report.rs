@@ -1,9 +1,10 @@
 //! The text of a notice: its header, the part for people, the part for programs, and what is returned of the original.
 
-use super::text::{clean_header, date, fold, header_of};
+use super::text::{date, fold, header_of};
 use super::{Action, Failure, Kind, NAMED_RECIPIENTS, QUOTE_BYTES, Status, return_bytes};
 use crate::config::Config;
 use crate::now::Now;
+use bytes::Bytes;
 use queue::{Content, MessageId, Recipient};
 use smtp::Reply;
 use smtp::parameters::{decode_utf8_address, decode_xtext};
@@ -17,7 +18,7 @@ pub(super) struct Report<'a> {
     kind: Kind,
     list: &'a [Status],
     /// The part of the original that is returned.
-    returned: Vec<u8>,
+    returned: Bytes,
     whole: bool,
     /// Addresses or the header need SMTPUTF8.
     international: bool,
@@ -44,8 +45,7 @@ impl<'a> Report<'a> {
         let whole = original.body.len() <= return_bytes(kind, original)
             && !original.body.facts().binary
             && (international || original.body.seven_bit().is_ok());
-        let bytes = original.body.to_bytes();
-        let returned = if whole { bytes.to_vec() } else { clean_header(header_of(&bytes)) };
+        let returned = if whole { original.body.to_bytes() } else { header_of(&original.body).into() };
         // Not to be found inside: a longer one each time until it is not.
         let mut boundary = format!("={id}/{}", config.hostname);
         while memchr::memmem::find(&returned, boundary.as_bytes()).is_some() {

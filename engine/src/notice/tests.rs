@@ -104,6 +104,27 @@ fn of_large_or_binary_messages_the_header_is_returned() {
 }
 
 #[test]
+fn a_header_that_is_too_long_ends_with_a_whole_line() {
+    let line = |n: usize| format!("X-Line: {n:0width$}!\r\n", width = 20 + n % 50);
+    let header: String = (0..2_000).map(line).collect();
+    assert!(header.len() > RETURN_HEADER_BYTES);
+    let whole = format!("{header}\r\nsecret\r\n");
+    let mut original = original("me@from.test", &["a@x.test"], "");
+    // In one piece, and as it comes from a socket.
+    let pieces = whole.as_bytes().chunks(1000).map(bytes::Bytes::copy_from_slice);
+    for body in [Body::new(whole.clone()), Body::from_segments(pieces)] {
+        original.body = body;
+        let text = notice(&original, &[failure(0, "no")]).unwrap();
+        let (_, returned) = text.split_once("Content-Type: text/rfc822-headers\r\n").unwrap();
+        let lines: Vec<&str> = returned.split("\r\n").filter(|line| line.starts_with("X-")).collect();
+        let expected: String = (0..lines.len()).map(line).collect();
+        assert!(lines.join("\r\n") + "\r\n" == expected, "the last line: {:?}", lines.last());
+        let next = line(lines.len()).len();
+        assert!(expected.len() <= RETURN_HEADER_BYTES && expected.len() + next > RETURN_HEADER_BYTES, "as many as go");
+    }
+}
+
+#[test]
 fn a_hostile_reply_stays_inside_its_field() {
     let evil = format!("bad\r\nStatus: 2.0.0\n\u{0}\u{1b}[31mé {}", "x".repeat(5000));
     let original = original("me@from.test", &["a@x.test"], "Subject: hi\r\n\r\nBody\r\n");

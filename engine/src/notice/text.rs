@@ -1,7 +1,9 @@
 //! Lines, headers and dates as a notice needs them.
 
 use super::RETURN_HEADER_BYTES;
+use crate::beginning::beginning;
 use jiff::Timestamp;
+use smtp::Body;
 
 /// Writes a line of words, folded to 78 columns, and broken where a word is longer than a line may be.
 pub(super) fn fold(out: &mut String, first: &str, next: &str, words: &str) {
@@ -40,17 +42,24 @@ fn pieces(word: &str, most: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The header with its final CRLF, without the empty line.
-pub(super) fn header_of(bytes: &[u8]) -> &[u8] {
-    memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes, |end| &bytes[..end + 2])
+/// The header section of a message, as much of it as goes back, in whole lines. The rest of the message is not touched.
+pub(super) fn header_of(body: &Body) -> Vec<u8> {
+    let bytes = beginning(body, RETURN_HEADER_BYTES);
+    let header = match memchr::memmem::find(&bytes, b"\r\n\r\n") {
+        Some(end) => &bytes[..end],
+        // Cut off within a line that may go on.
+        None if bytes.len() == RETURN_HEADER_BYTES => &bytes[..memchr::memrchr(b'\n', &bytes).unwrap_or(0)],
+        None => &bytes,
+    };
+    clean_header(header)
 }
 
 /// Whole lines of a header, bounded, without octets that a line cannot carry.
-pub(super) fn clean_header(header: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(header.len().min(RETURN_HEADER_BYTES));
+fn clean_header(header: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(header.len());
     for line in header.split(|b| *b == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if out.len() + line.len() > RETURN_HEADER_BYTES || line.is_empty() {
+        if line.is_empty() || out.len() + line.len() > RETURN_HEADER_BYTES {
             break;
         }
         out.extend(line.iter().take(998).map(|b| if matches!(b, 0 | b'\r') { b' ' } else { *b }));
