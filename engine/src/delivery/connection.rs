@@ -23,6 +23,10 @@ pub(super) struct Connection {
     phase: Phase,
     pub armed: Armed,
     pub dirty: bool,
+    /// The socket may hold more than one tick's share.
+    pub in_backlog: bool,
+    /// The peer will send nothing beyond what the socket holds.
+    ended: bool,
     closing: bool,
 }
 
@@ -46,7 +50,7 @@ impl Connection {
         let Peer::At(peer) = &open.peer else { return Err(io::ErrorKind::NotConnected.into()) };
         let transport = Transport::new(Stream::connect(peer, open.source)?, None, registry, token)?;
         let phase = Phase::Connecting { deadline: now.mono + settings.connect_timeout };
-        Ok(Connection { open, transport, phase, armed: Armed::default(), dirty: false, closing: false })
+        Ok(Connection::new(open, transport, phase))
     }
 
     /// A connection that the peer has opened, and turned round: it will greet us.
@@ -59,14 +63,17 @@ impl Connection {
         token: Token,
     ) -> io::Result<Connection> {
         let transport = Transport::new(turned.stream, turned.tls, registry, token)?;
-        let phase = Phase::Failed(Cause::Done);
-        let mut connection =
-            Connection { open, transport, phase, armed: Armed::default(), dirty: false, closing: false };
+        let mut connection = Connection::new(open, transport, Phase::Failed(Cause::Done));
         connection.begin(settings, now);
         if let (Some(tls), Phase::Connected(client)) = (connection.transport.tls(), &mut connection.phase) {
             client.handle_tls(tls.info(), now.mono);
         }
         Ok(connection)
+    }
+
+    fn new(open: Box<Open>, transport: Transport, phase: Phase) -> Connection {
+        let armed = Armed::default();
+        Connection { open, transport, phase, armed, dirty: false, in_backlog: false, ended: false, closing: false }
     }
 
     pub(super) fn id(&self) -> ConnectionId {
@@ -124,6 +131,7 @@ impl Connection {
         }
     }
 
+    /// Says whether there may be more to read, of which no event will tell.
     pub(super) fn handle_ready(
         &mut self,
         ready: Readiness,
@@ -131,10 +139,10 @@ impl Connection {
         buffer: &mut [u8],
         now: Now,
         news: &mut Vec<Input>,
-    ) {
+    ) -> bool {
         if let Phase::Connecting { .. } = self.phase {
             match self.transport.stream.finish_connect() {
-                Ok(false) => return,
+                Ok(false) => return false,
                 Ok(true) => {
                     self.begin(settings, now);
                     if let Peer::At(peer) = &self.open.peer
@@ -144,12 +152,14 @@ impl Connection {
                         news.push(Input::Ourselves(self.id()));
                     }
                 }
-                Err(e) => return self.fail(Cause::Io(e.kind())),
+                Err(e) => {
+                    self.fail(Cause::Io(e.kind()));
+                    return false;
+                }
             }
         }
-        if ready.readable {
-            self.read(ready.ended, settings, buffer, now);
-        }
+        self.ended |= ready.ended;
+        ready.readable && self.read(settings, buffer, now)
     }
 
     fn begin(&mut self, settings: &Settings, now: Now) {
@@ -279,9 +289,10 @@ impl Connection {
         })
     }
 
-    fn read(&mut self, to_end: bool, settings: &Settings, buffer: &mut [u8], now: Now) {
-        let Connection { open, transport, phase, .. } = self;
-        let Phase::Connected(client) = phase else { return };
+    /// Reads what the socket holds, at most one tick's share. Says whether there may be more.
+    pub(super) fn read(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) -> bool {
+        let Connection { open, transport, phase, ended, .. } = self;
+        let Phase::Connected(client) = phase else { return false };
         let has_login = open.policy.as_ref().is_some_and(|policy| policy.login.is_some());
         let secured = |tls: &Session, client: &mut Client| {
             let handshakes = &settings.handshakes;
@@ -291,26 +302,33 @@ impl Connection {
             }
             client.handle_tls(tls.info(), now.mono);
         };
-        match transport.read(client, to_end, buffer, now.mono, secured) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+        match transport.read(client, *ended, buffer, now.mono, secured) {
+            Ok(more) => return more,
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => client.handle_eof(),
-            Err(e) => self.fail(cause_of(e)),
+            Err(e) => client.handle_error(cause_of(e)),
         }
+        false
     }
 
     /// Writes what there is until the socket takes no more.
-    pub(super) fn flush(&mut self, now: Now) {
+    pub(super) fn flush(&mut self, settings: &Settings, buffer: &mut [u8], now: Now) {
         let Phase::Connected(client) = &mut self.phase else { return };
         match self.transport.flush(client, now.mono) {
-            Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.fail(cause_of(e)),
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
+                // The replies that came before it broke are still there: a 250 that nobody hears is a second copy.
+                self.read(settings, buffer, now);
+                self.fail(cause_of(e));
+            }
             _ => {}
         }
     }
 
     /// Says what is left to say, if the socket takes it, and ends the stream.
     fn hang_up(&mut self, now: Now) {
-        self.flush(now);
+        if let Phase::Connected(client) = &mut self.phase {
+            // It is closed: whatever comes of this concerns nobody.
+            let _ = self.transport.flush(client, now.mono);
+        }
         self.transport.end();
     }
 

@@ -3,6 +3,8 @@
 
 mod connection;
 mod own;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 
@@ -44,6 +46,8 @@ pub(crate) struct Delivery {
     keys: HashMap<ConnectionId, usize>,
     timers: Timers,
     dirty: Vec<usize>,
+    /// Connections whose socket may hold more than one tick's share.
+    backlog: Vec<usize>,
     buffer: Vec<u8>,
     /// For dispatch, in order.
     news: Vec<Input>,
@@ -57,6 +61,7 @@ impl Delivery {
             keys: HashMap::new(),
             timers: Timers::default(),
             dirty: Vec::new(),
+            backlog: Vec::new(),
             buffer: vec![0; READ_BUFFER],
             news: Vec::new(),
         }
@@ -111,7 +116,26 @@ impl Delivery {
     /// The socket of a connection became readable or writable.
     pub(crate) fn handle_ready(&mut self, key: usize, ready: Readiness, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.handle_ready(ready, &self.settings, &mut self.buffer, now, &mut self.news);
+        let has_more = connection.handle_ready(ready, &self.settings, &mut self.buffer, now, &mut self.news);
+        self.after_reading(key, has_more, now);
+    }
+
+    /// Goes on with connections that had more to read than one tick's share.
+    pub(crate) fn handle_backlog(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.backlog) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.in_backlog = false;
+            let has_more = connection.read(&self.settings, &mut self.buffer, now);
+            self.after_reading(key, has_more, now);
+        }
+    }
+
+    fn after_reading(&mut self, key: usize, has_more: bool, now: Now) {
+        let connection = &mut self.connections[key];
+        if has_more && !connection.in_backlog {
+            connection.in_backlog = true;
+            self.backlog.push(key);
+        }
         self.touch(key, now);
     }
 
@@ -142,7 +166,7 @@ impl Delivery {
         for key in std::mem::take(&mut self.dirty) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.dirty = false;
-            connection.flush(now);
+            connection.flush(&self.settings, &mut self.buffer, now);
             connection.drain_events(&self.settings, now, &mut self.news);
             self.timers.arm(key, connection.poll_timeout(), &mut connection.armed);
             if connection.is_over() {
@@ -165,6 +189,11 @@ impl Delivery {
     /// Something was handed over since the last flush.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Something can be read without a new event.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     pub(crate) fn next_timer(&self) -> Option<std::time::Instant> {

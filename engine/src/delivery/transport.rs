@@ -10,6 +10,8 @@ use std::time::Instant;
 
 /// Buffers of one vectored write.
 const SLICES: usize = 64;
+/// Reads of one connection per tick before others get their turn.
+const READS_PER_TICK: usize = 8;
 
 pub(super) struct Transport {
     pub stream: Stream,
@@ -36,8 +38,9 @@ impl Transport {
         self.tls.as_deref()
     }
 
-    /// Tells the machine what came, until the socket is empty, or `to_end` of the stream, which is `UnexpectedEof`. When
-    /// the handshake has ended, `secured` is called.
+    /// Tells the machine what came, until the socket is empty, or `to_end` of the stream, which is `UnexpectedEof`; at most
+    /// one tick's share. Says whether there may be more, of which no event will tell. When the handshake has ended, `secured`
+    /// is called.
     pub(super) fn read(
         &mut self,
         client: &mut Client,
@@ -45,10 +48,14 @@ impl Transport {
         buffer: &mut [u8],
         now: Instant,
         secured: impl Fn(&Session, &mut Client),
-    ) -> io::Result<()> {
-        match &mut self.tls {
+    ) -> io::Result<bool> {
+        let read = match &mut self.tls {
             None => read_clear(&mut self.stream, client, to_end, buffer, now),
             Some(tls) => read_tls(tls, &mut self.stream, client, buffer, now, secured),
+        };
+        match read {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => read,
         }
     }
 
@@ -79,20 +86,24 @@ fn read_clear(
     to_end: bool,
     buffer: &mut [u8],
     now: Instant,
-) -> io::Result<()> {
-    loop {
+) -> io::Result<bool> {
+    for _ in 0..READS_PER_TICK {
+        if client.is_closed() {
+            return Ok(false);
+        }
         match stream.read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
                 client.handle_bytes(&buffer[..n], now);
                 if n < buffer.len() && !to_end {
-                    return Ok(()); // A short read has emptied the socket; see `Readiness`.
+                    return Ok(false); // A short read has emptied the socket; see `Readiness`.
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
     }
+    Ok(true)
 }
 
 fn read_tls(
@@ -102,20 +113,35 @@ fn read_tls(
     buffer: &mut [u8],
     now: Instant,
     secured: impl Fn(&Session, &mut Client),
-) -> io::Result<()> {
-    loop {
-        loop {
-            match tls.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => client.handle_bytes(&buffer[..n], now),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
+) -> io::Result<bool> {
+    // It may hold what came before the connection was ours.
+    decipher(tls, client, buffer, now)?;
+    for _ in 0..READS_PER_TICK {
+        if client.is_closed() {
+            return Ok(false);
         }
-        if tls.receive(stream)? {
+        let received = tls.receive(stream);
+        if let Ok(true) = received {
             secured(tls, client);
         }
+        // Also when that failed: what came before the octets that are wrong was said all the same.
+        decipher(tls, client, buffer, now)?;
+        received?;
     }
+    Ok(true)
+}
+
+/// Tells the machine the clear text that there is.
+fn decipher(tls: &mut Session, client: &mut Client, buffer: &mut [u8], now: Instant) -> io::Result<()> {
+    while !tls.is_shaking_hands() {
+        match tls.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => client.handle_bytes(&buffer[..n], now),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 fn flush_clear(stream: &mut Stream, client: &mut Client, now: Instant) -> io::Result<()> {

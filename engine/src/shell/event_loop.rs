@@ -253,6 +253,7 @@ impl EventLoop {
             }
         }
         self.intake.handle_backlog(now);
+        self.delivery.handle_backlog(now);
     }
 
     /// Lets the mind act on what is known, and the hands on what it says, until both are quiet.
@@ -295,7 +296,7 @@ impl EventLoop {
         for turned in self.intake.take_turned() {
             self.offer(Box::new(turned), now);
         }
-        self.busy |= self.intake.has_backlog();
+        self.busy |= self.intake.has_backlog() || self.delivery.has_backlog();
         if let Some(mind) = &mut self.mind {
             mind.end_of_tick(now);
         }

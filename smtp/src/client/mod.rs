@@ -237,6 +237,11 @@ impl Client {
         self.phase.in_flight()
     }
 
+    /// It is over: nothing more is listened to, and nothing but a QUIT is left to be said.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
     /// What TLS agreed on, if it is up.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_ref()
