@@ -143,7 +143,7 @@ pub struct Happened {
     pub reply: Option<Reply>,
     /// The final reply never came.
     pub in_doubt: bool,
-    /// Duration of the transaction.
+    /// Duration of the transaction; only with one of its recipients.
     pub attempt_time: Option<Duration>,
     /// TLS of the connection.
     pub tls: Option<Arc<TlsState>>,

@@ -14,6 +14,7 @@ use queue::{Content, Envelope, RecipientSet, Retry};
 use smtp::Reply;
 use smtp::client::{Outcome, Report, Stage};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ pub(super) struct Trace {
     mx_address: Option<Arc<str>>,
     source_address: Option<IpAddr>,
     tls: Option<Arc<TlsState>>,
-    attempt_time: Option<Duration>,
+    /// For the one who is told of first: a transaction is counted once.
+    attempt_time: Cell<Option<Duration>>,
     in_doubt: bool,
     /// The reply is the host's own.
     pub(super) said: bool,
@@ -45,7 +47,7 @@ impl Trace {
             mx_address: None,
             source_address: None,
             tls: None,
-            attempt_time: None,
+            attempt_time: Cell::default(),
             in_doubt: false,
             said: false,
             content: None,
@@ -203,7 +205,7 @@ impl Dispatch {
             mx_address: connection.address_text.clone(),
             source_address: connection.source,
             tls: connection.tls.clone(),
-            attempt_time: Some(self.now.mono.saturating_duration_since(transaction.handed.mono)),
+            attempt_time: Cell::new(Some(self.now.mono.saturating_duration_since(transaction.handed.mono))),
             in_doubt: false,
             said: false,
             content: Some(transaction.content.clone()),
@@ -339,7 +341,7 @@ impl Dispatch {
             attempt: state.attempts.saturating_add(u16::from(kind != Kind::Removed)),
             reply,
             in_doubt: trace.in_doubt,
-            attempt_time: trace.attempt_time,
+            attempt_time: trace.attempt_time.take(),
             tls: trace.tls.clone(),
             accepted_us: content.as_ref().map_or(state.accepted_ms * 1000, |c| c.envelope.accepted_us),
             content,

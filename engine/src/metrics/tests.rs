@@ -47,8 +47,8 @@ fn check(act: impl FnOnce(&EngineMetrics), expected: &[&str]) {
 #[test]
 fn what_listeners_do() {
     let act = |metrics: &EngineMetrics| {
-        metrics.accepted(0, 3);
-        metrics.rejected(0, "size");
+        metrics.listener(0).accepted(3);
+        metrics.listener(0).rejected("size");
         metrics.listener(0).clone().rejected("size");
         metrics.listener(0).clone().rejected_often("timeout", 5);
         metrics.listener(0).clone().etrn();
@@ -76,7 +76,8 @@ fn what_listeners_do() {
 fn what_happens_to_recipients() {
     let act = |metrics: &EngineMetrics| {
         metrics.happened(&happened("mx.big.example", Kind::Delivered));
-        metrics.happened(&happened("mx.big.example", Kind::Deferred));
+        // Of the same transaction.
+        metrics.happened(&Happened { attempt_time: None, ..happened("mx.big.example", Kind::Deferred) });
         metrics.happened(&happened("mx.small.example", Kind::Bounced));
         metrics.happened(&happened("mx.small.example", Kind::Expired));
         metrics.happened(&happened("mx.small.example", Kind::Removed));
@@ -89,7 +90,8 @@ fn what_happens_to_recipients() {
         "posthaste_deliveries_in_doubt_total{site=\"mx.big.example\"} 1",
         "posthaste_recipients_removed_total 1",
         "posthaste_delivery_latency_seconds_sum{site=\"mx.big.example\"} 1.5",
-        "posthaste_attempt_seconds_sum{site=\"mx.big.example\"} 0.5",
+        "posthaste_attempt_seconds_sum{site=\"mx.big.example\"} 0.25",
+        "posthaste_attempt_seconds_count{site=\"mx.big.example\"} 1",
     ];
     check(act, &expected);
 }

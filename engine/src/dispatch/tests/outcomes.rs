@@ -30,6 +30,17 @@ fn recipients_of_one_site_share_a_transaction_also_across_domains() {
 }
 
 #[test]
+fn a_transaction_is_timed_once_however_many_recipients_it_has() {
+    let mut w = world();
+    w.delay = Duration::from_millis(100);
+    w.accept("", &["ok1@x.test", "bounce2@x.test", "later3@x.test", "ok4@x.test"]);
+    w.run(S(1));
+    assert_eq!(w.deliveries.len(), 1);
+    let timed = w.happened.iter().filter(|h| h.attempt_time.is_some_and(|took| !took.is_zero())).count();
+    assert_eq!((w.happened.len(), timed), (4, 1));
+}
+
+#[test]
 fn more_than_a_hundred_recipients_take_several_transactions() {
     let mut w = world();
     let names: Vec<String> = (0..250).map(|i| format!("{}{i}@x.test", ["ok", "bounce", "later"][i % 3])).collect();
