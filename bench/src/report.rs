@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::io;
 use std::time::Duration;
 
-/// Latency percentiles in milliseconds, named as INTERFACE.md names them.
+/// Latency percentiles in milliseconds, by the names that `--json` prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     /// Half are faster.

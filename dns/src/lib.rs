@@ -21,5 +21,5 @@ pub mod resolver;
 mod service;
 mod upstream;
 
-pub use mx::{Exchanger, MxAnswer, MxFailure, attempt_order};
+pub use mx::{Exchanger, MxAnswer, MxFailure};
 pub use resolver::{AddressAnswer, IpFamily, Lookup, Options, Resolver};

@@ -87,21 +87,6 @@ pub fn site(exchangers: &[Exchanger]) -> Arc<str> {
     hosts.join(",").into()
 }
 
-/// The hosts in the order to try them: by preference, equals shuffled to spread load (RFC 5321 §5.1).
-///
-/// `exchangers` are in order of preference, as in [`MxAnswer::exchangers`].
-pub fn attempt_order(exchangers: &[Exchanger], rng: &mut fastrand::Rng) -> Vec<Arc<str>> {
-    debug_assert!(exchangers.is_sorted_by_key(|exchanger| exchanger.preference));
-    let mut hosts: Vec<Arc<str>> = exchangers.iter().map(|exchanger| exchanger.host.clone()).collect();
-    let mut start = 0;
-    for equals in exchangers.chunk_by(|a, b| a.preference == b.preference) {
-        let end = start + equals.len();
-        rng.shuffle(&mut hosts[start..end]);
-        start = end;
-    }
-    hosts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,21 +127,5 @@ mod tests {
         assert_eq!(site(&[(5, "a"), (5, "b")]), "a,b");
         assert_eq!(site(&[(5, "only.example")]), "only.example");
         assert_ne!(site(&[(5, "a")]), site(&[(5, "a"), (5, "b")]));
-    }
-
-    #[test]
-    fn equals_are_shuffled_and_preference_is_kept() {
-        let list = exchangers(&[(5, "first"), (10, "a"), (10, "b"), (10, "c"), (20, "last")]);
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..100 {
-            let order = attempt_order(&list, &mut fastrand::Rng::with_seed(seed));
-            assert_eq!(order, attempt_order(&list, &mut fastrand::Rng::with_seed(seed)), "same seed, same order");
-            assert_eq!((&*order[0], &*order[4], order.len()), ("first", "last", 5));
-            let mut middle = order[1..4].to_vec();
-            seen.insert(middle.clone());
-            middle.sort();
-            assert_eq!(middle, ["a".into(), "b".into(), "c".into()] as [Arc<str>; 3]);
-        }
-        assert_eq!(seen.len(), 6, "every order of three equals turns up");
     }
 }

@@ -98,18 +98,6 @@ pub enum Admit {
     Wait(Binding),
 }
 
-impl Admit {
-    /// Both checks have to pass: the later answer holds, and all limits that bind are named.
-    #[must_use]
-    pub fn and(self, other: Admit) -> Admit {
-        match (self, other) {
-            (Admit::Now, x) | (x, Admit::Now) => x,
-            (Admit::At(a, x), Admit::At(b, y)) => Admit::At(a.max(b), Binding(x.0 | y.0)),
-            (Admit::Wait(x) | Admit::At(_, x), Admit::Wait(y) | Admit::At(_, y)) => Admit::Wait(Binding(x.0 | y.0)),
-        }
-    }
-}
-
 /// Counts events against a rate: the generic cell rate algorithm (ITU-T I.371), which needs one time stamp.
 ///
 /// For a rate of `n` per `p` no half-open window of length `p` ever holds more than `n` events. Where `n` is large a
@@ -259,14 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_combine_to_the_strictest() {
-        let (a, b) = (Instant::now(), Instant::now() + Duration::from_secs(1));
-        let both = Binding::from(Limit::Rate).with(Limit::Connections);
-        let at = |t, l: Limit| Admit::At(t, l.into());
-        assert_eq!(Admit::Now.and(Admit::Now), Admit::Now);
-        assert_eq!(at(a, Limit::Rate).and(Admit::Now), at(a, Limit::Rate));
-        assert_eq!(at(a, Limit::Rate).and(at(b, Limit::Connections)), Admit::At(b, both));
-        assert_eq!(at(a, Limit::Rate).and(Admit::Wait(Limit::Connections.into())), Admit::Wait(both));
-        assert_eq!(both.to_string(), "connections, rate");
+    fn all_limits_that_bind_are_named() {
+        assert_eq!(Binding::from(Limit::Rate).with(Limit::Connections).to_string(), "connections, rate");
     }
 }

@@ -230,8 +230,8 @@ pub(super) enum Pick {
     Paused(Instant),
 }
 
-/// The next host to try: of those not paused the lowest preference, equals at random (RFC 5321 §5.1). This is the order
-/// of [`dns::attempt_order`], decided step by step, since what is paused changes between two connections.
+/// The next host to try: of those not paused the lowest preference, equals at random (RFC 5321 §5.1). The order is decided
+/// step by step, since what is paused changes between two connections.
 pub(super) fn pick(hosts: &[Host], now: Instant, sources: &[IpAddr], rng: &mut fastrand::Rng) -> Pick {
     pick_among(hosts, now, sources, rng, |_| true)
 }

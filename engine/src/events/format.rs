@@ -1,8 +1,8 @@
 //! A happening as a line of JSON. Written by hand into a buffer that is used again: this runs once per recipient.
 //!
-//! Fields that are unknown are left out. `latency_ms` has three decimals, so microseconds. Beyond INTERFACE's names there
-//! are `in_doubt` (true: the final reply never came) and `recipient_position` (from 0; stands in for `recipient` where
-//! neither the message's content nor its envelope was at hand).
+//! Fields that are unknown are left out. `latency_ms` has three decimals, so microseconds. `in_doubt` is there when it is
+//! true: the final reply never came. `recipient_position` (from 0) stands in for `recipient` where neither the message's
+//! content nor its envelope was at hand.
 
 use crate::dispatch::{Happened, Kind, TlsState};
 use crate::now::Now;

@@ -1,14 +1,9 @@
-//! The numbers that INTERFACE.md names, kept where the shell can touch them cheaply.
+//! The numbers of `/metrics` (`names.rs` describes each), kept where the shell can touch them cheaply.
 //!
 //! Every handle is looked up once; what happens per message is one atomic operation each (per recipient there is one
 //! uncontended lock more: dispatch alone counts recipients). Handles belong to the recorder that is installed when
 //! [`EngineMetrics::new`] runs: install it first (`admin::install_recorder`), or every number goes nowhere, which is what
 //! `[admin] bind = "off"` wants.
-//!
-//! Beyond INTERFACE's names: `posthaste_deliveries_in_doubt_total{site}`, `posthaste_recipients_removed_total`,
-//! `posthaste_recipients_discarded_total`, `posthaste_notices_total{kind}`, `posthaste_queue_journal_bytes`, `posthaste_queue_spare_bytes`,
-//! `posthaste_queue_syncs_total`, `posthaste_events_lost_total`, `posthaste_tls_certificate_expiry_timestamp_seconds{listener}`,
-//! `posthaste_auth_attempts_total{listener, mechanism, result}`.
 
 mod failure;
 mod handshakes;
@@ -88,17 +83,7 @@ impl EngineMetrics {
         &self.listeners[listener]
     }
 
-    /// A listener's messages became durable.
-    pub fn accepted(&self, listener: usize, messages: u64) {
-        self.listeners[listener].accepted(messages);
-    }
-
-    /// A listener refused a message or a connection: `reason` in words of the program, never of a peer.
-    pub fn rejected(&self, listener: usize, reason: &'static str) {
-        self.listeners[listener].rejected(reason);
-    }
-
-    /// A recipient took a step. An `attempt_time` is counted wherever there is one, so it belongs on one recipient of a
+    /// A recipient took a step. An `attempt_time` is counted wherever there is one: dispatch has it on one recipient of a
     /// transaction only.
     pub fn happened(&self, happened: &Happened) {
         if happened.kind == Kind::Removed {
