@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One connection, on the lane of its site that its source address and TLS policy name.
+/// One connection, on the lane of its site that its source address and TLS policy name. Any of the site's mail may go over
+/// it, but for what is strict.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) site: u32,

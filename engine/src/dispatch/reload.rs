@@ -2,7 +2,7 @@
 
 use super::connection::Phase;
 use super::domain::{DomainId, Route};
-use super::site::{self, SiteId};
+use super::site::{self, SiteId, Target};
 use super::{Dispatch, route};
 use crate::config::Config;
 use std::sync::Arc;
@@ -43,12 +43,18 @@ impl Dispatch {
         site.take_limits(limits);
         site.recipients_cap = None;
         let most = site.limits.connections as usize;
+        let is_called = matches!(site.key.target, Target::OnDemand(_));
         let config = self.config.clone();
         let sources = &config.delivery.source_addresses;
         for (i, slot) in site.connections.clone().into_iter().enumerate() {
             let connection = &mut self.connections[slot as usize];
             connection.limit_mails(self.sites[id as usize].messages_per_connection());
-            let source_gone = connection.source.is_some_and(|s| !sources.contains(&s));
+            let source_gone = match (connection.source, connection.address) {
+                (Some(source), _) => !sources.contains(&source),
+                // It left from an address of the system's choice, and has one of ours to leave from now. Customers come.
+                (None, Some(ip)) => !is_called && sources.iter().any(|source| source.is_ipv4() == ip.is_ipv4()),
+                (None, None) => false,
+            };
             let exhausted = connection.handed >= connection.most;
             let over = i >= most && connection.phase == Phase::Ready;
             if other_lane || source_gone || exhausted || over {

@@ -126,6 +126,24 @@ fn a_reload_changes_routes_of_what_is_ready() {
 }
 
 #[test]
+fn after_a_reload_mail_leaves_from_the_addresses_that_are_configured_now() {
+    let mut w = world();
+    let [first, second] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+    let mut opens = 0;
+    for sources in [vec![], vec![first], vec![second], vec![second], vec![]] {
+        w.config.delivery.source_addresses = sources.clone();
+        w.handle(Input::Reload(Arc::new(w.config.clone())));
+        let id = w.accept("a@from.test", &["ok@x.test"]);
+        w.run(S(1));
+        let happened = w.happened.iter().find(|h| h.id == id).unwrap();
+        assert_eq!((happened.kind, happened.source_address), (Kind::Delivered, sources.first().copied()));
+        opens += 1;
+    }
+    assert_eq!(w.opens.len(), opens - 1, "a connection that suits is kept");
+    check_empty(&mut w);
+}
+
+#[test]
 fn operators_hold_release_hurry_and_remove() {
     let mut w = world();
     w.doors.insert(address_of("mx.x.test"), Door::Refused);
