@@ -1,23 +1,27 @@
 //! The one table that decides the fate of mail: stage × cause × reply class.
 //!
-//! | what came | fate | connection | blame |
-//! |---|---|---|---|
-//! | 2xx to the content | delivered | kept | |
-//! | 500, 502 or 503 to BDAT from a host that announced CHUNKING | soon, with DATA | dropped | host |
-//! | 530 in clear text, from a host that offers STARTTLS and may have it | soon, with TLS | dropped | host |
-//! | 421 anywhere | soon | dropped | host |
-//! | 4xx to RCPT; 452 and 552 there mean "too many recipients" (RFC 5321 §4.5.3.1.10) | retry | kept | recipient |
-//! | 5xx to RCPT | bounce | kept | recipient |
-//! | 4xx to MAIL, DATA or the content | retry | kept | message |
-//! | 5xx to MAIL, DATA or the content | bounce | kept | message |
-//! | any refusal before MAIL (greeting, EHLO, STARTTLS, AUTH), also 5xx | next host, then retry | dropped | host |
-//! | the connection ended, outcome known to be "not taken" | soon | dropped | host |
-//! | the connection ended after the content (in doubt) | retry | dropped | host |
-//! | nothing was sent | again | | nobody |
-//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce; REQUIRETLS: first the site's other hosts | kept | message |
-//! | too little is left of the sender's time (DELIVERBY) | retry, which gives up when it is over | kept | message |
-//! | no such domain, null MX, mail loop | bounce | | site |
-//! | DNS gave no answer | retry | | site |
+//! | what came | fate |
+//! |---|---|
+//! | 2xx to the content | delivered |
+//! | 500, 502 or 503 to BDAT from a host that announced CHUNKING | soon, with DATA |
+//! | 530 in clear text, from a host that offers STARTTLS and may have it | soon, with TLS |
+//! | 421 anywhere | soon |
+//! | 4xx to RCPT; 452 and 552 there mean "too many recipients" (RFC 5321 §4.5.3.1.10) | retry |
+//! | 5xx to RCPT | bounce |
+//! | 4xx to MAIL, DATA or the content | retry |
+//! | 5xx to MAIL, DATA or the content | bounce |
+//! | any refusal before MAIL (greeting, EHLO, STARTTLS, AUTH), also 5xx | next host, then retry |
+//! | the connection ended, outcome known to be "not taken" | soon |
+//! | the connection ended after the content (in doubt) | retry |
+//! | nothing was sent | again |
+//! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce; REQUIRETLS: first the site's other hosts |
+//! | too little is left of the sender's time (DELIVERBY) | retry, which gives up when it is over |
+//! | no such domain, null MX, mail loop | bounce |
+//! | DNS gave no answer | retry |
+//!
+//! What becomes of the connection is decided where that is known: `smtp::client` ends it over a 421, a set-up that leads
+//! nowhere, and a reply out of step; dispatch (`note_answer`) over the two lines that go on with DATA or with TLS. How its
+//! end reflects on the host is [`on_closed`]'s to say; any other reply to a transaction speaks for the host, since it answers.
 //!
 //! *In doubt* is a matter of octets, not of likelihood. The common case is an idle connection that the peer closes just
 //! when a transaction, content and all, leaves in one flight: FIN or RST arrives, and no reply. The peer has most likely
@@ -52,38 +56,8 @@ pub enum Fate {
     Again,
 }
 
-/// Whose fault it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// Nobody's.
-    Nobody,
-    /// This recipient's: others of the message fare on their own.
-    Recipient,
-    /// The message's: all its recipients at this site share the fate.
-    Message,
-    /// The host's: another one may take it.
-    Host,
-    /// The site's (or domain's): no host will take it.
-    Site,
-}
-
-/// A line of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// What becomes of the recipient.
-    pub fate: Fate,
-    /// Whether the connection can be used on.
-    pub keep: bool,
-    /// Whose fault it was.
-    pub blame: Blame,
-}
-
-const fn line(fate: Fate, keep: bool, blame: Blame) -> Verdict {
-    Verdict { fate, keep, blame }
-}
-
 /// The verdict on [`is_unknown_chunk`]: the same again without CHUNKING.
-pub const ON_UNKNOWN_CHUNK: Verdict = line(Fate::Soon, false, Blame::Host);
+pub const ON_UNKNOWN_CHUNK: Fate = Fate::Soon;
 
 /// A reply that says of BDAT, if that was used, that it is no command (of this place): nothing about the content.
 pub fn is_unknown_chunk(outcome: &Outcome) -> bool {
@@ -91,7 +65,7 @@ pub fn is_unknown_chunk(outcome: &Outcome) -> bool {
 }
 
 /// The verdict on [`is_tls_first`] in clear text: the same again with TLS.
-pub const ON_TLS_FIRST: Verdict = line(Fate::Soon, false, Blame::Host);
+pub const ON_TLS_FIRST: Fate = Fate::Soon;
 
 /// "Must issue a STARTTLS command first" (RFC 3207 §4): nothing about the message.
 pub fn is_tls_first(outcome: &Outcome) -> bool {
@@ -103,31 +77,31 @@ pub fn is_closed_at_hello(stage: Stage, cause: &Cause) -> bool {
     stage == Stage::Hello && matches!(cause, Cause::Eof | Cause::Io(_))
 }
 
-/// The verdict on what a transaction came to for one recipient.
-pub fn on_outcome(outcome: &Outcome) -> Verdict {
+/// What becomes of a recipient for whom a transaction came to this.
+pub fn on_outcome(outcome: &Outcome) -> Fate {
     match outcome {
         Outcome::Replied(stage, reply) => on_reply(*stage, reply),
-        Outcome::Lost { in_doubt: true, .. } => line(Fate::Retry, false, Blame::Host),
-        Outcome::Lost { in_doubt: false, .. } => line(Fate::Soon, false, Blame::Host),
-        Outcome::NotSent => line(Fate::Again, true, Blame::Nobody),
-        Outcome::Unsupported(Unsupported::TooLate) => line(Fate::Retry, true, Blame::Message),
-        Outcome::Unsupported(_) => line(Fate::Bounce, true, Blame::Message),
+        Outcome::Lost { in_doubt: true, .. } => Fate::Retry,
+        Outcome::Lost { in_doubt: false, .. } => Fate::Soon,
+        Outcome::NotSent => Fate::Again,
+        Outcome::Unsupported(Unsupported::TooLate) => Fate::Retry,
+        Outcome::Unsupported(_) => Fate::Bounce,
     }
 }
 
-fn on_reply(stage: Stage, reply: &Reply) -> Verdict {
+fn on_reply(stage: Stage, reply: &Reply) -> Fate {
     use Stage::*;
     match (stage, reply.code / 100) {
-        (_, _) if reply.code == 421 => line(Fate::Soon, false, Blame::Host),
-        (Final, 2) => line(Fate::Delivered, true, Blame::Nobody),
-        (Rcpt, 4) => line(Fate::Retry, true, Blame::Recipient),
-        (Rcpt, 5) if is_too_many_recipients(reply) => line(Fate::Retry, true, Blame::Recipient),
-        (Rcpt, 5) => line(Fate::Bounce, true, Blame::Recipient),
-        (Mail | Data | Final, 4) => line(Fate::Retry, true, Blame::Message),
-        (Mail | Data | Final, 5) => line(Fate::Bounce, true, Blame::Message),
-        (Connect | Greeting | Hello | StartTls | Tls | Auth, _) => line(Fate::Soon, false, Blame::Host),
+        (_, _) if reply.code == 421 => Fate::Soon,
+        (Final, 2) => Fate::Delivered,
+        (Rcpt, 4) => Fate::Retry,
+        (Rcpt, 5) if is_too_many_recipients(reply) => Fate::Retry,
+        (Rcpt, 5) => Fate::Bounce,
+        (Mail | Data | Final, 4) => Fate::Retry,
+        (Mail | Data | Final, 5) => Fate::Bounce,
+        (Connect | Greeting | Hello | StartTls | Tls | Auth, _) => Fate::Soon,
         // A reply that makes no sense here: the peer is out of step.
-        _ => line(Fate::Soon, false, Blame::Host),
+        _ => Fate::Soon,
     }
 }
 
@@ -288,43 +262,42 @@ mod tests {
     #[test]
     fn replies_are_judged_by_stage_and_class() {
         use Stage::*;
-        let check = |stage, code, fate, keep, blame| {
-            let verdict = on_outcome(&Outcome::Replied(stage, reply(code)));
-            assert_eq!(verdict, Verdict { fate, keep, blame }, "{code} at {stage:?}");
+        let check = |stage, code, fate| {
+            assert_eq!(on_outcome(&Outcome::Replied(stage, reply(code))), fate, "{code} at {stage:?}");
         };
-        check(Final, 250, Fate::Delivered, true, Blame::Nobody);
-        check(Rcpt, 450, Fate::Retry, true, Blame::Recipient);
-        check(Rcpt, 550, Fate::Bounce, true, Blame::Recipient);
-        check(Rcpt, 552, Fate::Retry, true, Blame::Recipient);
-        check(Rcpt, 452, Fate::Retry, true, Blame::Recipient);
+        check(Final, 250, Fate::Delivered);
+        check(Rcpt, 450, Fate::Retry);
+        check(Rcpt, 550, Fate::Bounce);
+        check(Rcpt, 552, Fate::Retry);
+        check(Rcpt, 452, Fate::Retry);
         for stage in [Mail, Data, Final] {
-            check(stage, 451, Fate::Retry, true, Blame::Message);
-            check(stage, 554, Fate::Bounce, true, Blame::Message);
+            check(stage, 451, Fate::Retry);
+            check(stage, 554, Fate::Bounce);
         }
         for stage in [Greeting, Hello, Mail, Rcpt, Data, Final] {
-            check(stage, 421, Fate::Soon, false, Blame::Host);
+            check(stage, 421, Fate::Soon);
         }
         for stage in [Greeting, Hello, StartTls, Auth] {
-            check(stage, 554, Fate::Soon, false, Blame::Host);
+            check(stage, 554, Fate::Soon);
         }
-        check(Mail, 250, Fate::Soon, false, Blame::Host);
-        check(Final, 354, Fate::Soon, false, Blame::Host);
+        check(Mail, 250, Fate::Soon);
+        check(Final, 354, Fate::Soon);
     }
 
     #[test]
     fn a_full_mailbox_is_not_too_many_recipients() {
         let full = Reply::fixed(552, EnhancedCode(5, 2, 2), "mailbox full");
-        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, full)).fate, Fate::Bounce);
+        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, full)), Fate::Bounce);
         let many = Reply::fixed(552, EnhancedCode(5, 5, 3), "too many recipients");
-        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, many)).fate, Fate::Retry);
+        assert_eq!(on_outcome(&Outcome::Replied(Stage::Rcpt, many)), Fate::Retry);
     }
 
     #[test]
     fn losses_are_judged_by_doubt() {
         let lost = |in_doubt| Outcome::Lost { stage: Stage::Final, cause: Cause::Eof, in_doubt };
-        assert_eq!(on_outcome(&lost(true)), line(Fate::Retry, false, Blame::Host));
-        assert_eq!(on_outcome(&lost(false)), line(Fate::Soon, false, Blame::Host));
-        assert_eq!(on_outcome(&Outcome::NotSent).fate, Fate::Again);
+        assert_eq!(on_outcome(&lost(true)), Fate::Retry);
+        assert_eq!(on_outcome(&lost(false)), Fate::Soon);
+        assert_eq!(on_outcome(&Outcome::NotSent), Fate::Again);
         assert!(tell(&lost(true)).text.contains("may have been taken"));
     }
 
@@ -337,7 +310,7 @@ mod tests {
             (Unsupported::Binary(Refusal::Header), EnhancedCode(5, 6, 3)),
         ] {
             let outcome = Outcome::Unsupported(lack);
-            assert_eq!(on_outcome(&outcome).fate, Fate::Bounce);
+            assert_eq!(on_outcome(&outcome), Fate::Bounce);
             assert_eq!(tell(&outcome).enhanced, Some(code));
         }
     }

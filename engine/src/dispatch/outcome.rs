@@ -102,12 +102,12 @@ impl Outcomes {
         if self.elsewhere && strict::is_no_promise(outcome) {
             return Fate::Again;
         }
-        let verdict = match outcome {
+        let fate = match outcome {
             _ if self.chunking && verdict::is_unknown_chunk(outcome) => verdict::ON_UNKNOWN_CHUNK,
             _ if self.could_have_tls && verdict::is_tls_first(outcome) => verdict::ON_TLS_FIRST,
             _ => verdict::on_outcome(outcome),
         };
-        match verdict.fate {
+        match fate {
             Fate::Soon if losses >= MAX_LOSSES => Fate::Retry,
             _ if self.crowded && is_crowd(outcome) => Fate::Again,
             fate => fate,
