@@ -207,11 +207,12 @@ fn retry(retry: &RetryPolicy) -> String {
 
 fn queue(config: &Config) -> String {
     format!(
-        "up to {} recipients and {}; {} of the disk stay free; {} written ahead; {} of content in memory",
+        "up to {} recipients and {}; {} of the disk stay free; {} written ahead; {} of mail coming in and {} of content in memory",
         show_count(config.queue.max_recipients),
         show_bytes(config.queue.max_bytes),
         show_bytes(config.queue.min_free_bytes),
         show_bytes(config.queue.prepare_bytes),
+        show_bytes(config.queue.max_arriving_bytes),
         show_bytes(config.queue.body_cache_bytes as u64),
     )
 }

@@ -57,6 +57,8 @@ pub const QUEUE_MAX_RECIPIENTS: u64 = 10_000_000;
 pub const QUEUE_MAX_BYTES: u64 = 64 << 30;
 /// `[queue] min_free`: some journal segments, and room for whoever comes to clean up.
 pub const QUEUE_MIN_FREE_BYTES: u64 = 256 << 20;
+/// `[queue] max_arriving`: forty messages of the largest size that listeners take unless told otherwise.
+pub const QUEUE_MAX_ARRIVING_BYTES: u64 = 1 << 30;
 /// `[queue] body_cache`.
 pub const BODY_CACHE_BYTES: usize = 64 << 20;
 /// `[queue] prepare`: all that the journal may always take.

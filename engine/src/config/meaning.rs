@@ -186,6 +186,7 @@ fn queue(root: &mut Table<'_>) -> QueueLimits {
         max_recipients: table.read_or("max_recipients", &kinds::RECIPIENTS, defaults::QUEUE_MAX_RECIPIENTS),
         max_bytes: table.read_or("max_bytes", &kinds::SIZE, defaults::QUEUE_MAX_BYTES),
         min_free_bytes: table.read_or("min_free", &kinds::SIZE, defaults::QUEUE_MIN_FREE_BYTES),
+        max_arriving_bytes: table.read_or("max_arriving", &kinds::SIZE, defaults::QUEUE_MAX_ARRIVING_BYTES),
         body_cache_bytes: table.read_or("body_cache", &CACHE, defaults::BODY_CACHE_BYTES),
         prepare_bytes: table.read_or("prepare", &PREPARED, defaults::QUEUE_PREPARE_BYTES),
     };

@@ -251,6 +251,8 @@ pub struct QueueLimits {
     pub max_bytes: u64,
     /// Free bytes to leave on the file system of `data_dir`.
     pub min_free_bytes: u64,
+    /// Memory for mail that is coming in.
+    pub max_arriving_bytes: u64,
     /// Memory for bodies of messages waiting for their turn.
     pub body_cache_bytes: usize,
     /// Journal bytes written ahead of need.

@@ -237,6 +237,7 @@ impl Connection {
                 }
             }
         }
+        self.account(self.server.content_bytes(), room.shared);
         for (reason, count) in self.server.take_refusals() {
             self.guest.metrics().rejected_often(reason, count);
         }

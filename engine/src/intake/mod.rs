@@ -344,8 +344,14 @@ mod tests {
     fn a_knock_at_a_door_that_has_just_closed_is_not_answered() {
         let dir = tempfile::tempdir().unwrap();
         let (queue, _) = Queue::open(queue::Options::new(dir.path())).unwrap();
-        let limits =
-            QueueLimits { max_recipients: 1, max_bytes: 1, min_free_bytes: 1, body_cache_bytes: 1, prepare_bytes: 0 };
+        let limits = QueueLimits {
+            max_recipients: 1,
+            max_bytes: 1,
+            min_free_bytes: 1,
+            max_arriving_bytes: 1,
+            body_cache_bytes: 1,
+            prepare_bytes: 0,
+        };
         let permits = Permits::new(limits, queue.clone());
         let mut intake = Intake::new(
             Arc::new(Shared { queue, permits, max_hops: 1, failure_delay: std::time::Duration::ZERO }),

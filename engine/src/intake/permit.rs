@@ -15,6 +15,8 @@ const LOOKS_OF_ROOM: u32 = 60;
 
 const QUEUE_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue is full; try again later");
 const DISK_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "Too little disk space; try again later");
+const TOO_MUCH_AT_ONCE: Reply =
+    Reply::fixed(452, EnhancedCode(4, 3, 1), "Too much mail is coming in at once; try again later");
 const STALLED: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue's index cannot be written; try again later");
 const BROKEN: Reply = Reply::fixed(451, EnhancedCode(4, 3, 0), "The queue cannot be written; try again later");
 
@@ -36,6 +38,8 @@ enum Lack {
     Stalled,
     QueueFull,
     DiskFull,
+    /// Others take up what memory there is for mail that is coming in.
+    TooMuchAtOnce,
 }
 
 impl Lack {
@@ -45,6 +49,7 @@ impl Lack {
             Lack::Stalled => ("queue_stalled", STALLED),
             Lack::QueueFull => ("queue_full", QUEUE_FULL),
             Lack::DiskFull => ("disk_full", DISK_FULL),
+            Lack::TooMuchAtOnce => ("too_much_at_once", TOO_MUCH_AT_ONCE),
         }
     }
 }
@@ -53,7 +58,7 @@ impl Lack {
 pub(crate) struct Permits {
     limits: QueueLimits,
     queue: Queue,
-    /// Octets announced at MAIL whose messages are not durable yet.
+    /// Octets of messages that are not durable yet: announced at MAIL, or come since where those are more.
     arriving_bytes: AtomicU64,
     /// Free octets of the file system when last looked at, less what came since.
     free_bytes: AtomicU64,
@@ -119,6 +124,7 @@ impl Permits {
         match self.room_for(ASSUMED_BYTES) {
             Err(Lack::QueueFull) => Some("the queue is full, by [queue] max_recipients or max_bytes"),
             Err(Lack::DiskFull) => Some("the disk of data_dir has less free space than [queue] min_free"),
+            Err(Lack::TooMuchAtOnce) => Some("more is coming in at once than [queue] max_arriving"),
             Ok(()) | Err(Lack::Failed | Lack::Stalled) => None,
         }
     }
@@ -140,7 +146,8 @@ impl Permits {
     }
 
     fn room_for(&self, bytes: u64) -> Result<(), Lack> {
-        let arriving = self.arriving_bytes.load(Ordering::Relaxed) + bytes;
+        let before = self.arriving_bytes.load(Ordering::Relaxed);
+        let arriving = before + bytes;
         let stats = self.queue.stats();
         // The reserve and its like hold no mail: a queue that is allowed little would be full of them.
         let held_bytes = stats.journal_bytes.saturating_sub(stats.spare_bytes);
@@ -152,8 +159,20 @@ impl Permits {
             Err(Lack::QueueFull)
         } else if self.free_bytes.load(Ordering::Relaxed) < self.limits.min_free_bytes + arriving {
             Err(Lack::DiskFull)
+        } else if before > 0 && arriving > self.limits.max_arriving_bytes {
+            // One alone is taken however large.
+            Err(Lack::TooMuchAtOnce)
         } else {
             Ok(())
+        }
+    }
+
+    /// More than was declared, or assumed, has come.
+    pub(super) fn grow(&self, permit: &mut Permit, bytes: u64) {
+        let more = bytes.saturating_sub(permit.0);
+        if more > 0 {
+            self.arriving_bytes.fetch_add(more, Ordering::Relaxed);
+            permit.0 += more;
         }
     }
 

@@ -99,6 +99,7 @@ impl Connection {
         // A message has recipients, and trust does not change within a transaction.
         debug_assert_ne!(self.trust, Trust::Never);
         let ticket = message.ticket;
+        self.account(message.body_bytes as u64, room.shared);
         let missing = match self.check_message(&message, room.shared) {
             Ok(missing) => missing,
             Err(refusal) => {
@@ -163,6 +164,14 @@ impl Connection {
             self.guest.metrics().accepted(1);
         }
         self.server.complete(ticket, reply);
+    }
+
+    /// The content takes up what it does, whatever its sender said.
+    pub(super) fn account(&mut self, bytes: u64, shared: &Shared) {
+        let kept = bytes.min(self.server.config().max_message_bytes as u64);
+        if let Some(permit) = &mut self.permit {
+            shared.permits.grow(permit, kept);
+        }
     }
 
     pub(super) fn release(&mut self, shared: &Shared) {

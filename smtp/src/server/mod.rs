@@ -364,6 +364,10 @@ impl Server {
             && self.outbox.queued() < MAX_QUEUED_REPLIES
             && self.outbox.transmit.len() < MAX_UNSENT_BYTES
     }
+    /// Octets of the open transaction's content that have come so far.
+    pub fn content_bytes(&self) -> u64 {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.content.bytes())
+    }
     /// What was refused since the last call, by the machine itself: a word for why, and how often. (What the owner refuses
     /// it knows.)
     pub fn take_refusals(&mut self) -> Vec<(&'static str, u64)> {

@@ -35,6 +35,7 @@ pub fn config() -> Config {
             max_recipients: 1 << 30,
             max_bytes: 1 << 40,
             min_free_bytes: 0,
+            max_arriving_bytes: 1 << 30,
             body_cache_bytes: 1 << 20,
             prepare_bytes: 0,
         },
