@@ -14,6 +14,7 @@
 //! | the connection ended, outcome known to be "not taken" | soon |
 //! | the connection ended after the content (in doubt) | retry |
 //! | nothing was sent | again |
+//! | no connection could be opened, for a reason of our own | waits; after a minute of that, retry |
 //! | the peer lacks what the message needs (SMTPUTF8: 5.6.7; SIZE: 5.3.4; 8BITMIME or BINARYMIME, when the content cannot be converted either: 5.6.3; REQUIRETLS: 5.7.30; DELIVERBY with return: 5.3.3) | bounce; REQUIRETLS: first the site's other hosts |
 //! | too little is left of the sender's time (DELIVERBY) | retry, which gives up when it is over |
 //! | no such domain, null MX, mail loop | bounce |
@@ -218,6 +219,11 @@ pub fn tell_closed(peer: &str, stage: Stage, cause: &Cause) -> Reply {
         let _ = write!(text, ": {} {}", reply.code, reply.text);
     }
     Reply::new(451, enhanced, text)
+}
+
+/// What to tell where we could not open a connection, for a reason of our own. RFC 3463 §3.4: "mail system", which is ours.
+pub fn tell_not_opened(why: &str) -> Reply {
+    Reply::new(451, EnhancedCode(4, 3, 0), format!("no connection could be opened here: {why}"))
 }
 
 fn describe(cause: &Cause) -> Cow<'static, str> {

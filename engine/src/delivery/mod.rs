@@ -2,6 +2,7 @@
 //! dispatch says and tells what came of it; it decides nothing.
 
 mod connection;
+mod fault;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,7 @@ impl Delivery {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let there = turned.is_some();
+        let ends = fault::Ends::of(&open);
         let connection = match turned {
             Some(turned) => Connection::adopt(open, *turned, &self.settings, now, registry, token(key)),
             None => Connection::open(open, &self.settings, now, registry, token(key)),
@@ -94,7 +96,10 @@ impl Delivery {
                     self.handle_ready(key, Readiness { readable: true, ended: false }, now);
                 }
             }
-            Err(error) => self.news.push(Input::Closed(id, Stage::Connect, Cause::Io(error.kind()))),
+            Err(error) => self.news.push(match ends.own_fault(&error) {
+                Some(fault) => Input::NotOpened(id, fault),
+                None => Input::Closed(id, Stage::Connect, Cause::Io(error.kind())),
+            }),
         }
     }
 

@@ -48,11 +48,18 @@ pub enum Action {
     Happened(Box<Happened>),
     /// A notice is in the group that follows: metrics.
     Noticed(notice::Kind),
+    /// Connections cannot be opened for a fault of our own: log. Not said of each, see `bounds::OWN_FAULT_TOLD`.
+    NotOpened {
+        /// The source address that is to blame.
+        source: Option<IpAddr>,
+        /// What the system says.
+        why: Arc<str>,
+    },
     /// A limit kept a site waiting for so long: metrics.
     Throttled {
         /// The site.
         site: Arc<str>,
-        /// `connections`, `connection_rate`, `rate`, `backoff`, `suspend`.
+        /// Its name, see [`crate::limit::Limit::name`].
         limit: &'static str,
         /// How long.
         waited: Duration,

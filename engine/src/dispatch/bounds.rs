@@ -52,6 +52,11 @@ pub const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub const MAX_LOSSES: u8 = 2;
 /// How long an address that failed is left alone: first, doubled each time, at most.
 pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// How long an address is passed over after a connection could not be opened for a fault of our own; and how long a site's mail
+/// waits for that to pass before it is deferred.
+pub const OWN_FAULT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// How long the same fault of our own is not told again.
+pub const OWN_FAULT_TOLD: Duration = Duration::from_secs(3600);
 /// Where connections worked and no other is let in, it is tried once more after this time: a host that takes few at once may
 /// count those that ended for a moment.
 pub const COUNTED_STILL: Duration = Duration::from_secs(1);

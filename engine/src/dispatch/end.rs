@@ -16,7 +16,20 @@ use std::time::Instant;
 
 impl Dispatch {
     pub(super) fn handle_closed(&mut self, id: ConnectionId, stage: Stage, cause: &Cause) {
-        let Some(slot) = self.slot(id) else { return };
+        let Some(connection) = self.take_connection(id) else { return };
+        let learnt = self.learn(&connection, stage, cause);
+        if connection.is_alive() {
+            self.blame(&connection, stage, cause, learnt);
+        }
+        if !self.draining {
+            self.defer_doomed(connection.site);
+        }
+        self.wake(connection.site);
+    }
+
+    /// The connection is gone: nothing counts it any more.
+    pub(super) fn take_connection(&mut self, id: ConnectionId) -> Option<Connection> {
+        let slot = self.slot(id)?;
         // Handed over while the connection was ending: never submitted, hence not reported.
         for transaction in self.connections[slot].transactions.clone() {
             let id = self.transactions[transaction as usize].name;
@@ -35,14 +48,7 @@ impl Dispatch {
             let working = self.connections_at_work(connection.site);
             self.sites[connection.site as usize].capacity.end(working);
         }
-        let learnt = self.learn(&connection, stage, cause);
-        if connection.is_alive() {
-            self.blame(&connection, stage, cause, learnt);
-        }
-        if !self.draining {
-            self.defer_doomed(connection.site);
-        }
-        self.wake(connection.site);
+        Some(connection)
     }
 
     /// Learns from its end how the host is to be spoken to; whether that was new, and explains the end.

@@ -1,6 +1,6 @@
 //! The hosts of a site: which one a connection is opened to next, and which are left alone for a while.
 
-use super::bounds::{CLEAR_TEXT, HOST_PAUSE, NO_PROMISE, OURSELVES};
+use super::bounds::{CLEAR_TEXT, HOST_PAUSE, NO_PROMISE, OURSELVES, OWN_FAULT};
 use super::manner::Learnt;
 use super::refusals::Refusals;
 use crate::config::{NextHop, TlsPolicy};
@@ -68,6 +68,10 @@ impl Pause {
         if std::mem::replace(&mut self.suspect, true) {
             self.fail(now);
         }
+    }
+    /// It is not tried for a moment, through no fault of its own.
+    pub(super) fn pass_over(&mut self, now: Instant) {
+        self.until = self.until.max(Some(now + OWN_FAULT.0));
     }
     pub(super) fn clear(&mut self) {
         *self = Pause::default();

@@ -1,6 +1,6 @@
 //! What dispatch is told.
 
-use super::ConnectionId;
+use super::{ConnectionId, OwnFault};
 use crate::config::Config;
 use queue::{Committed, Content, Domain, Entry, EntryKey, Envelope, Flow, MessageId};
 use smtp::client::{Cause, Features, Report, Stage};
@@ -45,6 +45,8 @@ pub enum Input {
     Report(ConnectionId, Report),
     /// A connection ended; all its reports came before.
     Closed(ConnectionId, Stage, Cause),
+    /// A connection could not be opened, for a reason that lies with us. It is not told closed.
+    NotOpened(ConnectionId, OwnFault),
     /// A customer has come for its mail, over a connection that is ours if `Action::Open` follows at once.
     Offered(Offer),
     /// What waited for that customer has been made due, as far as it could be: nothing more comes of its offer.

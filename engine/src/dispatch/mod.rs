@@ -45,6 +45,7 @@ mod on_demand;
 mod open;
 mod operate;
 mod outcome;
+mod own_fault;
 mod ready;
 mod refusals;
 mod reload;
@@ -70,6 +71,7 @@ pub use explain::SiteView;
 pub use input::{Input, Offer, Operation, TlsState};
 pub use manner::Manner;
 pub use operate::is_held_by_sender;
+pub use own_fault::OwnFault;
 
 use crate::config::Config;
 use crate::now::Now;
@@ -78,6 +80,7 @@ use connection::{Connection, Transaction};
 use domain::{DomainId, Domains};
 use message::Messages;
 use operate::Looks;
+use own_fault::OwnFaults;
 use queue::MessageId;
 use settle::Settles;
 use site::{Site, SiteId, SiteKey};
@@ -123,6 +126,7 @@ pub struct Dispatch {
     kept: usize,
     settles: Settles,
     looks: Looks,
+    own_faults: OwnFaults,
     /// Sites whose customer has all that waited for it, once these settles are durable.
     collected: Vec<SiteId>,
     actions: VecDeque<Action>,
@@ -156,6 +160,7 @@ impl Dispatch {
             kept: 0,
             settles: Settles::default(),
             looks: Looks::default(),
+            own_faults: OwnFaults::default(),
             collected: Vec::new(),
             actions: VecDeque::new(),
             counts: Counts::default(),
@@ -179,6 +184,7 @@ impl Dispatch {
             Input::Ready(connection, tls, features) => self.handle_ready(connection, tls, features),
             Input::Report(connection, report) => self.handle_report(connection, report),
             Input::Closed(connection, stage, cause) => self.handle_closed(connection, stage, &cause),
+            Input::NotOpened(connection, fault) => self.handle_not_opened(connection, &fault),
             Input::Offered(offer) => self.handle_offered(offer),
             Input::Collected { user, offer } => self.handle_collected(&user, offer),
             Input::Operate(operation) => self.handle_operation(operation),

@@ -54,6 +54,7 @@ impl Dispatch {
                     return None;
                 }
                 Pick::Asking => return None,
+                Pick::Paused(until) if self.waits_out_own_fault(id, until) => return Some(Limit::Backoff),
                 Pick::Paused(until) => {
                     let site = &mut self.sites[id as usize];
                     if site.capacity.may_replace() && !std::mem::replace(&mut lifted, true) {
@@ -207,16 +208,16 @@ impl Dispatch {
         name
     }
 
-    /// The next of the source addresses that fit the peer's family, round robin. None fits: the system chooses.
+    /// The next of the source addresses that fit the peer's family, round robin; of those that are not away, if any. None fits:
+    /// the system chooses.
     fn next_source(&mut self, id: SiteId, peer: IpAddr) -> Option<IpAddr> {
-        let fitting = || self.config.delivery.source_addresses.iter().filter(|s| s.is_ipv4() == peer.is_ipv4());
-        let count = fitting().count();
-        if count == 0 {
-            return None;
-        }
+        let now = self.now.mono;
+        let sources = self.config.delivery.source_addresses.iter();
+        let fitting: SmallVec<[&IpAddr; 4]> = sources.filter(|s| s.is_ipv4() == peer.is_ipv4()).collect();
         let turn = &mut self.sites[id as usize].next_source;
-        *turn = (*turn + 1) % count;
-        fitting().nth(*turn).copied()
+        *turn = (*turn + 1) % fitting.len().max(1);
+        let turns = || fitting[*turn..].iter().chain(&fitting[..*turn]).map(|source| **source);
+        turns().find(|source| !self.own_faults.is_away(*source, now)).or_else(|| turns().next())
     }
 
     /// The connection's slot, if it is (still) known.
@@ -244,6 +245,7 @@ impl Dispatch {
             site.failed = false;
             site.doomed = false;
             site.backoff = None;
+            site.standstill = None;
         }
         let connection = &mut self.connections[slot];
         connection.tls = tls.map(Arc::new);

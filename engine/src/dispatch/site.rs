@@ -5,6 +5,7 @@ use super::capacity::Capacity;
 use super::host::Host;
 use super::message::DeliveryId;
 use super::on_demand::Caller;
+use super::own_fault::Standstill;
 use super::ready::ReadyList;
 use super::spilled::Spilled;
 use crate::config::{Config, Limits, MatchedBy, NextHop, RoutePolicy, SiteRule, TlsPolicy};
@@ -136,6 +137,8 @@ pub(super) struct Site {
     pub(super) failed: bool,
     /// All hosts failed while connections were left: if those end, too, what is ready is deferred.
     pub(super) doomed: bool,
+    /// It could not be connected to for a fault of our own, of late.
+    pub(super) standstill: Option<Standstill>,
     /// The customer that has come for its mail.
     pub(super) caller: Option<Caller>,
     /// All hosts failed: no connection before this.
@@ -185,6 +188,7 @@ impl Site {
             proven: false,
             failed: false,
             doomed: false,
+            standstill: None,
             caller: None,
             backoff: None,
             next_source: 0,

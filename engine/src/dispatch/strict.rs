@@ -108,9 +108,10 @@ impl Dispatch {
             Pick::Unix(host) => self.open(id, host, None, true),
             Pick::Ask(host) => self.ask_addresses(id, host),
             Pick::Asking => {}
+            Pick::Paused(until) if self.waits_out_own_fault(id, until) => {}
             Pick::Paused(_) => {
                 let unreachable = Reply::fixed(451, EnhancedCode(4, 4, 1), "no host answers that may promise TLS");
-                let reply = site.last_error.clone().unwrap_or(unreachable);
+                let reply = self.sites[id as usize].last_error.clone().unwrap_or(unreachable);
                 self.fail_strict(id, Fate::Retry, &reply);
             }
         }

@@ -9,6 +9,7 @@ mod memory;
 mod on_demand;
 mod operators;
 mod outcomes;
+mod own_faults;
 mod routes;
 mod settling;
 mod strict;

@@ -130,6 +130,11 @@ impl EngineMetrics {
         }
     }
 
+    /// A connection could not be opened, which was nobody's fault but ours.
+    pub fn not_opened(&self, site: &str) {
+        self.sites().of(site).failed("local");
+    }
+
     /// A limit kept a site waiting.
     pub fn throttled(&self, site: &str, limit: &'static str, waited: Duration) {
         self.sites().of(site).throttled(limit, waited);

@@ -73,6 +73,11 @@ impl Mind {
                     self.senses.metrics.closed(site, *stage, cause);
                 }
             }
+            Input::NotOpened(connection, _) => {
+                if let Some(site) = self.dispatch.site_of(*connection) {
+                    self.senses.metrics.not_opened(site);
+                }
+            }
             _ => {}
         }
         let is_settled = matches!(input, Input::Settled(_));
@@ -135,6 +140,12 @@ impl Mind {
                     }
                 }
                 Action::Noticed(kind) => self.senses.metrics.noticed(kind),
+                Action::NotOpened { source: Some(ip), why } => {
+                    tracing::warn!("no connection can be opened from {ip}: {why}; it is tried again every few seconds");
+                }
+                Action::NotOpened { source: None, why } => {
+                    tracing::warn!("no connection could be opened: {why}; it is tried again every few seconds");
+                }
                 Action::Throttled { site, limit, waited } => self.senses.metrics.throttled(&site, limit, waited),
                 other => self.ask(other),
             }

@@ -107,6 +107,10 @@ impl World {
                 self.note("closed", &[connection.0, *stage as u64]);
                 self.checker.closed(*connection);
             }
+            Input::NotOpened(connection, _) => {
+                self.note("not opened", &[connection.0]);
+                self.checker.closed(*connection);
+            }
             Input::Settled(token) => self.note("settled", &[*token]),
             _ => {}
         }
@@ -181,6 +185,7 @@ impl World {
                 self.checker.happened(&happened, self.clock.now);
             }
             Action::Noticed(kind) => self.note("notice", &[kind as u64]),
+            Action::NotOpened { .. } => self.note("own fault", &[]),
             Action::Throttled { waited, .. } => self.note("throttled", &[waited.as_micros() as u64]),
         }
     }

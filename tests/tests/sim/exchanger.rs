@@ -99,6 +99,10 @@ impl World {
         if is_down || self.chance(faults.refuse) {
             return Err(ErrorKind::ConnectionRefused);
         }
+        // No port is left for us, or the like.
+        if self.chance(faults.refuse) {
+            return Err(ErrorKind::AddrNotAvailable);
+        }
         if self.chance(faults.swallow) { Err(ErrorKind::TimedOut) } else { Ok(()) }
     }
 

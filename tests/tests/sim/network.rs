@@ -6,7 +6,7 @@ use crate::exchanger::ServerEnd;
 use crate::world::{Event, MILLISECOND, Micros, SECOND, World};
 use bytes::Bytes;
 use engine::config::{SocketName, TlsPolicy};
-use engine::dispatch::{ConnectionId, Deliver, Input, Open, Peer, TlsState};
+use engine::dispatch::{ConnectionId, Deliver, Input, Open, OwnFault, Peer, TlsState};
 use smtp::client::{self, Cause, Client, Outcome, Report, Stage, StartTls, Transaction};
 use smtp::reply::Reply;
 use smtp::server::{Ticket, TlsInfo};
@@ -219,6 +219,11 @@ impl World {
                 link.client = ClientEnd::Up(Box::new(Client::new(self.client_config(&link.open), self.clock.mono())));
                 self.accept(link);
                 self.pump_client(link);
+            }
+            Err(Cause::Io(kind @ ErrorKind::AddrNotAvailable)) => {
+                link.client = ClientEnd::Gone;
+                let fault = OwnFault { is_source_away: false, why: kind.to_string().into() };
+                self.report(link, Input::NotOpened(link.connection, fault));
             }
             Err(cause) => {
                 link.client = ClientEnd::Gone;

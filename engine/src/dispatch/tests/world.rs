@@ -82,6 +82,8 @@ pub struct World {
     pub fetches: u32,
     pub loads: u32,
     pub questions: u32,
+    /// Faults of our own that the operator was told.
+    pub not_opened: Vec<(Option<IpAddr>, Arc<str>)>,
     pub throttled: BTreeMap<&'static str, Duration>,
     /// Message ids and counts of recipients that were accepted.
     pub accepted: BTreeMap<MessageId, u32>,
@@ -128,6 +130,7 @@ impl World {
             fetches: 0,
             loads: 0,
             questions: 0,
+            not_opened: Vec::new(),
             throttled: BTreeMap::new(),
             accepted: BTreeMap::new(),
         }
@@ -229,13 +232,14 @@ impl World {
             }
             Action::Happened(happened) => self.happened.push(*happened),
             Action::Noticed(_) => {}
+            Action::NotOpened { source, why } => self.not_opened.push((source, why)),
             Action::Throttled { limit, waited, .. } => *self.throttled.entry(limit).or_default() += waited,
         }
     }
 
     /// Input now; a connection that ends is forgotten first.
     fn hand_in(&mut self, input: Input) {
-        if let Input::Closed(id, ..) = &input {
+        if let Input::Closed(id, ..) | Input::NotOpened(id, ..) = &input {
             let Some(peer) = self.peers.remove(id) else { return };
             if peer.greeted {
                 self.left.push((self.now.mono, peer.open.peer));

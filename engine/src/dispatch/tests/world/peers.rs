@@ -1,7 +1,7 @@
 //! Exchangers: how they behave before mail, and what they say to it.
 
 use super::*;
-use crate::dispatch::TlsState;
+use crate::dispatch::{OwnFault, TlsState};
 use smtp::server::TlsInfo;
 
 /// How a host behaves before mail.
@@ -11,6 +11,10 @@ pub enum Door {
     Open,
     /// Connection refused.
     Refused,
+    /// We have no file descriptor left for it.
+    NoDescriptor,
+    /// This source address of ours is away.
+    SourceAway(IpAddr),
     /// 554 as greeting.
     Unwelcome,
     /// The same for the next connection only.
@@ -58,13 +62,16 @@ impl World {
         let left = self.left.iter().filter(|(_, peer)| *peer == open.peer).count();
         let guests = self.peers.values().filter(is_here).count() + left;
         let greeted = !matches!(door, Door::Takes(most) if guests >= most);
-        let tls = open.tls != TlsPolicy::Off;
+        let (tls, source) = (open.tls != TlsPolicy::Off, open.source);
         let offered = tls && self.features.starttls;
         let peer = Peer { open, in_flight: VecDeque::new(), handed: 0, closing: false, greeted, last: self.now.mono };
         self.peers.insert(id, peer);
         let refused = Reply::fixed(554, EnhancedCode(5, 7, 1), "no");
         let enough = Reply::fixed(421, EnhancedCode(4, 7, 0), "too many connections");
+        let not_opened = |is_source_away, why: &str| Input::NotOpened(id, OwnFault { is_source_away, why: why.into() });
         let input = match door {
+            Door::NoDescriptor => not_opened(false, "too many open files"),
+            Door::SourceAway(away) if source == Some(away) => not_opened(true, "cannot assign requested address"),
             Door::Takes(_) if !greeted => Input::Closed(id, Stage::Greeting, Cause::Replied(enough)),
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
             Door::Unwelcome | Door::UnwelcomeOnce => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
@@ -75,7 +82,7 @@ impl World {
                 let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
                 Input::Ready(id, Some(TlsState { info, verified: false, resumed: false }), self.features.clone())
             }
-            Door::Open | Door::Takes(_) | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
+            Door::Open | Door::SourceAway(_) | Door::Takes(_) | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
                 Input::Ready(id, None, self.features.clone())
             }
         };
