@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// Octets that a message is taken for whose sender does not declare its SIZE.
 const ASSUMED_BYTES: u64 = 64 * 1024;
 
-/// Looks in a row, about a second apart: a queue at its limit has room now and then, and the log is not for that.
+/// Looks in a row, half a second apart: a queue at its limit has room now and then, and the log is not for that.
 const LOOKS_OF_ROOM: u32 = 60;
 
 const QUEUE_FULL: Reply = Reply::fixed(452, EnhancedCode(4, 3, 1), "The queue is full; try again later");
@@ -60,7 +60,7 @@ pub(crate) struct Permits {
     queue: Queue,
     /// Octets of messages that are not durable yet: announced at MAIL, or come since where those are more.
     arriving_bytes: AtomicU64,
-    /// Free octets of the file system when last looked at, less what came since.
+    /// Free octets of the file system when last looked at.
     free_bytes: AtomicU64,
     failed: AtomicBool,
     /// Looks that have to find room before the log says so; 0 when it did, or never had to.
@@ -85,8 +85,8 @@ impl Permits {
         permits
     }
 
-    /// Looks at the disk again. Called about once a second: between two looks the queue's own growth is bounded by
-    /// `min_free_bytes`, which is far more than a second of mail.
+    /// Looks at the disk again. Called twice a second: between two looks the queue's own growth is bounded by
+    /// `min_free_bytes`, which is far more than a moment's mail.
     pub(crate) fn look(&self) {
         match self.queue.free_bytes() {
             Ok(free) => self.free_bytes.store(free, Ordering::Relaxed),
