@@ -197,6 +197,9 @@ pub struct Item {
     pub due_ms: Option<u64>,
     /// Why it is still here; empty before the first attempt.
     pub last_error: String,
+    /// Why the message cannot be read, if so; then its sender and recipients may be unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Of what is ready: the limits that keep its site waiting, as `explain` names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<String>,
@@ -208,12 +211,19 @@ pub struct Item {
     pub campaign: Option<String>,
 }
 
+impl Item {
+    /// Whether its message's sender and recipients are known.
+    pub fn has_envelope(&self) -> bool {
+        self.unreadable.is_none() || !self.recipients.is_empty()
+    }
+}
+
 /// One message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// What is still queued of it.
     pub entries: Vec<Item>,
-    /// Its header section, as UTF-8 where it is none; bounded.
+    /// Its header section, as UTF-8 where it is none; bounded. Empty when the message cannot be read.
     pub header: String,
 }
 

@@ -83,9 +83,11 @@ impl admin::Control for EngineControl {
             match self.read(&key, &entry).map_err(unreadable)? {
                 Read::Gone => {}
                 Read::Envelope(envelope) if !wanted.admits(&envelope) => {}
-                Read::Envelope(envelope) => chosen.push((key, entry, Some(envelope))),
-                Read::Damaged if wanted.reads => {}
-                Read::Damaged => chosen.push((key, entry, None)),
+                Read::Envelope(envelope) => {
+                    chosen.push(Chosen { key, entry, envelope: Some(envelope), unreadable: None })
+                }
+                Read::Damaged(_) if wanted.reads => {}
+                Read::Damaged(why) => chosen.push(Chosen { key, entry, envelope: None, unreadable: Some(why) }),
             }
         }
         let is_end = complete && rest.next().is_none();
@@ -95,13 +97,20 @@ impl admin::Control for EngineControl {
     fn show(&self, id: MessageId) -> Result<Message, Refusal> {
         let entries = self.0.queue().find(id).map_err(unreadable)?;
         let Some(newest) = entries.iter().map(|(_, entry)| entry.location).max() else { return Err(unknown(id)) };
-        let content = match self.0.queue().load_now(id, newest) {
-            Ok(content) => content,
+        let (header, envelope, unreadable) = match self.0.queue().load_now(id, newest) {
+            Ok(content) => (header(&content), Some(content.envelope.clone()), None),
             Err(QueueError::NoSuchMessage(_)) => return Err(unknown(id)),
-            Err(error) => return Err(unreadable(error)),
+            // The rest may be whole.
+            Err(error) if is_of_one_message(&error) => {
+                (String::new(), self.0.queue().load_envelope(id, newest).ok(), Some(error.to_string()))
+            }
+            Err(error) => return Err(self::unreadable(error)),
         };
-        let chosen = entries.into_iter().map(|(key, entry)| (key, entry, Some(content.envelope.clone()))).collect();
-        Ok(Message { entries: self.items(chosen), header: header(&content) })
+        let chosen = entries.into_iter().map(|(key, entry)| {
+            let (envelope, unreadable) = (envelope.clone(), unreadable.clone());
+            Chosen { key, entry, envelope, unreadable }
+        });
+        Ok(Message { entries: self.items(chosen.collect()), header })
     }
 
     fn act(&self, act: Act, selection: &Selection, from: Option<Place>, limit: usize) -> Result<Acted, Refusal> {
@@ -119,7 +128,7 @@ impl admin::Control for EngineControl {
             engine::shell::Selection { ids: wanted.ids.iter().copied().collect(), domains: wanted.domains.clone() };
         let bounds = Bounds { entries: limit, time: STEP };
         let step = self.0.operate_step(wish(act), &selection, walk, bounds, choose);
-        let step = step.map_err(|error| Refusal::unavailable(error.to_string(), "see the log of the server"))?;
+        let step = step.map_err(unreadable)?;
         let met = named.iter().zip(&wanted.ids).filter(|(_, id)| step.met.contains(id));
         let met = met.map(|(as_named, _)| as_named.clone()).collect();
         let place = |walk: Walk| Some(Place { walk: walk.id, passed: walk.passed? }.to_text());
@@ -155,8 +164,17 @@ enum Read {
     Envelope(Envelope),
     /// Delivered or removed since its entry was read.
     Gone,
-    /// It cannot be read; the log says why, and dispatch will, when its turn comes.
-    Damaged,
+    /// It cannot be read, for this reason.
+    Damaged(String),
+}
+
+/// An entry that is shown.
+struct Chosen {
+    key: EntryKey,
+    entry: Entry,
+    envelope: Option<Envelope>,
+    /// Why its message cannot be read.
+    unreadable: Option<String>,
 }
 
 impl<'a> Wanted<'a> {
@@ -212,17 +230,14 @@ impl EngineControl {
         match self.0.queue().load_envelope(key.id, entry.location) {
             Ok(envelope) => Ok(Read::Envelope(envelope)),
             Err(QueueError::NoSuchMessage(_)) => Ok(Read::Gone),
-            Err(error @ QueueError::Damaged { .. }) => {
-                tracing::error!(%error, id = %key.id, "a queued message cannot be read");
-                Ok(Read::Damaged)
-            }
+            Err(error) if is_of_one_message(&error) => Ok(Read::Damaged(error.to_string())),
             Err(error) => Err(error),
         }
     }
 
     /// As the API shows them. While the mind is silent nothing counts as active.
-    fn items(&self, chosen: Vec<(EntryKey, Entry, Option<Envelope>)>) -> Vec<Item> {
-        let asked: Vec<_> = chosen.iter().map(|(key, entry, _)| (key.clone(), entry.clone())).collect();
+    fn items(&self, chosen: Vec<Chosen>) -> Vec<Item> {
+        let asked: Vec<_> = chosen.iter().map(|chosen| (chosen.key.clone(), chosen.entry.clone())).collect();
         let standing = self.0.ask(move |dispatch, _| {
             let standing = |(key, entry): &(EntryKey, Entry)| {
                 (dispatch.entry_state(key, entry).1 > 0, dispatch.entry_waits_for(key))
@@ -232,10 +247,7 @@ impl EngineControl {
         let standing = standing.unwrap_or_default().into_iter().chain(std::iter::repeat((false, Binding::NONE)));
         let now_ms = now_ms();
         let shown = chosen.into_iter().zip(standing);
-        let item = |((key, entry, envelope), (active, binding)): ((_, _, Option<Envelope>), _)| {
-            item(&key, &entry, envelope.as_ref(), state(&key, active, now_ms), binding)
-        };
-        shown.map(item).collect()
+        shown.map(|(chosen, (active, binding))| item(&chosen, state(&chosen.key, active, now_ms), binding)).collect()
     }
 }
 
@@ -248,7 +260,8 @@ fn state(key: &EntryKey, active: bool, now_ms: u64) -> &'static str {
     }
 }
 
-fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, state: &str, binding: Binding) -> Item {
+fn item(Chosen { key, entry, envelope, unreadable }: &Chosen, state: &str, binding: Binding) -> Item {
+    let envelope = envelope.as_ref();
     let waits_for = if state == READY { binding } else { Binding::NONE };
     let recipient = |position: u32| Some(envelope?.recipients.get(position as usize)?.mailbox.to_string());
     Item {
@@ -263,6 +276,7 @@ fn item(key: &EntryKey, entry: &Entry, envelope: Option<&Envelope>, state: &str,
         accepted_ms: entry.accepted_ms,
         due_ms: (!key.is_held()).then_some(key.due_ms),
         last_error: entry.last_error.to_string(),
+        unreadable: unreadable.clone(),
         waits_for: waits_for.iter().map(|limit| limit.name().into()).collect(),
         tenant: envelope.and_then(|envelope| envelope.tenant.as_deref()).map(String::from),
         campaign: envelope.and_then(|envelope| envelope.campaign.as_deref()).map(String::from),
@@ -295,7 +309,13 @@ fn unknown(id: MessageId) -> Refusal {
     Refusal::not_found(format!("message {id} is not in the queue"), hint)
 }
 
+/// What is wrong may be wrong with a place in the journal, or with a file of it, not with the queue as a whole.
+fn is_of_one_message(error: &QueueError) -> bool {
+    matches!(error, QueueError::Damaged { .. } | QueueError::Io { .. })
+}
+
 fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "an operator's question or wish met with a fault");
     Refusal::unavailable(error.to_string(), "see the log of the server")
 }
 

@@ -264,22 +264,21 @@ fn list_text(page: &Page) -> String {
 
 fn message_text(message: &Message) -> String {
     let header: String = message.header.chars().map(|c| if c == '\n' { c } else { terminal::harmless(c) }).collect();
-    format!("{}\n{}\n", items_text(&message.entries), header.trim_end())
+    let entries = items_text(&message.entries);
+    if header.is_empty() { entries } else { format!("{entries}\n{}\n", header.trim_end()) }
 }
 
 fn items_text(items: &[Item]) -> String {
     let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let row = |item: &Item| {
-        let others = item.recipient_count.saturating_sub(1);
-        let first = item.recipients.first().cloned().unwrap_or_else(|| item.domain.clone());
         vec![
             item.id.clone(),
             item.state.clone(),
             span(now_ms.saturating_sub(item.accepted_ms)),
             item.due_ms.map_or("-".into(), |due_ms| span(due_ms.saturating_sub(now_ms))),
             item.attempts.to_string(),
-            format!("<{}>", item.sender),
-            if others == 0 { first } else { format!("{first} +{others}") },
+            if item.has_envelope() { format!("<{}>", item.sender) } else { "?".into() },
+            recipient(item),
             reason(item),
         ]
     };
@@ -287,8 +286,20 @@ fn items_text(items: &[Item]) -> String {
     terminal::table(&["ID", "STATE", "AGE", "DUE IN", "TRIES", "SENDER", "RECIPIENT", "LAST ERROR"], &rows)
 }
 
+/// The first one, and how many more there are; where they are unknown, how many of which domain.
+fn recipient(item: &Item) -> String {
+    match (item.recipients.first(), item.recipient_count) {
+        (None, count) => format!("{count} at {}", item.domain),
+        (Some(first), 0 | 1) => first.clone(),
+        (Some(first), count) => format!("{first} +{}", count - 1),
+    }
+}
+
 /// What keeps it here now, and what the host said before.
 fn reason(item: &Item) -> String {
+    if let Some(why) = &item.unreadable {
+        return format!("cannot be read: {why}");
+    }
     match (&item.waits_for[..], &*item.last_error) {
         ([], said) => said.into(),
         (limits, "") => format!("waits because of {}", limits.join(", ")),
@@ -375,6 +386,13 @@ mod tests {
         };
         assert_eq!(reason(&waiting("")), "waits because of connections, rate");
         assert_eq!(reason(&waiting("450 later")), "waits because of connections, rate; 450 later");
+        let damaged = Item { unreadable: Some("x is damaged".into()), ..waiting("450 later") };
+        assert_eq!(reason(&damaged), "cannot be read: x is damaged");
+        let text = list_text(&Page {
+            entries: vec![Item { sender: String::new(), domain: "b.example".into(), recipient_count: 2, ..damaged }],
+            ..Page::default()
+        });
+        assert!(text.contains("  ?  ") && text.contains("  2 at b.example  "), "{text}");
         assert_eq!(list_text(&Page::default()), "nothing is queued that matches\n");
     }
 }

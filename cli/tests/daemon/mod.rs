@@ -36,8 +36,9 @@ impl Home {
         let ingest = port.expect("a free port");
         // The disk has other tests to serve.
         let queue = if rest.contains("[queue]") { "" } else { "[queue]\nprepare = \"0B\"\n" };
+        let admin = if rest.contains("[admin]") { "" } else { "[admin]\nbind = \"off\"\n" };
         let configuration = format!(
-            "hostname = \"crash.test\"\ndata_dir = {:?}\n[[listener]]\nbind = \"{ingest}\"\n{listener}\n[admin]\nbind = \"off\"\n\
+            "hostname = \"crash.test\"\ndata_dir = {:?}\n[[listener]]\nbind = \"{ingest}\"\n{listener}\n{admin}\
              [log]\nevents = \"events.jsonl\"\n{queue}{rest}",
             directory.path().join("data"),
         );

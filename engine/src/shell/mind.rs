@@ -13,7 +13,7 @@ use crate::now::Now;
 use crossbeam_channel::Sender;
 use dns::Resolver;
 use queue::service::Fetched;
-use queue::{Domain, Due, Flow, Group, Queue, QueueError};
+use queue::{Domain, Due, Flow, Group, MessageId, Queue, QueueError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,6 +175,9 @@ impl Mind {
             }
             Action::Load(id, location) => {
                 let done = move |result: Result<_, Arc<QueueError>>| {
+                    if let Err(error) = &result {
+                        note_unreadable(id, error);
+                    }
                     think(Input::Loaded(id, result.map_err(|error| error.to_string().into())));
                 };
                 self.senses.queue.load(id, location, Box::new(done));
@@ -276,6 +279,15 @@ impl Mind {
         let failed = self.senses.failed.load(Ordering::Relaxed);
         let is_quiet = if failed { self.dispatch.is_hung_up() } else { self.dispatch.is_quiet() };
         is_quiet && self.settle_tokens.is_empty()
+    }
+}
+
+/// The event log and the queue's list have it as the reply of an attempt; here it is a fault of ours, once for each attempt.
+fn note_unreadable(id: MessageId, error: &QueueError) {
+    match error {
+        // What may pass the queue has said, once for all messages; and an operator may remove what is being read.
+        QueueError::Stalled(_) | QueueError::NoSuchMessage(_) => tracing::debug!(%error, %id, "a message is not read"),
+        _ => tracing::error!(%error, %id, "a queued message cannot be read; it stays in the queue and is tried again"),
     }
 }
 
