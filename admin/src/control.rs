@@ -126,11 +126,11 @@ pub(crate) fn parse_id(text: &str) -> Result<MessageId, Refusal> {
 /// Totals of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Recipients in memory that wait for their turn.
+    /// Recipients that are due, wherever they wait and whatever for.
     pub ready: u64,
     /// In a transaction.
     pub active: u64,
-    /// Waiting for their next attempt, or on disk for their turn.
+    /// Their time has not come.
     pub deferred: u64,
     /// Held by an operator.
     pub held: u64,

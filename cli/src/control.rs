@@ -4,10 +4,9 @@
 //! a transaction, and how a site stands. What the two say may be some milliseconds apart.
 
 mod explain;
+mod totals;
 
-use admin::control::{
-    Act, Acted, DomainCount, Explanation, Item, Message, Page, Place, Refusal, Selection, Summary, cursor,
-};
+use admin::control::{Act, Acted, Explanation, Item, Message, Page, Place, Refusal, Selection, Summary, cursor};
 use engine::config::domain_forms;
 use engine::limit::Binding;
 use engine::shell::{Bounds, Handle, Walk, Wish};
@@ -15,8 +14,6 @@ use queue::{Content, Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-/// Domains in a summary.
-const DOMAINS: usize = 20;
 /// Messages that are read from disk for one page, when each has to be looked at to know whether it matches.
 const MAX_READS: usize = 2000;
 /// About how long a step of an act takes: whoever waits for it wants to see progress.
@@ -44,26 +41,7 @@ impl admin::Control for EngineControl {
     }
 
     fn summary(&self) -> Result<Summary, Refusal> {
-        let domains = self.0.queue().summary(DOMAINS).map_err(unreadable)?;
-        let stats = self.0.queue().stats();
-        let counts = self.0.ask(|dispatch, _| dispatch.counts()).ok_or_else(silent)?;
-        let busy = counts.ready + counts.active + stats.held_recipients;
-        Ok(Summary {
-            ready: counts.ready,
-            active: counts.active,
-            deferred: stats.recipients.saturating_sub(busy),
-            held: stats.held_recipients,
-            recipients: stats.recipients,
-            entries: stats.entries,
-            journal_bytes: stats.journal_bytes,
-            spare_bytes: stats.spare_bytes,
-            free_bytes: self.0.queue().free_bytes().map_err(unreadable)?,
-            connections: counts.connections.total(),
-            domains: domains
-                .into_iter()
-                .map(|domain| DomainCount { domain: domain.domain.as_str().into(), recipients: domain.recipients })
-                .collect(),
-        })
+        totals::summary(&self.0)
     }
 
     fn list(&self, selection: &Selection, after: Option<EntryKey>, limit: usize) -> Result<Page, Refusal> {

@@ -313,6 +313,32 @@ fn what_is_ready_names_the_limits_that_it_waits_for() {
     assert!(shown.contains("waits because of suspend\n"), "{shown}");
 }
 
+/// What is due is ready, whatever holds it up.
+#[test]
+fn list_summary_and_explain_agree_on_what_is_ready() {
+    let site = "[[site]]\nmatch = { domain = [\"special.route.test\"] }\nsuspend = true\n";
+    let world = World::start(LATER, site);
+    for to in ["u@special.route.test", "v@special.route.test", "u@other.route.test", "u@held.route.test"] {
+        world.send("news@x.test", to);
+    }
+    let standing = |domain: &str, state: &str| {
+        world.list(&["--domain", domain], |entries| {
+            !entries.is_empty() && entries.iter().all(|entry| entry["state"] == state)
+        });
+    };
+    standing("other.route.test", "deferred");
+    standing("held.route.test", "deferred");
+    world.act(&["hold", "--domain", "held.route.test"], 1);
+    standing("held.route.test", "held");
+    standing("special.route.test", "ready");
+    let summary = world.json(&["queue", "summary"]);
+    let counts = ["ready", "active", "deferred", "held", "recipients"].map(|state| summary[state].as_u64().unwrap());
+    assert_eq!(counts, [2, 0, 1, 1, 4], "{summary}");
+    assert_eq!(summary["domains"][0], serde_json::json!({"domain": "special.route.test", "recipients": 2}));
+    let queued = ["0 ready in memory and more on disk, 0 active (now)"];
+    assert_eq!(world.explain("u@special.route.test", "queued"), queued);
+}
+
 #[test]
 fn an_address_is_explained_before_and_after_a_reload() {
     let site = "[[site]]\nmatch = { domain = [\"special.test\"] }\nrate = \"5/h\"\ntls = \"required\"\n";

@@ -212,14 +212,10 @@ impl Facts {
 
     /// How the site stands.
     fn standing(&mut self, view: &SiteView) {
-        let SiteView { ready, active, spilled_domains, connections, .. } = view;
+        let SiteView { ready, active, is_spilled, connections, .. } = view;
         let OpenConnections { connecting, idle, busy } = connections;
-        let spilled = match spilled_domains {
-            0 => String::new(),
-            1 => ", more on disk".into(),
-            domains => format!(", more on disk for {domains} domains"),
-        };
-        self.add("queued", format!("{ready} ready, {active} active{spilled}"), NOW);
+        let spilled = if *is_spilled { " in memory and more on disk" } else { "" };
+        self.add("queued", format!("{ready} ready{spilled}, {active} active"), NOW);
         self.add("connected", format!("{connecting} connecting, {idle} idle, {busy} busy"), NOW);
         if !view.binding.is_empty() {
             let since = view.bound_for.map_or(String::new(), |time| format!(", for {} so far", brief(time)));

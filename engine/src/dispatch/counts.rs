@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Counts for gauges, kept as it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Recipients waiting for their turn in memory.
+    /// Recipients waiting for their turn in memory. More may be due on disk.
     pub ready: u64,
     /// Recipients in transactions.
     pub active: u64,

@@ -24,8 +24,8 @@ pub struct SiteView {
     pub ready: usize,
     /// Transactions in flight.
     pub active: usize,
-    /// Domains of it with more due on disk.
-    pub spilled_domains: usize,
+    /// More is due on disk.
+    pub is_spilled: bool,
     /// Its connections.
     pub connections: OpenConnections,
     /// The limits that keep it waiting.
@@ -137,7 +137,7 @@ impl Dispatch {
             limits: site.limits.clone(),
             ready: site.ready(),
             active: site.active,
-            spilled_domains: site.spilled.domains(),
+            is_spilled: !site.spilled.is_empty(),
             connections: self.open_of(&site.connections),
             binding: site.binding,
             bound_for: site.bound_since.map(|since| now.saturating_duration_since(since)),

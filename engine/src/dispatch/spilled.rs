@@ -40,11 +40,6 @@ impl Spilled {
         self.0.len()
     }
 
-    /// Domains, each counted once for each of its flows.
-    pub(super) fn domains(&self) -> usize {
-        self.0.iter().map(|(_, domains)| domains.len()).sum()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = DomainId> {
         self.0.iter().flat_map(|(_, domains)| domains.iter().copied())
     }
@@ -65,7 +60,7 @@ mod tests {
         let mut spilled = Spilled::default();
         [(a, 1), (a, 2), (b, 3), (a, 4), (b, 5)].into_iter().for_each(|(flow, domain)| spilled.push(flow, domain));
         assert_eq!(spilled.neediest(|flow| if flow == a { 100 } else { 3 }), Some(b));
-        assert_eq!(spilled.domains(), 5);
+        assert_eq!(spilled.iter().count(), 5);
         let mut order = Vec::new();
         while let Some(flow) = spilled.neediest(|_| 0) {
             order.extend(spilled.pop(flow));

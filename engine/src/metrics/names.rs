@@ -65,7 +65,7 @@ pub(super) fn describe() {
         describe_histogram!(name, what);
     }
     for (name, what) in [
-        (QUEUE_RECIPIENTS, "Recipients queued"),
+        (QUEUE_RECIPIENTS, "Recipients queued; what is due and on disk counts as deferred"),
         (CONNECTIONS, "Open connections"),
         (JOURNAL_BYTES, "Size of the journal on disk"),
         (SPARE_BYTES, "Of it, what is kept ready for new mail and holds nothing"),
