@@ -6,7 +6,7 @@
 //!    domain) gets one at once, up to [`MAX_CONFIGURED`]: a `*` names them all.
 //! 2. Of the others, the busiest [`MAX_BUSIEST`] have one. Work is counted in a lossy count: when [`MAX_COUNTED`] sites are
 //!    counted, all counts are halved and those that reach zero forgotten, so that memory is bounded and old work fades. A
-//!    site takes a free label once it has had [`MIN_WORK`]; when none is free it takes the least busy one's, if it had more
+//!    site takes a free label at once; when none is free it takes the least busy one's, once it has had [`MIN_WORK`] and more
 //!    than twice that one's work (so that two equals do not take turns).
 //! 3. At most [`MAX_EVER`] labels are ever given by rule 2 in one life of the process; then the set stays as it is.
 //!
@@ -24,7 +24,7 @@ pub const MAX_BUSIEST: usize = 50;
 pub const MAX_EVER: usize = 200;
 /// Sites whose work is counted at once.
 pub const MAX_COUNTED: usize = 2048;
-/// Recipients before a site is worth a label.
+/// Recipients before a site is worth another one's label.
 pub const MIN_WORK: u64 = 10;
 
 /// The registry of labels.
@@ -77,11 +77,17 @@ impl SiteLabels {
                 // Asked now and then: the least busy one is found by looking at them all.
                 work >= MIN_WORK && work.is_multiple_of(MIN_WORK) && self.promote(site, work)
             }
-            None => self.admit(site, domain()),
+            None => self.admit(site, 1, domain()),
         }
     }
 
-    fn admit(&mut self, site: &Arc<str>, domain: Option<String>) -> bool {
+    /// Whether the site has a label. One that is new may get it before it has had any work: its first connection, or a limit
+    /// that keeps it waiting, comes before its first recipient. (A rule that matched its domain has given it its name.)
+    pub fn meet(&mut self, site: &Arc<str>) -> bool {
+        if self.sites.contains_key(site) { self.is_labelled(site) } else { self.admit(site, 0, None) }
+    }
+
+    fn admit(&mut self, site: &Arc<str>, work: u64, domain: Option<String>) -> bool {
         if self.configured < MAX_CONFIGURED && self.is_named(site, domain.as_deref()) {
             self.configured += 1;
             self.sites.insert(site.clone(), Standing::Configured);
@@ -90,7 +96,10 @@ impl SiteLabels {
         while self.sites.len() >= MAX_COUNTED + MAX_CONFIGURED + MAX_BUSIEST {
             self.fade();
         }
-        self.sites.insert(site.clone(), Standing::Counted { work: 1 });
+        if self.busiest.len() < MAX_BUSIEST {
+            return self.promote(site, work);
+        }
+        self.sites.insert(site.clone(), Standing::Counted { work });
         false
     }
 
@@ -158,22 +167,31 @@ mod tests {
         assert!(work(&mut labels, "mx1.google.com,mx2.google.com", 1));
         assert!(labels.count(&"mx.provider.example".into(), || Some("a.example".into())));
         assert!(work(&mut labels, "a.example", 1));
-        assert!(!work(&mut labels, "b.example", 1));
+        let pattern = |labels: &SiteLabels| labels.sites.values().filter(|s| **s == Standing::Configured).count();
+        assert_eq!(pattern(&labels), 3);
+        assert!(work(&mut labels, "b.example", 1), "one of the busiest: there are no others");
+        assert_eq!(pattern(&labels), 3);
+    }
+
+    #[test]
+    fn as_long_as_there_are_few_sites_each_has_a_label() {
+        let mut labels = labels("");
+        let given = (0..2 * MAX_BUSIEST).filter(|n| work(&mut labels, &format!("s{n}"), 1)).count();
+        assert_eq!(given, MAX_BUSIEST);
     }
 
     #[test]
     fn a_pattern_that_names_everything_is_bounded() {
         let mut labels = labels("[[site]]\nmatch = { mx = [\"*\"] }\n");
         let given = (0..1000).filter(|n| work(&mut labels, &format!("s{n}"), 1)).count();
-        assert_eq!(given, MAX_CONFIGURED);
+        assert_eq!(given, MAX_CONFIGURED + MAX_BUSIEST);
     }
 
     #[test]
     fn the_busiest_have_labels_and_a_busier_one_takes_the_least_busy_ones() {
         let mut labels = labels("");
         for n in 0..MAX_BUSIEST as u64 {
-            assert!(!work(&mut labels, &format!("s{n}"), MIN_WORK - 1));
-            assert!(work(&mut labels, &format!("s{n}"), 91 + n));
+            assert!(work(&mut labels, &format!("s{n}"), 100 + n));
         }
         assert!(!work(&mut labels, "late", 200), "not twice as busy as s0, with 100");
         assert!(work(&mut labels, "late", 10));

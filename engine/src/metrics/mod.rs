@@ -119,8 +119,8 @@ impl EngineMetrics {
     }
 
     /// A connection to a site was opened.
-    pub fn opened(&self, site: &str) {
-        self.sites().of(site).opened.increment(1);
+    pub fn opened(&self, site: &Arc<str>) {
+        self.sites().met(site).opened.increment(1);
     }
 
     /// A connection ended.
@@ -136,8 +136,8 @@ impl EngineMetrics {
     }
 
     /// A limit kept a site waiting.
-    pub fn throttled(&self, site: &str, limit: &'static str, waited: Duration) {
-        self.sites().of(site).throttled(limit, waited);
+    pub fn throttled(&self, site: &Arc<str>, limit: &'static str, waited: Duration) {
+        self.sites().met(site).throttled(limit, waited);
     }
 
     /// A question went out to a name server.

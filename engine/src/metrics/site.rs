@@ -44,7 +44,18 @@ impl Sites {
 
     /// The handles for a site's recipient; this is what makes a site busy.
     pub(super) fn busy(&mut self, site: &Arc<str>, domain: impl FnOnce() -> Option<String>) -> &mut SiteHandles {
-        if !self.labels.count(site, domain) {
+        let is_labelled = self.labels.count(site, domain);
+        self.handles(site, is_labelled)
+    }
+
+    /// The handles for what may come before a site's first recipient.
+    pub(super) fn met(&mut self, site: &Arc<str>) -> &mut SiteHandles {
+        let is_labelled = self.labels.meet(site);
+        self.handles(site, is_labelled)
+    }
+
+    fn handles(&mut self, site: &Arc<str>, is_labelled: bool) -> &mut SiteHandles {
+        if !is_labelled {
             return &mut self.other;
         }
         self.own.entry(site.clone()).or_insert_with(|| SiteHandles::new(site.clone()))

@@ -85,8 +85,8 @@ fn what_happens_to_recipients() {
     let expected = [
         "posthaste_deliveries_total{site=\"mx.big.example\",outcome=\"delivered\"} 1",
         "posthaste_deliveries_total{site=\"mx.big.example\",outcome=\"deferred\"} 1",
-        "posthaste_deliveries_total{site=\"other\",outcome=\"bounced\"} 1",
-        "posthaste_deliveries_total{site=\"other\",outcome=\"expired\"} 1",
+        "posthaste_deliveries_total{site=\"mx.small.example\",outcome=\"bounced\"} 1",
+        "posthaste_deliveries_total{site=\"mx.small.example\",outcome=\"expired\"} 1",
         "posthaste_deliveries_in_doubt_total{site=\"mx.big.example\"} 1",
         "posthaste_recipients_removed_total 1",
         "posthaste_delivery_latency_seconds_sum{site=\"mx.big.example\"} 1.5",
@@ -96,16 +96,38 @@ fn what_happens_to_recipients() {
     check(act, &expected);
 }
 
+/// As many as have a label, and one more.
+#[test]
+fn the_rest_is_other() {
+    let act = |metrics: &EngineMetrics| {
+        for n in 0..=labels::MAX_BUSIEST {
+            metrics.opened(&format!("s{n}").into());
+            metrics.happened(&happened(&format!("s{n}"), Kind::Delivered));
+        }
+        metrics.throttled(&"late".into(), "suspend", Duration::from_secs(2));
+        metrics.throttled(&"late.big.example".into(), "suspend", Duration::from_secs(2));
+    };
+    let expected = [
+        "posthaste_deliveries_total{site=\"s49\",outcome=\"delivered\"} 1",
+        "posthaste_connections_opened_total{site=\"s49\"} 1",
+        "posthaste_deliveries_total{site=\"other\",outcome=\"delivered\"} 1",
+        "posthaste_connections_opened_total{site=\"other\"} 1",
+        "posthaste_throttled_seconds_total{site=\"other\",limit=\"suspend\"} 2",
+        "posthaste_throttled_seconds_total{site=\"late.big.example\",limit=\"suspend\"} 2",
+    ];
+    check(act, &expected);
+}
+
 #[test]
 fn what_connections_do() {
     let act = |metrics: &EngineMetrics| {
         metrics.happened(&happened("mx.big.example", Kind::Delivered));
-        metrics.opened("mx.big.example");
-        metrics.opened("mx.small.example");
+        metrics.opened(&"mx.big.example".into());
+        metrics.opened(&"mx.small.example".into());
         metrics.closed("mx.small.example", Stage::Connect, &Cause::Eof);
         metrics.closed("mx.small.example", Stage::Idle, &Cause::Eof);
         for _ in 0..3 {
-            metrics.throttled("mx.big.example", "rate", Duration::from_millis(700));
+            metrics.throttled(&"mx.big.example".into(), "rate", Duration::from_millis(700));
         }
         let open = OpenConnections { connecting: 1, idle: 2, busy: 3 };
         metrics.set_connections([("mx.big.example", open), ("x", open), ("y", open)]);
@@ -113,8 +135,8 @@ fn what_connections_do() {
     };
     let expected = [
         "posthaste_connections_opened_total{site=\"mx.big.example\"} 1",
-        "posthaste_connections_opened_total{site=\"other\"} 1",
-        "posthaste_connection_failures_total{site=\"other\",reason=\"connect\"} 1",
+        "posthaste_connections_opened_total{site=\"mx.small.example\"} 1",
+        "posthaste_connection_failures_total{site=\"mx.small.example\",reason=\"connect\"} 1",
         "posthaste_throttled_seconds_total{site=\"mx.big.example\",limit=\"rate\"} 2",
         "posthaste_connections{site=\"mx.big.example\",state=\"busy\"} 0",
         "posthaste_connections{site=\"other\",state=\"busy\"} 6",
