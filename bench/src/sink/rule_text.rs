@@ -100,6 +100,10 @@ impl Rule {
     fn set(&mut self, key: &str, value: &str) -> Result<(), RuleError> {
         let wrong = || RuleError::Value { key: key.into(), value: value.into() };
         let number = || value.parse::<u64>().map_err(|_| wrong());
+        let only_at = |stage, action| match self.stage == stage {
+            true => Ok(()),
+            false => Err(RuleError::Misplaced { action, stage: self.stage.name() }),
+        };
         match key {
             "to" => self.recipient = Some(Glob::new(value)),
             "from" => self.sender = Some(Glob::new(value)),
@@ -109,8 +113,14 @@ impl Rule {
             "every" => self.every = Some(number()?).filter(|n| *n > 0).ok_or_else(wrong)?,
             "skip" => self.skip = number()?,
             "first" => self.first = Some(number()?),
-            "messages" => self.messages = number()?,
-            "bytes" => self.body_bytes = number()?,
+            "messages" => {
+                only_at(Stage::Idle, "messages=")?;
+                self.messages = number()?;
+            }
+            "bytes" => {
+                only_at(Stage::Body, "bytes=")?;
+                self.body_bytes = number()?;
+            }
             "delay" => self.delay = parse_duration(value).ok_or_else(wrong)?,
             _ => return Err(RuleError::Word(format!("{key}={value}"))),
         }
@@ -228,6 +238,8 @@ mod tests {
             ("mail lose", "not possible at mail"),
             ("mail keep close", "not possible at mail"),
             ("connect reply 554 go", "not possible at connect"),
+            ("final messages=1 close", "messages= is not possible at final"),
+            ("idle bytes=1 close", "bytes= is not possible at idle"),
         ] {
             let error = text.parse::<Rule>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
