@@ -49,7 +49,8 @@ pub(super) fn sites(document: &Document<'_>, root: &mut Table<'_>, base: &Limits
     let read = |mut table: Table<'_>| {
         let mut matcher = table.table("match", "`match` of [[site]]");
         let (domains, mx) = (matcher.list("domain", &kinds::PATTERN), matcher.list("mx", &kinds::PATTERN));
-        if names_nothing(&domains) && names_nothing(&mx) {
+        let is_complained_about = table.has("match") && !matcher.is_present();
+        if !is_complained_about && names_nothing(&matcher, "domain") && names_nothing(&matcher, "mx") {
             let span = if matcher.is_present() { matcher.span.clone() } else { table.span.clone() };
             let help =
                 "match = { domain = [\"example.com\"] }, match = { mx = [\"*.google.com\"] }, or both".to_string();
@@ -67,9 +68,9 @@ pub(super) fn sites(document: &Document<'_>, root: &mut Table<'_>, base: &Limits
     tables.into_iter().map(read).collect()
 }
 
-/// A list that is absent or empty. (One whose elements are all wrong has been complained about already.)
-fn names_nothing(list: &Option<At<Vec<At<Pattern>>>>) -> bool {
-    list.as_ref().is_none_or(|list| list.value.is_empty())
+/// Whether the key of a rule is absent, or holds an empty list. What is wrong there has been complained about already.
+pub(super) fn names_nothing(table: &Table<'_>, key: &str) -> bool {
+    !table.has(key) || table.is_empty_list(key)
 }
 
 /// `posthaste.toml:41`, of a table's header.

@@ -1,6 +1,6 @@
 //! `[[route]]`: where the mail of some domains goes, and how it is spoken there.
 
-use super::limits::{Seen, origin};
+use super::limits::{Seen, names_nothing, origin};
 use super::raw::{At, Document, Table};
 use super::{Listener, Pattern, TlsPolicy, kinds, loops};
 use smtp::client::Protocol;
@@ -146,7 +146,7 @@ pub(super) fn routes(document: &Document<'_>, root: &mut Table<'_>, around: &Sur
     let tables = root.tables("route", "[[route]]").unwrap_or_default();
     let read = |mut table: Table<'_>| {
         let domains = table.list("domain", &kinds::PATTERN);
-        if domains.as_ref().is_none_or(|list| list.value.is_empty()) {
+        if names_nothing(&table, "domain") {
             let help = format!("domain = [\"internal.example\"], each {}", kinds::PATTERN.allowed);
             document.note(table.span.clone(), "this [[route]] matches nothing", "it names no domain", Some(help));
         }

@@ -184,6 +184,22 @@ fn internationalised_domains_match_in_both_forms() {
     }
 }
 
+/// What is written there wrongly names something nevertheless.
+#[test]
+fn a_wrong_pattern_is_one_mistake() {
+    for text in [
+        "[[site]]\nmatch = { mx = [\"*google.com\"] }",
+        "[[site]]\nmatch = { domain = [\"a b\"] }",
+        "[[site]]\nmatch = { domain = \"a.b\" }",
+        "[[site]]\nmatch = \"a.b\"",
+        "[[route]]\ndomain = [\"a b\"]\nvia = \"mx\"",
+        "[[route]]\ndomain = \"a.b\"\nvia = \"mx\"",
+    ] {
+        let found = mistakes(&format!("{HOST}{text}"));
+        assert!(found.len() == 1 && !found[0].contains("matches nothing"), "{text}: {found:?}");
+    }
+}
+
 #[test]
 fn rules_that_never_apply_are_mistakes() {
     check("[[site]]\nrate = \"5/s\"", "2:1 [[site]]: this [[site]] matches nothing; it names no domain and no mx");
