@@ -11,6 +11,7 @@ use engine::config::domain_forms;
 use engine::limit::Binding;
 use engine::shell::{Bounds, Handle, Walk, Wish};
 use queue::{Content, Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
+use smtp::Mailbox;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
@@ -161,7 +162,8 @@ impl<'a> Wanted<'a> {
             [&selection.sender, &selection.tenant, &selection.campaign].map(Option::as_deref);
         let sender = sender.map(|sender| sender.trim_start_matches('<').trim_end_matches('>'));
         let reads = sender.is_some() || tenant.is_some() || campaign.is_some();
-        let forms = selection.domain.as_deref().map(domain_forms).unwrap_or_default();
+        let domain = selection.domain.as_deref().map(domain_name).transpose()?;
+        let forms = domain.map(domain_forms).unwrap_or_default();
         let domains = forms.iter().map(|form| Domain::new(form)).collect();
         Ok(Wanted { ids: selection.message_ids()?, domains, sender, tenant, campaign, reads })
     }
@@ -276,6 +278,14 @@ fn wish(act: Act) -> Wish {
         Act::Release => Wish::Release,
         Act::Remove => Wish::Remove,
     }
+}
+
+/// With a dot at its end, as in DNS, it is the same domain; in addresses there is none (RFC 5321 §2.3.5).
+fn domain_name(text: &str) -> Result<&str, Refusal> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let no_domain =
+        |_| Refusal::invalid(format!("`{text}` is no domain"), "write it as it stands in addresses: example.com");
+    Mailbox::parse(&format!("x@{name}")).map(|_| name).map_err(no_domain)
 }
 
 fn now_ms() -> u64 {

@@ -289,6 +289,15 @@ fn a_domain_is_found_in_both_its_forms() {
         world.act(&["release", "--domain", form], 2);
         world.act(&["retry", "--domain", form], 2);
     }
+    // As DNS has it, and what is none.
+    assert_eq!(world.list(&["--domain", "Bucher.route.test."], |entries| entries.len() == 1).len(), 1);
+    world.act(&["hold", "--domain", "bucher.route.test."], 1);
+    for nonsense in ["a b", "a..b", ".", "x@a.b"] {
+        let said = world.run(&["queue", "list", "--domain", nonsense], 65).stderr;
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains(&format!("`{nonsense}` is no domain (write it as")), "{said}");
+        world.run(&["queue", "remove", "--yes", "--domain", nonsense], 65);
+    }
     let id = world.send("news@x.test", &format!("v@{}", forms[0]));
     let of_message = world.json(&["queue", "hold", &id, "--domain", forms[1]]);
     assert_eq!(of_message["recipients"], 1);
@@ -365,6 +374,8 @@ fn an_address_is_explained_before_and_after_a_reload() {
     assert!(gone.len() == 1 && gone[0].ends_with("; mail bounces (dns)"), "{gone:?}");
     assert_eq!(world.explain("u@gone.test", "site"), [""; 0]);
     world.run(&["explain", "nobody"], 65);
+    let ours = world.json(&["explain", "Postmaster"]);
+    assert_eq!(text(&ours, "address"), "Postmaster@mta.test");
 
     // A site that mail has gone to is explained as it stands.
     world.send("news@x.test", "u@a.test");

@@ -26,7 +26,13 @@ const NOW: &str = "now";
 
 /// Facts in the order in which mail meets them.
 pub(super) fn explain(handle: &Handle, address: &str) -> Result<Explanation, Refusal> {
-    let mailbox = Mailbox::parse(address)
+    // Alone, too, it is one (RFC 5321 §4.5.1): RCPT takes it.
+    let mailbox = if address.eq_ignore_ascii_case("postmaster") {
+        Mailbox::parse(&format!("{address}@{}", handle.config().hostname))
+    } else {
+        Mailbox::parse(address)
+    };
+    let mailbox = mailbox
         .map_err(|error| Refusal::invalid(format!("`{address}` is no address: {error}"), "write user@domain"))?;
     let domain = mailbox.domain_key().into_owned();
     let forms = domain_forms(&domain);
