@@ -10,6 +10,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The message that is not there when it is acted upon.
+const MISSING: u64 = 404;
+
 /// Answers from a script and remembers what it was told.
 #[derive(Default)]
 struct Script {
@@ -66,7 +69,8 @@ impl Control for Script {
         let (domain, flow, id) = (Domain::new("y.test"), Flow::default(), MessageId(at));
         let next = Place { walk: 1, passed: EntryKey { domain, flow, due_ms: 1, id } };
         let next = (at < self.steps).then(|| next.to_text());
-        Ok(Acted { recipients: 10, entries: 5, met: selection.ids.clone(), next, ..Acted::default() })
+        let met = selection.ids.iter().filter(|id| **id != MessageId(MISSING).to_string()).cloned().collect();
+        Ok(Acted { recipients: 10, entries: 5, met, next, ..Acted::default() })
     }
     fn explain(&self, address: &str) -> Result<Explanation, Refusal> {
         let fact = Fact { name: "route".into(), value: "mx".into(), origin: "default".into() };
@@ -125,6 +129,19 @@ fn what_is_queued_is_shown() {
     assert_eq!((list["entries"].as_array().unwrap().len(), list["next"].is_string()), (3, true));
     let message = world.text(&format!("queue show {}", MessageId(1)));
     assert!(message.contains("u1@y.test") && message.contains("Subject: ") && !message.contains('\u{1b}'), "{message}");
+}
+
+/// Whoever reads JSON learns what was done although a message that is named as well is not there.
+#[test]
+fn what_was_done_is_printed_beside_the_failure() {
+    let world = World::new();
+    let (here, gone) = (MessageId(7), MessageId(MISSING));
+    let output = world.run(&format!("queue retry {here} {gone} --json"), 65);
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&done["recipients"], &done["met"]), (&20.into(), &serde_json::json!([here.to_string()])));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("message {gone} is not in the queue")), "{said}");
+    assert!(world.run(&format!("queue retry {here} {gone}"), 65).stdout.is_empty());
 }
 
 #[test]

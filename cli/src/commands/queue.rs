@@ -103,8 +103,12 @@ What is selected by several options fits all of them. What takes long shows its 
 terminal. After Ctrl-C no more is changed, and what was changed until then is told; it stays so. The
 same command again does the rest.
 
-Exit codes: 0 done, 65 no such message, 69 the daemon cannot be reached,
-            75 it cannot answer now, or interrupted";
+With --json, what was done is printed also where a message is not there, or after Ctrl-C.
+
+Exit codes: 0 done, 64 wrong usage, or not confirmed, 65 no such message or domain,
+            69 the daemon cannot be reached (of repair: it runs), 75 it cannot answer now, or
+            interrupted; of repair: 65 it cannot be repaired, 66 no queue there, 74 a file cannot
+            be read or written";
 
 /// Which; what is named must all be so.
 #[derive(Debug, clap::Args)]

@@ -14,15 +14,21 @@ pub(super) fn act(server: Server, act: Act, acting: Acting, json: bool) -> Resul
     let selection = Selection { ids: acting.id, domain, sender, tenant, campaign, all: acting.all };
     let stop = signals::interrupted()?;
     let line = terminal::status_line();
-    let mut sum = Acted::default();
+    let (mut sum, mut answers) = (Acted::default(), 0);
     let mut ask = |selection: &Selection, after: Option<&str>| {
         let query = http::query(&[("after", after)]);
-        http::post(server, &format!("/api/queue/{}{query}", act.as_str()), selection)
+        let step = http::post(server, &format!("/api/queue/{}{query}", act.as_str()), selection)?;
+        answers += 1;
+        Ok(step)
     };
     let result = walk(&selection, &stop, &line, &mut sum, &mut ask);
     line.finish_and_clear();
+    // What was done was done, also where the rest was not.
+    if json && answers > 0 {
+        terminal::print_json(&sum)?;
+    }
     match result {
-        Ok(()) if json => terminal::print_json(&sum).map(|()| Exit::Done),
+        Ok(()) if json => Ok(Exit::Done),
         Ok(()) => terminal::print(&format!("{} {}\n", in_words(&sum), done(act))).map(|()| Exit::Done),
         Err(failure) if sum.entries == 0 => Err(failure),
         Err(Failure { exit, message }) => Err(Failure::new(exit, format!("{message}; until then: {}", in_words(&sum)))),
