@@ -50,3 +50,17 @@ fn connect_timeout_ends_the_wait_for_a_host_that_does_not_answer() {
     assert!(text.contains("timed out while connecting"), "{event}");
     world.finish();
 }
+
+/// The second of the addresses is nobody's (TEST-NET-1, RFC 5737); each site begins with that one.
+#[test]
+fn a_source_address_that_is_away_holds_up_nothing() {
+    let world = World::plan().delivery("source_addresses = [\"127.0.0.1\", \"192.0.2.1\"]").start();
+    for recipient in ["u@a.test", "u@b.test", "u@c.test"] {
+        world.send(&[recipient]);
+        let event = world.expect_event("delivered", recipient);
+        assert_eq!(event["source_address"], "127.0.0.1", "{event}");
+        assert_eq!((world.copies(recipient), world.count_events("deferred", recipient)), (1, 0));
+    }
+    world.expect_empty();
+    world.finish();
+}
