@@ -11,6 +11,7 @@ pub struct ServerOrder {
     encrypting: bool,
     /// Recipients accepted, once a MAIL was.
     open: Option<usize>,
+    draining: bool,
     pub closed: bool,
 }
 
@@ -23,7 +24,10 @@ impl ServerOrder {
                 assert!(self.open.is_none(), "EHLO leaves a transaction open");
                 self.hello = true;
             }
-            server::Event::Mail { .. } => assert!(self.hello && self.open.is_none(), "MAIL out of order"),
+            server::Event::Mail { .. } => {
+                assert!(self.hello && self.open.is_none(), "MAIL out of order");
+                assert!(!self.draining, "MAIL behind the end");
+            }
             server::Event::Recipient(_) => assert!(self.open.is_some(), "RCPT outside a transaction"),
             server::Event::XClient(_) => assert!(self.open.is_none(), "XCLIENT inside a transaction"),
             server::Event::Message(message) => {
@@ -41,6 +45,11 @@ impl ServerOrder {
             }
             _ => {}
         }
+    }
+
+    /// Nothing new may be taken from now on. False: that was said before.
+    pub fn drain(&mut self) -> bool {
+        !std::mem::replace(&mut self.draining, true)
     }
 
     /// The answer to MAIL took effect.

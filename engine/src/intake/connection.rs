@@ -185,9 +185,10 @@ impl Connection {
         }
     }
 
-    /// The engine ends. In the midst of a handshake nothing can be said, and nobody is waited for.
-    pub(super) fn shut_down(&mut self) {
-        self.server.close(super::door::SHUTTING_DOWN);
+    /// The engine ends, and an open transaction comes to its end first. In the midst of a handshake nothing can be said, and
+    /// nobody is waited for.
+    pub(super) fn shut_down(&mut self, now: Now) {
+        self.server.drain(super::door::SHUTTING_DOWN, now.mono);
         self.broken |= self.transport.is_shaking_hands() || self.header_until.is_some();
     }
 

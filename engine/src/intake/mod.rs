@@ -300,7 +300,7 @@ impl Intake {
         self.timers.next()
     }
 
-    /// Stops accepting; every connection gets 421 once what it has pending is answered.
+    /// Stops accepting; every connection gets 421 once its transaction is over and what it has pending is answered.
     pub(crate) fn drain(&mut self, registry: &Registry, now: Now) {
         self.draining = true;
         for mut door in self.doors.drain(..) {
@@ -308,7 +308,7 @@ impl Intake {
         }
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.connections[key].shut_down();
+            self.connections[key].shut_down(now);
             self.serve(key, now);
         }
     }

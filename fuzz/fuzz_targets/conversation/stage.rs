@@ -77,7 +77,11 @@ impl Stage {
             Act::Wait(seconds) => self.wait(Duration::from_secs((*seconds).into())),
             Act::Quit => self.client.quit(self.now),
             Act::Dismiss => {
-                self.server.close(Reply::fixed(421, EnhancedCode(4, 3, 2), "Dismissed"));
+                let reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Dismissed");
+                match self.server_order.drain() {
+                    true => self.server.drain(reply, self.now),
+                    false => self.server.close(reply),
+                }
                 self.listen_to_server();
             }
             Act::EndOfClient => self.to_server.ended = true,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 const MOST_UNSENT: usize = (64 << 10) + PORTION / SHORTEST * LONGEST_REPLY;
 const SHORTEST: usize = "NOOP\r\n".len();
 const LONGEST_REPLY: usize = 1024;
+const SHUTTING_DOWN: Reply = Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down");
 /// What is handed over at a time.
 const PORTION: usize = 2048;
 
@@ -43,6 +44,7 @@ enum Act {
     Write(u16),
     Complete(u8, u8),
     Wait(u16),
+    /// In good order; the second one, at once.
     Close,
     Tls,
     End,
@@ -162,7 +164,8 @@ impl Run<'_> {
                 self.now += Duration::from_secs((*seconds).into());
                 self.server.handle_timeout(self.now);
             }
-            Act::Close => self.server.close(Reply::fixed(421, EnhancedCode(4, 3, 2), "Shutting down")),
+            Act::Close if self.order.drain() => self.server.drain(SHUTTING_DOWN, self.now),
+            Act::Close => self.server.close(SHUTTING_DOWN),
             Act::Tls if self.order.awaits_tls() => {
                 self.server.handle_tls(tls_info());
                 self.order.encrypted();

@@ -1,7 +1,7 @@
 //! The receiving side: ingest sockets, the sink, and the simulation's remote exchangers.
 //!
 //! ```text
-//! handle_bytes / handle_eof / handle_timeout / handle_tls / complete / close
+//! handle_bytes / handle_eof / handle_timeout / handle_tls / complete / drain / close
 //!   then loop { poll_event } until None, answering each question before polling again,
 //!   then write poll_transmit, then arm poll_timeout.
 //! ```
@@ -22,6 +22,7 @@ mod auth;
 mod command;
 mod config;
 mod content;
+mod drain;
 mod etrn;
 mod help;
 mod hold;
@@ -127,7 +128,7 @@ pub enum CloseReason {
     Timeout,
     /// More than `max_errors`, or one that ends it at once: HTTP, content far beyond its limit, a chunk of unknown size.
     TooManyErrors,
-    /// `close` or `refuse` was called.
+    /// `drain`, `close` or `refuse` was called.
     Shutdown,
 }
 
@@ -186,6 +187,8 @@ pub struct Server {
     /// A message was completed since bytes last came: silence counts anew from when that is noticed.
     completed_in_silence: bool,
     eof: bool,
+    /// `drain` was called: what is said when the transaction that is open has come to its end.
+    last_words: Option<Reply>,
     /// Nothing is parsed any more; `Closed` comes when all messages are completed.
     ending: Option<CloseReason>,
     closed: bool,
@@ -229,6 +232,7 @@ impl Server {
             deadline: now + config.idle_timeout,
             completed_in_silence: false,
             eof: false,
+            last_words: None,
             ending,
             closed: false,
             config,
@@ -262,7 +266,7 @@ impl Server {
         } else if std::mem::take(&mut self.completed_in_silence) {
             self.deadline = now + self.patience();
         } else {
-            self.end(CloseReason::Timeout, Some(answers::IDLE));
+            self.end_silence();
         }
     }
     /// TLS is up after `Event::StartTls` (or from the start on an implicit-TLS listener): the machine forgets all it knew
@@ -283,6 +287,7 @@ impl Server {
             if self.closed || self.question.is_some() {
                 return None;
             }
+            self.end_if_drained();
             if let Some(reason) = self.ending {
                 if self.outbox.pending() > 0 {
                     return None;

@@ -3,6 +3,7 @@
 use super::auth::MAX_AUTH_LINE_BYTES;
 use super::command::{Command, Hello, Parameters};
 use super::content::{DataScan, Fault, is_far_too_large};
+use super::drain::DRAIN_TIMEOUT;
 use super::help::help;
 use super::input::{Line, MAX_LINE_BYTES};
 use super::transaction::{BodyType, MailCommand, read_recipient};
@@ -88,7 +89,8 @@ impl Server {
 
     /// How long silence may last.
     pub(super) fn patience(&self) -> Duration {
-        if self.turned_away { TURNED_AWAY_TIMEOUT } else { self.config.idle_timeout }
+        let patience = if self.turned_away { TURNED_AWAY_TIMEOUT } else { self.config.idle_timeout };
+        if self.last_words.is_some() { patience.min(DRAIN_TIMEOUT) } else { patience }
     }
 
     /// For the owner's counters.

@@ -190,11 +190,14 @@ impl World {
         }
     }
 
-    /// Clients hand in messages, while the engine is there to take them.
+    /// Clients hand in messages, while the engine is there to take them. When it is told to stop, those do that are in a
+    /// transaction.
     pub fn inject(&mut self) {
         let plan = self.scenario.plan.clone();
-        if self.engine.as_ref().is_some_and(|engine| !engine.draining) {
-            let group = Group { accepts: (0..plan.burst).map(|_| self.message()).collect(), settles: Vec::new() };
+        let is_draining = self.engine.as_ref().map(|engine| engine.draining);
+        if let Some(is_draining) = is_draining {
+            let messages = if is_draining { self.rng.u32(1..=plan.burst) } else { plan.burst };
+            let group = Group { accepts: (0..messages).map(|_| self.message()).collect(), settles: Vec::new() };
             self.submit(group, Asker::Client);
         }
         if self.injected < plan.messages && self.clock.now < plan.heal_at {

@@ -7,7 +7,7 @@
 //! S= EHLO      the lines of its reply up to those extensions that are not always announced
 //! E: text      an event; likewise
 //! > verb ...   the owner or the world acts: complete TICKET CODE X.Y.Z TEXT, each TICKET CODE..., answer CODE..., eof, idle,
-//!              close, tls
+//!              drain, close, tls
 //! ```
 //! Each script is played with its flights cut in several ways, which must make no difference.
 
@@ -16,6 +16,7 @@ mod auth;
 mod commands;
 mod content;
 mod corpus;
+mod drain;
 mod etrn;
 mod life;
 mod parameters;
@@ -159,6 +160,7 @@ impl Play {
                     self.server.handle_timeout(self.now);
                 }
             }
+            "drain" => self.server.drain(reply("421 4.3.2 Going down"), self.now),
             "close" => self.server.close(reply("421 4.3.2 Going down")),
             "tls" => self.server.handle_tls(TlsInfo { version: "TLSv1.3", cipher: "X".into() }),
             _ => panic!("{action}?"),

@@ -20,6 +20,7 @@ fn a_full_queue_says_452_before_the_body_and_recovers() {
     while !injector.ask(&format!("MAIL FROM:<{SENDER}>")).starts_with("250 ") {
         assert!(Instant::now() < end, "still full");
     }
+    injector.expect("RSET", "250 ");
     world.expect_empty();
     world.finish();
 }

@@ -19,5 +19,6 @@ fn a_declared_size_that_would_not_fit_is_452_and_a_smaller_one_is_taken() {
     let mut injector = world.connect().greet();
     injector.expect(&format!("MAIL FROM:<{SENDER}> SIZE=104857600"), "452 4.3.1 The queue is full");
     injector.expect(&format!("MAIL FROM:<{SENDER}> SIZE=1000"), "250 ");
+    injector.expect("RSET", "250 ");
     world.finish();
 }

@@ -77,6 +77,7 @@ fn not_beyond_the_limit() {
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=601 BY=600;R"), "501 5.5.4");
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=1 BY=-1;N"), "501 5.5.4");
     injector.expect(&format!("MAIL FROM:<{SENDER}> HOLDFOR=599 BY=600;R"), "250 ");
+    injector.expect("RSET", "250 ");
     // Who relays is not offered it (§4.2).
     let mut without = world.connect_to(1).greet();
     assert!(!without.ask("EHLO a.example").contains("FUTURERELEASE"));

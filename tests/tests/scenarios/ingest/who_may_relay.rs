@@ -40,6 +40,7 @@ fn each_recipient_of_a_stranger_is_refused() {
     let mut friend = world.connect_to(1).greet();
     friend.expect("MAIL FROM:<>", "250 ");
     friend.expect("RCPT TO:<c@d.test>", "250 ");
+    friend.expect("RSET", "250 ");
     world.expect_empty();
     world.finish();
 }
