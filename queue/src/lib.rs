@@ -45,7 +45,7 @@ pub use error::QueueError;
 pub use files::FORMAT;
 pub use flow::Flow;
 pub use id::{BadMessageId, MessageId};
-pub use read::{DomainSummary, Due};
+pub use read::Due;
 pub use recovery::Recovery;
 pub use repair::{Repaired, repair};
 pub use service::{Options, Queue};

@@ -19,25 +19,6 @@ const HEAD_BYTES: usize = 4096;
 /// Segments kept open for reading.
 const OPEN_FILES: usize = 64;
 
-/// What is queued for one domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainSummary {
-    /// The domain.
-    pub domain: Domain,
-    /// Entries.
-    pub entries: u64,
-    /// Open recipients.
-    pub recipients: u64,
-    /// Of them, held ones.
-    pub held_recipients: u64,
-    /// The earliest due time, unix ms.
-    pub earliest_due_ms: u64,
-    /// The earliest acceptance, unix ms.
-    pub oldest_accepted_ms: u64,
-    /// Octets of bodies, counted once per entry.
-    pub body_bytes: u64,
-}
-
 /// What of a flow is due at a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
@@ -194,37 +175,6 @@ impl Store {
             true
         })?;
         Ok(found)
-    }
-
-    /// Totals of each domain, the `limit` with the most recipients first. Reads the whole index: for operators.
-    pub fn summary(&self, limit: usize) -> Result<Vec<DomainSummary>, QueueError> {
-        let mut all: Vec<DomainSummary> = Vec::new();
-        self.walk(Bound::Unbounded, Bound::Unbounded, CHUNK, |key, entry| {
-            if all.last().is_none_or(|last| last.domain != key.domain) {
-                all.push(DomainSummary {
-                    domain: key.domain.clone(),
-                    entries: 0,
-                    recipients: 0,
-                    held_recipients: 0,
-                    earliest_due_ms: key.due_ms,
-                    oldest_accepted_ms: entry.accepted_ms,
-                    body_bytes: 0,
-                });
-            }
-            if let Some(domain) = all.last_mut() {
-                let recipients = entry.open.len() as u64;
-                domain.entries += 1;
-                domain.recipients += recipients;
-                domain.held_recipients += if key.is_held() { recipients } else { 0 };
-                domain.earliest_due_ms = domain.earliest_due_ms.min(key.due_ms);
-                domain.oldest_accepted_ms = domain.oldest_accepted_ms.min(entry.accepted_ms);
-                domain.body_bytes += u64::from(entry.body_bytes);
-            }
-            true
-        })?;
-        all.sort_by_key(|domain| std::cmp::Reverse(domain.recipients));
-        all.truncate(limit);
-        Ok(all)
     }
 
     /// Reads a message back, one `pread`. A place that the message has left since is followed: through the recent moves,

@@ -10,7 +10,7 @@ use crate::index::SledIndex;
 use crate::lock::Lock;
 use crate::pace::Pace;
 use crate::store::{Limits, Store};
-use crate::{Content, Domain, DomainSummary, Due, Entry, EntryKey, Envelope, Flow, Location, MessageId};
+use crate::{Content, Domain, Due, Entry, EntryKey, Envelope, Flow, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
@@ -239,11 +239,6 @@ impl Queue {
     /// Whether so much waits for a checkpoint that what has time should wait, too: more, and mail would have to.
     pub fn is_pressed(&self) -> bool {
         self.inner.store.is_checkpoint_due()
-    }
-
-    /// Totals of each domain, the `limit` with the most recipients first. Reads the whole index and blocks; for operators.
-    pub fn summary(&self, limit: usize) -> Result<Vec<DomainSummary>, QueueError> {
-        self.inner.store.summary(limit)
     }
 
     /// Now.
