@@ -59,7 +59,7 @@ impl Dispatch {
             Some(id) => *id,
             None => {
                 let (limits, hosts) = (route::default_limits(&self.config), key.target.hosts(&[]));
-                self.insert_site(key, offer.user, limits, hosts)
+                self.insert_site(key, limits, hosts)
             }
         };
         let former = self.sites[id as usize].caller.take();

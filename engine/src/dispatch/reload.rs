@@ -2,7 +2,7 @@
 
 use super::connection::Phase;
 use super::domain::{DomainId, Route};
-use super::site::{self, SiteId, Target};
+use super::site::{SiteId, Target};
 use super::{Dispatch, route};
 use crate::config::Config;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Dispatch {
     /// Gives a site its new limits; connections that no longer suit them end after what they have.
     fn reload_site(&mut self, id: SiteId) {
         let site = &mut self.sites[id as usize];
-        let (rule, _) = site::rule(&self.config, &site.key.target, &site.creator, &site.hosts);
+        let rule = site.key.rule(&self.config, &site.hosts);
         let limits = rule.map_or_else(|| route::default_limits(&self.config), |r| r.limits.clone());
         let other_lane = limits.tls != site.limits.tls || limits.pipelining != site.limits.pipelining;
         site.take_limits(limits);

@@ -98,7 +98,7 @@ impl Dispatch {
         let key = SiteKey { target, policy, apart };
         let id = match self.site_by_key.get(&key) {
             Some(id) => *id,
-            None => self.insert_site(key, name.0, limits, hosts),
+            None => self.insert_site(key, limits, hosts),
         };
         let site = &mut self.sites[id as usize];
         site.take_exchangers(exchangers);
@@ -107,14 +107,8 @@ impl Dispatch {
         self.domains[domain].route = Route::To { site: id, until };
     }
 
-    pub(super) fn insert_site(
-        &mut self,
-        key: SiteKey,
-        creator: Arc<str>,
-        limits: Arc<Limits>,
-        hosts: Vec<Host>,
-    ) -> SiteId {
-        let id = self.sites.insert(Site::new(key.clone(), creator, limits, hosts)) as SiteId;
+    pub(super) fn insert_site(&mut self, key: SiteKey, limits: Arc<Limits>, hosts: Vec<Host>) -> SiteId {
+        let id = self.sites.insert(Site::new(key.clone(), limits, hosts)) as SiteId;
         self.site_by_key.insert(key, id);
         id
     }

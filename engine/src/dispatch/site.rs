@@ -40,6 +40,17 @@ impl SiteKey {
             None => self.target.name(),
         }
     }
+
+    /// The rule that holds for the site by another configuration. Domains that a rule now sets apart have left it, and take
+    /// that rule with them.
+    pub(super) fn rule<'a>(&self, config: &'a Config, hosts: &[Host]) -> Option<&'a SiteRule> {
+        let is_ours = |rule: &&SiteRule| match (&self.apart, &self.target) {
+            (_, Target::OnDemand(_)) => false,
+            (Some(pattern), _) => rule.domains.first().is_some_and(|first| first.0 == *pattern),
+            (None, _) => hosts.iter().any(|host| rule.mx.iter().any(|pattern| pattern.matches(&host.name))),
+        };
+        config.sites.iter().find(is_ours)
+    }
 }
 
 /// Where a site is.
@@ -106,8 +117,6 @@ pub(super) fn rule<'a>(
 pub(super) struct Site {
     pub(super) key: SiteKey,
     pub(super) name: Arc<str>,
-    /// The domain that created it, for looking up its rule again after a reload.
-    pub(super) creator: Arc<str>,
     pub(super) limits: Arc<Limits>,
     pub(super) hosts: Vec<Host>,
     /// Deliveries whose content is in memory, and those whose content has to be read first.
@@ -164,10 +173,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(key: SiteKey, creator: Arc<str>, limits: Arc<Limits>, hosts: Vec<Host>) -> Site {
+    pub(super) fn new(key: SiteKey, limits: Arc<Limits>, hosts: Vec<Host>) -> Site {
         Site {
             name: key.name(),
-            creator,
             connection_rate: Meter::new(limits.connection_rate),
             rate: Meter::new(limits.rate),
             recipients_cap: None,

@@ -125,6 +125,33 @@ fn a_reload_changes_routes_of_what_is_ready() {
     check_empty(&mut w);
 }
 
+/// The site of their hosts was made for the first of two domains; what holds for that one alone from now on is no business of
+/// the other.
+#[test]
+fn a_domain_that_a_reload_sets_apart_takes_its_limits_with_it() {
+    let mut w = World::new(config(), 1);
+    w.manual = true;
+    for domain in ["x.test", "y.test"] {
+        w.mx.insert(domain.into(), Ok(vec![(10, "mx.big.test".into())]));
+        for _ in 0..50 {
+            w.accept("a@from.test", &[&format!("ok@{domain}")]);
+        }
+        w.settle_down();
+    }
+    w.config.sites = vec![rule(&["x.test"], &[], crate::config::Limits { suspend: true, ..limits() })];
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    let in_flight = w.deliveries.len();
+    w.manual = false;
+    w.answer_all();
+    w.run(S(60));
+    assert_eq!(w.count(Kind::Delivered), in_flight + 50, "of the first what was in flight, and all of the other");
+    w.config.sites.clear();
+    w.handle(Input::Reload(Arc::new(w.config.clone())));
+    w.run(S(60));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn after_a_reload_mail_leaves_from_the_addresses_that_are_configured_now() {
     let mut w = world();
