@@ -22,6 +22,10 @@ struct Shared {
     unsynced_checkpoint: Option<Option<Checkpoint>>,
     failing: bool,
     broken: bool,
+    /// It breaks with so many more operations.
+    fuse: Option<u64>,
+    /// Which unsynced changes are there when it is opened again: one bit after the other; 0: none.
+    survivors: u64,
     shut: Option<IndexError>,
 }
 
@@ -36,17 +40,38 @@ impl MemoryIndex {
     }
 
     fn working(&self) -> Result<MutexGuard<'_, Shared>, IndexError> {
-        let shared = self.lock();
-        match &shared.shut {
-            Some(why) => Err(why.clone()),
-            None if shared.failing || shared.broken => Err(IndexError("told to fail".into())),
-            None => Ok(shared),
-        }
+        let (shared, breaks) = self.begin()?;
+        if breaks { Err(told_to_fail()) } else { Ok(shared) }
     }
 
-    /// Everything fails, until told otherwise.
+    /// Also says whether it breaks in this operation.
+    fn begin(&self) -> Result<(MutexGuard<'_, Shared>, bool), IndexError> {
+        let mut shared = self.lock();
+        if let Some(why) = &shared.shut {
+            return Err(why.clone());
+        }
+        if shared.failing || shared.broken {
+            return Err(told_to_fail());
+        }
+        shared.fuse = shared.fuse.map(|left| left.saturating_sub(1));
+        let breaks = shared.fuse == Some(0);
+        if breaks {
+            (shared.broken, shared.failing, shared.fuse) = (true, true, None);
+        }
+        Ok((shared, breaks))
+    }
+
+    /// Everything fails, until told otherwise. Ends what [`MemoryIndex::break_after`] began, or would have.
     pub fn fail(&self, failing: bool) {
-        self.lock().failing = failing;
+        let mut shared = self.lock();
+        (shared.failing, shared.fuse) = (failing, None);
+    }
+
+    /// Breaks down in the `operations`-th operation from now, and fails to be opened again until told otherwise. A change may
+    /// be made then, a sync is not; of what is not synced, the bits of `survivors` say what is there afterwards.
+    pub fn break_after(&self, operations: u64, survivors: u64) {
+        let mut shared = self.lock();
+        (shared.fuse, shared.survivors) = (Some(operations), survivors);
     }
 
     /// Everything fails until it is opened again, which fails while it is told to fail.
@@ -74,6 +99,10 @@ impl MemoryIndex {
     }
 }
 
+fn told_to_fail() -> IndexError {
+    IndexError("told to fail".into())
+}
+
 fn set(entries: &mut BTreeMap<EntryKey, Entry>, key: &EntryKey, entry: Option<&Entry>) -> Option<Entry> {
     match entry {
         Some(entry) => entries.insert(key.clone(), entry.clone()),
@@ -83,12 +112,12 @@ fn set(entries: &mut BTreeMap<EntryKey, Entry>, key: &EntryKey, entry: Option<&E
 
 impl Index for MemoryIndex {
     fn apply(&self, changes: &mut dyn Iterator<Item = Change<'_>>) -> Result<(), IndexError> {
-        let mut shared = self.working()?;
+        let (mut shared, breaks) = self.begin()?;
         for (key, entry) in changes {
             let before = set(&mut shared.entries, key, entry);
             shared.unsynced.entry(key.clone()).or_insert(before);
         }
-        Ok(())
+        if breaks { Err(told_to_fail()) } else { Ok(()) }
     }
 
     fn range(
@@ -111,10 +140,10 @@ impl Index for MemoryIndex {
     }
 
     fn set_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
-        let mut shared = self.working()?;
+        let (mut shared, breaks) = self.begin()?;
         let before = shared.checkpoint.replace(checkpoint.clone());
         shared.unsynced_checkpoint.get_or_insert(before);
-        Ok(())
+        if breaks { Err(told_to_fail()) } else { Ok(()) }
     }
 
     fn sync(&self) -> Result<(), IndexError> {
@@ -135,14 +164,22 @@ impl Index for MemoryIndex {
     fn reopen(&self) -> Result<(), IndexError> {
         let mut shared = self.lock();
         if shared.failing {
-            return Err(IndexError("told to fail".into()));
+            return Err(told_to_fail());
         }
         shared.broken = false;
-        let Shared { entries, unsynced, .. } = &mut *shared;
+        let Shared { entries, unsynced, survivors, .. } = &mut *shared;
+        let mut survives = || {
+            let bit = *survivors & 1 == 1;
+            *survivors = survivors.rotate_right(1);
+            bit
+        };
         for (key, before) in std::mem::take(unsynced) {
-            set(entries, &key, before.as_ref());
+            if !survives() {
+                set(entries, &key, before.as_ref());
+            }
         }
-        if let Some(before) = shared.unsynced_checkpoint.take() {
+        let checkpoint_survives = survives();
+        if let Some(before) = shared.unsynced_checkpoint.take().filter(|_| !checkpoint_survives) {
             shared.checkpoint = before;
         }
         Ok(())
@@ -162,5 +199,28 @@ impl IndexHome for MemoryIndex {
     fn set_aside(&self) -> std::io::Result<()> {
         *self.lock() = Shared::default();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_breaks_at_the_chosen_operation_and_what_was_not_synced_is_there_afterwards_or_not() {
+        for (operations, survivors, kept) in
+            [(1, 0, None), (1, 1, Some(7)), (2, 0, None), (2, 1, Some(7)), (3, 0, Some(7))]
+        {
+            let index = MemoryIndex::new();
+            index.break_after(operations, survivors);
+            let checkpoint = Checkpoint { number: 7, ..Checkpoint::default() };
+            let steps = [index.set_checkpoint(&checkpoint).is_ok(), index.sync().is_ok(), index.count().is_ok()];
+            assert_eq!(steps, [operations > 1, operations > 2, false]);
+            assert!(index.is_broken() && index.reopen().is_err());
+            index.fail(false);
+            index.reopen().expect("told to work");
+            let found = Index::checkpoint(&index).expect("read").map(|checkpoint| checkpoint.number);
+            assert_eq!(found, kept, "{operations} {survivors}");
+        }
     }
 }

@@ -2,98 +2,30 @@
 //!
 //! The checker keeps its own book of every recipient. It hears what was handed in, what became durable, what dispatch was
 //! told and wanted, and what exchangers took; it never looks inside.
+//!
+//! `book`: what is known of each recipient. `lives`: what a disk must hold. `judge`: the end.
 
+mod book;
+mod judge;
+mod lives;
+
+use crate::clock::{MINUTE, Micros, SECOND};
 use crate::limits::LimitWatch;
+use crate::outage::Part;
 use crate::scenario::Scenario;
-use crate::world::{MINUTE, Micros, SECOND, Summary};
+use crate::summary::Summary;
+use book::{Attempt, Book, Connection, Fate, InFlight, Mail, Person, State};
+use engine::config::Config;
 use engine::dispatch::{ConnectionId, Counts, Deliver, Happened, Kind, Open};
-use queue::{Committed, Content, Group, MessageId, Recipient, RecipientSet, Store};
-use smtp::Mailbox;
-use smtp::client::{Outcome, Report, Stage};
-use smtp::parameters::{ByMode, DeliverBy, Notify};
+use queue::{Committed, Group, MessageId, NewMessage, Recipient};
+use smtp::client::Report;
+use smtp::parameters::{ByMode, Notify};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Mail for the calm site is delivered within this, however bad the others are.
 const CALM_PATIENCE: Micros = 2 * MINUTE;
 /// Octets of bodies in memory beyond which hardly any is read back.
 const LARGE_CACHE: usize = 1 << 20;
-
-/// A connection of one life of the engine.
-type Connection = (u32, ConnectionId);
-/// A recipient: message and position.
-type Person = (MessageId, u32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Handed over, not known to be durable.
-    Submitted,
-    /// Durable: promised.
-    Open,
-    /// Durably out of the queue.
-    Done(Kind),
-    /// Never was durable.
-    Lost,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Delivered,
-    /// The final reply never came.
-    InDoubt,
-    /// The peer did not take it.
-    NotTaken,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    connection: Connection,
-    /// An exchanger took it.
-    copied: bool,
-    /// And tells the sender of what comes next.
-    knows_dsn: bool,
-    /// `None`: not known, or the engine died first.
-    fate: Option<Fate>,
-}
-
-#[derive(Debug)]
-struct Book {
-    state: State,
-    attempts: Vec<Attempt>,
-    /// What dispatch said last, in this life.
-    said: Option<Kind>,
-    notify: Notify,
-    /// Notices about it that are durable.
-    notices: Notices,
-    calm: bool,
-    acknowledged: Option<Micros>,
-    /// The queue held it when all faults had ended.
-    survived: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Notices {
-    failed: u32,
-    delayed: u32,
-    succeeded: u32,
-}
-
-struct Mail {
-    /// Who it is from; `None`: nobody is to be told of failures.
-    sender: Option<Mailbox>,
-    accepted_ms: u64,
-    addresses: Vec<Mailbox>,
-    text: Vec<u8>,
-    deliver_by: Option<DeliverBy>,
-    /// Whom it is a notice about, and what became of them.
-    notice_of: Vec<(Person, String)>,
-    books: Vec<Book>,
-}
-
-struct InFlight {
-    connection: Connection,
-    message: MessageId,
-    recipients: RecipientSet,
-}
 
 pub struct Checker {
     mails: BTreeMap<MessageId, Mail>,
@@ -113,14 +45,16 @@ pub struct Checker {
     calm_domains: BTreeSet<String>,
     life: u32,
     now: Micros,
+    /// Counted on the way.
+    pub summary: Summary,
 }
 
 impl Checker {
-    pub fn new(scenario: &Scenario) -> Checker {
+    pub fn new(scenario: &Scenario, config: &Config) -> Checker {
         let names = |wanted: &dyn Fn(&str) -> bool| {
             scenario.domains.iter().map(|d| d.name.clone()).filter(|name| wanted(name)).collect()
         };
-        let (read, cache) = (&scenario.disk.read, scenario.config.queue.body_cache_bytes);
+        let (read, cache) = (&scenario.disk.read, config.queue.body_cache_bytes);
         // One message after the other, each for seconds.
         let read_slowly = read.end > SECOND && cache < LARGE_CACHE;
         Checker {
@@ -129,19 +63,33 @@ impl Checker {
             transactions: BTreeMap::new(),
             connections: BTreeSet::new(),
             refused: BTreeSet::new(),
-            limits: LimitWatch::new(scenario),
+            limits: LimitWatch::new(scenario, config),
             uncertain: Vec::new(),
             restarted: 0,
             nothing_else_delays: !scenario.plan.operations
                 && scenario.plan.burst < 50
                 && scenario.plan.clock_changes.is_empty()
+                && scenario.plan.outages.iter().all(|outage| matches!(outage.part, Part::Disk { .. }))
                 && !read_slowly,
-            expire_ms: scenario.config.retry.expire.as_millis() as u64,
+            expire_ms: config.retry.expire.as_millis() as u64,
             dead_domains: names(&|name| !scenario.can_deliver(name)),
             calm_domains: names(&|name| scenario.is_calm(name)),
             life: 0,
             now: 0,
+            summary: Summary::default(),
         }
+    }
+
+    /// From now on these rules hold.
+    pub fn reloaded(&mut self, config: &Config, now: Micros) {
+        self.summary.reloads += 1;
+        self.expire_ms = config.retry.expire.as_millis() as u64;
+        self.limits.reloaded(config, now);
+    }
+
+    /// An operator keeps back the mail for this domain.
+    pub fn is_suspended(&self, domain: &str) -> bool {
+        self.limits.is_suspended(domain)
     }
 
     fn book(&mut self, (message, position): Person) -> &mut Book {
@@ -158,40 +106,28 @@ impl Checker {
 
     /// A group is on its way to the disk.
     pub fn submitted(&mut self, group: &Group) {
-        for message in &group.accepts {
-            self.enter(&message.content);
+        for NewMessage { content, .. } in &group.accepts {
+            let is_notice = content.envelope.reverse_path.is_null();
+            let notice_of = if is_notice { self.actions_in(&content.body.to_bytes()) } else { Vec::new() };
+            let is_calm = |domain: &str| self.calm_domains.contains(domain);
+            let mail = Mail::new(content, notice_of, is_calm);
+            if mail.notice_of.is_empty() {
+                let people = mail.addresses.iter().zip(0..);
+                self.by_address.extend(people.map(|(address, n)| (address.to_string(), (content.id, n))));
+            }
+            assert!(self.mails.insert(content.id, mail).is_none(), "the id {} was given twice", content.id);
         }
     }
 
-    fn enter(&mut self, content: &Content) {
-        let text = content.body.to_bytes().to_vec();
-        let notice_of = if content.envelope.reverse_path.is_null() { self.actions_in(&text) } else { Vec::new() };
-        let addresses: Vec<Mailbox> = content.envelope.recipients.iter().map(|r| r.mailbox.clone()).collect();
-        for (position, address) in addresses.iter().enumerate() {
-            if notice_of.is_empty() {
-                self.by_address.insert(address.to_string(), (content.id, position as u32));
+    /// Clients were told to try later with it: nothing was promised, and nothing of it may ever be seen again.
+    pub fn refused_mail(&mut self, group: &Group) {
+        for message in &group.accepts {
+            self.summary.refused += 1;
+            for book in &mut self.mails.get_mut(&message.content.id).expect("handed in").books {
+                assert_eq!(book.state, State::Submitted, "refused, but {book:?}");
+                book.state = State::Lost;
             }
         }
-        let book = |recipient: &Recipient| Book {
-            state: State::Submitted,
-            attempts: Vec::new(),
-            said: None,
-            notify: recipient.notify,
-            notices: Notices::default(),
-            calm: self.calm_domains.contains(recipient.mailbox.domain()),
-            acknowledged: None,
-            survived: false,
-        };
-        let mail = Mail {
-            sender: content.envelope.reverse_path.0.clone(),
-            accepted_ms: content.envelope.accepted_us / 1000,
-            books: content.envelope.recipients.iter().map(book).collect(),
-            deliver_by: content.envelope.parameters.deliver_by,
-            addresses,
-            text,
-            notice_of,
-        };
-        assert!(self.mails.insert(content.id, mail).is_none(), "the id {} was given twice", content.id);
     }
 
     /// Whom a notice is about, and what it says of them.
@@ -287,7 +223,7 @@ impl Checker {
         for (index, position) in flight.recipients.iter().enumerate() {
             let exception = report.exceptions.iter().find(|(i, _)| *i as usize == index);
             let outcome = exception.map_or(&report.outcome, |(_, outcome)| outcome);
-            self.conclude((flight.message, position), fate_of(outcome));
+            self.conclude((flight.message, position), Fate::of(outcome));
         }
     }
 
@@ -389,7 +325,7 @@ impl Checker {
         assert!(mail.text == text, "{id} was changed on its way");
         let is_watched = knows_by || mail.deliver_by.is_none();
         for recipient in recipients {
-            let position = mail_position(&self.mails[&id], &recipient.mailbox);
+            let position = self.mails[&id].position(&recipient.mailbox);
             let book = self.book((id, position));
             let attempt = book.attempts.iter_mut().rev().find(|a| a.connection == (life, connection) && !a.copied);
             let notify = match (knows_dsn, is_watched) {
@@ -406,179 +342,4 @@ impl Checker {
             assert_eq!(fits, Some(true), "nobody sent this copy: {}", self.name((id, position)));
         }
     }
-
-    // --- crashes ---
-
-    pub fn crashed(&mut self, uncertain: &[Group]) {
-        self.uncertain = uncertain.to_vec();
-        self.transactions.clear();
-        self.connections.clear();
-        self.limits.crashed();
-    }
-
-    /// The engine stopped on request: nothing is in flight, nothing unsettled.
-    pub fn stopped(&mut self, store: &Store) {
-        assert!(self.transactions.is_empty(), "stopped in the middle of a transaction");
-        assert!(self.connections.is_empty(), "stopped with connections open");
-        for (id, mail) in &self.mails {
-            for (position, book) in mail.books.iter().enumerate() {
-                let settled = !matches!((book.state, book.said), (State::Open, Some(said)) if said != Kind::Deferred);
-                assert!(settled, "stopped without having settled: {}", self.name((*id, position as u32)));
-            }
-        }
-        self.limits.crashed();
-        self.compare(store);
-    }
-
-    /// The engine starts on what the disk holds: what was promised, what is done, and of what was being written all or
-    /// nothing.
-    pub fn recovered(&mut self, store: &Store, now: Micros) {
-        self.now = now;
-        self.life += 1;
-        let queued = queued(store);
-        let groups = std::mem::take(&mut self.uncertain);
-        let applied: BTreeSet<bool> = groups
-            .iter()
-            .flat_map(|group| {
-                let accepts = group.accepts.iter().map(|m| queued.contains_key(&(m.content.id, 0)));
-                let done =
-                    |s: &queue::Settle| s.done.iter().map(|p| !queued.contains_key(&(s.key.id, p))).collect::<Vec<_>>();
-                accepts.chain(group.settles.iter().flat_map(done)).collect::<Vec<_>>()
-            })
-            .collect();
-        assert!(applied.len() < 2, "a group is on disk in part");
-        if applied.contains(&true) {
-            groups.iter().for_each(|group| self.durable(group));
-        }
-        for book in self.mails.values_mut().flat_map(|mail| &mut mail.books) {
-            if book.state == State::Submitted {
-                book.state = State::Lost;
-            }
-            if matches!(book.state, State::Open) {
-                book.said = None;
-            }
-        }
-        self.restarted = self.now;
-        self.compare(store);
-    }
-
-    /// The queue holds exactly what it should.
-    pub fn compare(&mut self, store: &Store) {
-        let queued = queued(store);
-        for (person, times) in &queued {
-            assert_eq!(*times, 1, "several times in the queue: {}", self.name(*person));
-            let state = self.book(*person).state;
-            assert_eq!(state, State::Open, "in the queue: {}", self.name(*person));
-        }
-        let open = self.mails.iter().flat_map(|(id, mail)| {
-            let open = mail.books.iter().enumerate().filter(|(_, book)| book.state == State::Open);
-            open.map(|(position, _)| (*id, position as u32))
-        });
-        for person in open {
-            assert!(queued.contains_key(&person), "lost from the queue: {}", self.name(person));
-        }
-    }
-
-    // --- the end ---
-
-    pub fn heal(&mut self, now: Micros) {
-        self.now = now;
-        for book in self.mails.values_mut().flat_map(|mail| &mut mail.books) {
-            book.survived = matches!(book.state, State::Open | State::Submitted);
-        }
-    }
-
-    /// Every recipient ended in one way, and its sender knows.
-    pub fn judge(&self) -> Summary {
-        self.limits.judge();
-        let mut summary = Summary { messages: self.mails.len() as u64, ..Summary::default() };
-        for (id, mail) in &self.mails {
-            for position in 0..mail.books.len() {
-                summary.recipients += 1;
-                self.judge_person(mail, (*id, position as u32), &mut summary);
-            }
-        }
-        summary
-    }
-
-    fn judge_person(&self, mail: &Mail, person: Person, summary: &mut Summary) {
-        let (book, address) = (&mail.books[person.1 as usize], &mail.addresses[person.1 as usize]);
-        match book.state {
-            State::Done(Kind::Delivered) => summary.delivered += 1,
-            State::Done(Kind::Bounced) => summary.bounced += 1,
-            State::Done(Kind::Expired) => summary.expired += 1,
-            State::Done(Kind::Removed) => summary.removed += 1,
-            State::Lost => {}
-            _ => panic!("no end: {}", self.name(person)),
-        }
-        summary.delayed += u64::from(book.notices.delayed);
-        summary.succeeded += u64::from(book.notices.succeeded);
-        self.judge_notices(mail, person);
-        let good = !address.local_part().starts_with("bad") && !self.dead_domains.contains(address.domain());
-        if good && book.survived && !matches!(book.state, State::Lost) {
-            let fine = matches!(book.state, State::Done(Kind::Delivered | Kind::Expired));
-            // A refusal may have been on its way when the faults ended.
-            let refused = book.attempts.last().is_some_and(|attempt| self.refused.contains(&attempt.connection));
-            // Not to hosts that do not care for the sender's time.
-            let returned = mail.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
-            assert!(fine || refused || returned, "the world healed, but not: {}", self.name(person));
-        }
-        self.judge_copies(book, person, summary);
-    }
-
-    /// The sender was told what it wanted to hear, once.
-    fn judge_notices(&self, mail: &Mail, person: Person) {
-        let book = &mail.books[person.1 as usize];
-        let (notify, notices) = (book.notify, book.notices);
-        let told = mail.sender.is_some();
-        let failed = told && notify.on_failure() && matches!(book.state, State::Done(Kind::Bounced | Kind::Expired));
-        assert_eq!(notices.failed, failed.into(), "notices of failure: {}", self.name(person));
-        let delivered = matches!(book.state, State::Done(Kind::Delivered));
-        let taken = book.attempts.iter().rev().find(|attempt| attempt.fate == Some(Fate::Delivered));
-        // Who sent BY may hear of a relay without having asked for it.
-        let asked = mail.deliver_by.is_some() || (notify.on_success() && taken.is_some_and(|a| !a.knows_dsn));
-        let least = u32::from(told && delivered && mail.deliver_by.is_none() && asked);
-        let most = u32::from(told && delivered && asked && !notify.is_never());
-        assert!((least..=most).contains(&notices.succeeded), "notices of success: {}", self.name(person));
-        assert!(notices.delayed <= u32::from(told && notify.on_delay()), "notices of delay: {}", self.name(person));
-    }
-
-    /// Every copy but the last is one whose outcome could not be known.
-    fn judge_copies(&self, book: &Book, person: Person, summary: &mut Summary) {
-        let copies: Vec<&Attempt> = book.attempts.iter().filter(|attempt| attempt.copied).collect();
-        let Some((_, earlier)) = copies.split_last() else { return };
-        for copy in earlier {
-            match copy.fate {
-                Some(Fate::InDoubt) => summary.doubled_in_doubt += 1,
-                Some(Fate::Delivered) | None => summary.doubled_by_crash += 1,
-                Some(Fate::NotTaken) => panic!("a copy too many: {}", self.name(person)),
-            }
-            let known = copy.fate == Some(Fate::Delivered) || copy.fate.is_none();
-            assert!(!known || copy.connection.0 < book.attempts.last().expect("one at least").connection.0);
-        }
-    }
-}
-
-fn mail_position(mail: &Mail, recipient: &Mailbox) -> u32 {
-    let position = mail.addresses.iter().position(|address| address == recipient);
-    position.expect("only recipients of the message are named") as u32
-}
-
-fn fate_of(outcome: &Outcome) -> Fate {
-    match outcome {
-        Outcome::Replied(Stage::Final, reply) if reply.is_success() => Fate::Delivered,
-        Outcome::Lost { in_doubt: true, .. } => Fate::InDoubt,
-        _ => Fate::NotTaken,
-    }
-}
-
-/// Every open recipient in the queue, and how often it is there.
-fn queued(store: &Store) -> BTreeMap<Person, u32> {
-    let mut found = BTreeMap::new();
-    for (key, entry) in store.list(None, usize::MAX).expect("the index works") {
-        for position in entry.open.iter() {
-            *found.entry((key.id, position)).or_default() += 1;
-        }
-    }
-    found
 }

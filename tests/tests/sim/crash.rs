@@ -1,15 +1,18 @@
-//! The end of the engine: on request, or because the power goes, at any moment: in the middle of a write, between a sync
-//! and its answer, while octets are on their way.
+//! The end of the engine: on request, because outcomes cannot be written, or because the power goes, at any moment: in the
+//! middle of a write, between a sync and its answer, while octets are on their way.
 
+use crate::clock::{HOUR, MINUTE, Micros, SECOND};
 use crate::engine::Engine;
-use crate::world::{Event, HOUR, MINUTE, Micros, SECOND, World};
+use crate::storage::Asker;
+use crate::world::{Event, World};
 use engine::dispatch::Input;
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
 use queue::{Group, Limits, QueueError, Store};
 
-/// The longest that a stop may take: the final reply to a message is waited for ten minutes.
-const STOP_PATIENCE: Micros = HOUR;
+/// The longest that a stop may take: the final reply to a message is waited for ten minutes, and outcomes wait for the end
+/// of all that is out of order.
+const STOP_PATIENCE: Micros = 2 * HOUR;
 
 impl World {
     /// At once, or in one of the disk's next steps.
@@ -22,11 +25,24 @@ impl World {
         }
     }
 
+    pub fn is_cut(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.disk.is_cut())
+    }
+
     /// The disk failed under the store: that has to be our power cut. These groups may be on disk, all or none.
     pub fn lose_power(&mut self, groups: &[Group], error: &QueueError) {
-        let is_cut = self.engine.as_ref().is_some_and(|engine| engine.disk.is_cut());
-        assert!(is_cut, "the store fails for no reason: {error}");
+        assert!(self.is_cut(), "the store fails for no reason: {error}");
         self.crash(groups);
+    }
+
+    /// These outcomes will never be written: nothing more is tried, and what is in flight comes to its end. Then somebody
+    /// starts it anew; until then it is as after a crash.
+    pub fn fail(&mut self, batch: Vec<(Group, Asker)>) {
+        self.note("fail", &[batch.len() as u64]);
+        let Some(engine) = &mut self.engine else { return };
+        engine.failed = true;
+        self.commit_more(0..SECOND);
+        self.stop();
     }
 
     fn crash(&mut self, uncertain: &[Group]) {
@@ -52,13 +68,21 @@ impl World {
 
     /// Everything that was under way is settled: the process ends, and starts again later.
     pub fn stop_if_quiet(&mut self) {
-        let is_quiet = |e: &Engine| e.draining && e.dispatch.is_quiet() && e.waiting.is_empty() && !e.committing;
+        let is_quiet = |e: &Engine| {
+            let is_quiet = if e.failed { e.dispatch.is_hung_up() } else { e.dispatch.is_quiet() };
+            e.draining && is_quiet && e.waiting.is_empty() && !e.committing
+        };
         if !self.engine.as_ref().is_some_and(is_quiet) {
             return;
         }
         let Some(engine) = self.engine.take() else { return };
-        self.note("stopped", &[]);
-        self.checker.stopped(&engine.store);
+        self.note("stopped", &[u64::from(engine.failed)]);
+        if engine.failed {
+            self.checker.crashed(&[]);
+        } else {
+            self.checker.stopped();
+            self.compare(&engine);
+        }
         self.wreck = Some((engine.disk, engine.index));
         self.in_a_while(SECOND..20 * MINUTE, Event::Restart);
     }
@@ -72,9 +96,11 @@ impl World {
 
     pub fn restart(&mut self) {
         let Some((disk, index)) = self.wreck.take() else { return };
+        disk.set_capacity(self.outages.capacity);
         if self.life > 0 && !self.healed && self.rng.u8(..4) == 0 {
             disk.cut_after(self.rng.u64(1..12));
         }
+        self.disturb_start(&index);
         let plan = &self.scenario.disk;
         let limits = Limits {
             segment_bytes: plan.segment_bytes,
@@ -94,7 +120,7 @@ impl World {
         self.life += 1;
         assert_eq!(recovery.index_rebuilt.filter(|_| self.life == 1), None, "a new queue has nothing to rebuild");
         self.note("restart", &[recovery.entries, recovery.recipients]);
-        self.checker.recovered(&store, self.clock.now);
+        self.checker.recovered(&store, self.clock.now).expect("an index that was just opened can be read");
         self.begin_life(store, disk, index);
     }
 }

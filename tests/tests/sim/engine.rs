@@ -1,11 +1,12 @@
 //! The shell's part, played without threads: messages in, dispatch's wishes out to where they are granted.
 
+use crate::clock::{MILLISECOND, MINUTE, Micros};
 use crate::network::Order;
 use crate::storage::{Asker, StorageEvent};
-use crate::world::{Event, MILLISECOND, MINUTE, Micros, World};
+use crate::world::{Event, World};
 use engine::dispatch::{Action, Dispatch, Input, Operation};
 use queue::disk::MemoryDisk;
-use queue::index::MemoryIndex;
+use queue::index::{Index, MemoryIndex};
 use queue::{Content, Entry, EntryKey, Envelope, Group, MailParameters, NewMessage, Recipient, Store};
 use smtp::parameters::{ByMode, DeliverBy, Notify};
 use smtp::{Body, Mailbox, ReversePath};
@@ -37,9 +38,17 @@ pub struct Engine {
     pub checkpointing: bool,
     /// It was told to stop.
     pub draining: bool,
+    /// Outcomes could not be written, and never will be in this life.
+    pub failed: bool,
     /// What the ids of notices are made from.
     wall_ms: Arc<AtomicU64>,
     armed: Option<Micros>,
+}
+
+impl Engine {
+    pub fn is_index_broken(&self) -> bool {
+        self.index.is_broken()
+    }
 }
 
 impl World {
@@ -51,7 +60,7 @@ impl World {
             let (store, wall_ms) = (store.clone(), wall_ms.clone());
             Box::new(move || store.next_id(wall_ms.load(Relaxed)))
         };
-        let dispatch = Dispatch::new(self.config(), ids, self.rng.u64(..), self.clock.read());
+        let dispatch = Dispatch::new(self.config.clone(), ids, self.rng.u64(..), self.clock.read());
         let backlog = store.backlog().expect("the index works");
         let (waiting, armed) = (Vec::new(), None);
         let engine = Engine {
@@ -63,6 +72,7 @@ impl World {
             committing: false,
             checkpointing: false,
             draining: false,
+            failed: false,
             wall_ms,
             armed,
         };
@@ -70,6 +80,7 @@ impl World {
         self.begun = self.clock.now;
         self.tell_dispatch(Input::Backlog(backlog));
         self.in_a_while(0..MINUTE, Event::Look(self.life));
+        self.disturb_index();
         if self.healed {
             self.release_all();
         } else if self.scenario.plan.operations {
@@ -129,7 +140,7 @@ impl World {
         self.drain();
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.engine.as_mut().and_then(|engine| engine.dispatch.poll_action()) else {
                 self.arm();
@@ -190,9 +201,9 @@ impl World {
         }
     }
 
-    /// Clients hand in messages, while the engine is there to take them. When it is told to stop, those do that are in a
-    /// transaction.
-    pub fn inject(&mut self) {
+    /// Clients hand in messages, while the engine is there to take them; also again, after they were told to try later.
+    /// When it is told to stop, those do that are in a transaction.
+    pub fn inject(&mut self, is_first: bool) {
         let plan = self.scenario.plan.clone();
         let is_draining = self.engine.as_ref().map(|engine| engine.draining);
         if let Some(is_draining) = is_draining {
@@ -200,8 +211,8 @@ impl World {
             let group = Group { accepts: (0..messages).map(|_| self.message()).collect(), settles: Vec::new() };
             self.submit(group, Asker::Client);
         }
-        if self.injected < plan.messages && self.clock.now < plan.heal_at {
-            self.in_a_while(plan.gap, Event::Inject);
+        if is_first && self.injected < plan.messages && self.clock.now < plan.heal_at {
+            self.in_a_while(plan.gap, Event::Inject { is_first });
         }
     }
 
@@ -275,7 +286,8 @@ impl World {
             1 => Input::Operate(Operation::Hold(entries)),
             2 => Input::Operate(Operation::Release(entries)),
             3 => return self.remove(entries),
-            _ => Input::Reload(self.config()),
+            // Nothing has changed.
+            _ => Input::Reload(self.config.clone()),
         };
         // What the operator saw may be old by the time it is acted on.
         self.in_a_while(0..STALENESS, Event::Engine(self.life, input));
@@ -290,7 +302,13 @@ impl World {
 
     fn some_entries(&mut self) -> Vec<(EntryKey, Entry)> {
         let Some(engine) = &self.engine else { return Vec::new() };
-        let mut entries = engine.store.list(None, 1000).expect("the index works");
+        let mut entries = match engine.store.list(None, 1000) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.check_excuse(&error);
+                return Vec::new();
+            }
+        };
         self.rng.shuffle(&mut entries);
         entries.truncate(self.rng.usize(1..6));
         entries

@@ -1,8 +1,10 @@
 //! Remote mail exchangers: the real server, and the bad manners of real hosts.
 
-use crate::network::{End, Link, NetworkEvent};
+use crate::clock::{MILLISECOND, MINUTE, Micros, SECOND};
+use crate::link::Link;
+use crate::network::{End, NetworkEvent};
 use crate::scenario::{Faults, HostPlan};
-use crate::world::{Event, MILLISECOND, MINUTE, Micros, SECOND, World};
+use crate::world::{Event, World};
 use bytes::Bytes;
 use smtp::reply::{EnhancedCode, Reply};
 use smtp::server::{self, Message, RECIPIENT_OK, SENDER_OK, Server, Ticket, TlsInfo};
@@ -305,7 +307,7 @@ impl World {
 
     fn answer_server(&mut self, link: &mut Link, reply: Reply) {
         if reply.is_permanent() {
-            self.checker.refused(link.connection, link.life());
+            self.checker.refused(link.connection, link.life);
         }
         let Some(end) = &mut link.server else { return };
         end.server.answer(reply);
@@ -341,7 +343,7 @@ impl World {
 
     fn judge_message(&mut self, link: &mut Link, message: Message) {
         let ticket = message.ticket;
-        let (life, connection) = (link.life(), link.connection);
+        let (life, connection) = (link.life, link.connection);
         match self.verdict(link) {
             Verdict::Taken(delay) => {
                 self.take_copy(link, &message);
@@ -374,6 +376,6 @@ impl World {
         let extended = link.server.as_ref().is_some_and(|end| end.extended);
         let config = &self.exchangers[link.host].config;
         let knows = (extended && config.dsn, extended && config.deliver_by);
-        self.checker.copied(link.life(), link.connection, knows, &message.recipients, &text, self.clock.now);
+        self.checker.copied(link.life, link.connection, knows, &message.recipients, &text, self.clock.now);
     }
 }

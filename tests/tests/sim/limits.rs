@@ -1,15 +1,18 @@
 //! What operators allow towards a site is never exceeded, at no moment.
 
-use crate::scenario::Scenario;
-use crate::world::Micros;
-use engine::config::{Limits, Rate};
+use crate::clock::Micros;
+use crate::scenario::{Mx, Scenario};
+use engine::config::{Config, Limits, MatchedBy, Rate, Via};
 use engine::dispatch::{ConnectionId, Deliver, Open};
 use smtp::client::{Outcome, Report};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A site: its name, and where it is. Domains that a rule sets apart share a name wherever their mail goes.
+type Place = (Arc<str>, String);
+
 struct Line {
-    site: Arc<str>,
+    place: Place,
     window: usize,
     in_flight: usize,
     handed: u32,
@@ -23,60 +26,142 @@ struct Record {
     delivered: BTreeMap<u64, Micros>,
 }
 
+/// Which limits hold where, by one configuration.
+struct Rules {
+    since: Micros,
+    default: Arc<Limits>,
+    limits: BTreeMap<Place, Arc<Limits>>,
+    /// Where the mail of each domain goes.
+    places: BTreeMap<String, Place>,
+}
+
 pub struct LimitWatch {
-    default: Limits,
-    limits: BTreeMap<String, Limits>,
+    /// The MX hosts of each site, and the domains that have them.
+    sites: Vec<(Vec<String>, Vec<String>)>,
+    /// The last ones hold.
+    rules: Vec<Rules>,
     lines: BTreeMap<ConnectionId, Line>,
     /// The connection of each transaction in flight.
     transactions: BTreeMap<u64, ConnectionId>,
-    sites: BTreeMap<(u32, Arc<str>), Record>,
+    records: BTreeMap<(u32, Place), Record>,
     life: u32,
 }
 
+impl Rules {
+    fn new(config: &Config, sites: &[(Vec<String>, Vec<String>)], since: Micros) -> Rules {
+        let (mut limits, mut places) = (BTreeMap::new(), BTreeMap::new());
+        let mut enter = |domain: &str, plain: Place, hosts: &[String]| {
+            let rule = config.site_rule(domain, hosts.iter().map(|host| &**host));
+            let place = match rule {
+                Some((rule, MatchedBy::Domain)) => (rule.domains[0].0.as_ref().into(), plain.1),
+                _ => plain,
+            };
+            let held = rule.map_or_else(|| config.limits.clone(), |(rule, _)| rule.limits.clone());
+            limits.insert(place.clone(), held);
+            place
+        };
+        for (hosts, domains) in sites {
+            let by_mx = (hosts.join(",").into(), target(&hosts[0], true));
+            // Whoever is not set apart, also where there is nobody left.
+            enter("", by_mx.clone(), hosts);
+            for host in hosts {
+                enter("", by_hop(host), std::slice::from_ref(host));
+            }
+            for domain in domains {
+                let place = match config.route(domain).map(|route| &route.via) {
+                    Some(Via::Hops(hops)) => {
+                        let host = hops[0].host().to_string();
+                        enter(domain, by_hop(&host), &[host])
+                    }
+                    _ => enter(domain, by_mx.clone(), hosts),
+                };
+                places.insert(domain.clone(), place);
+            }
+        }
+        Rules { since, default: config.limits.clone(), limits, places }
+    }
+
+    fn at(&self, place: &Place) -> &Limits {
+        self.limits.get(place).unwrap_or(&self.default)
+    }
+}
+
+/// A site's place is its name, and the MX hosts or the one that a route names.
+fn target(host: &str, by_mx: bool) -> String {
+    let (first, rest) = host.split_once('.').expect("a host of the scenario");
+    if by_mx { rest.to_owned() } else { format!("{first} of {rest}") }
+}
+
+fn by_hop(host: &str) -> Place {
+    (format!("{host}:25").into(), target(host, false))
+}
+
 impl LimitWatch {
-    pub fn new(scenario: &Scenario) -> LimitWatch {
+    pub fn new(scenario: &Scenario, config: &Config) -> LimitWatch {
+        let sites = scenario.sites.iter().enumerate().map(|(number, site)| {
+            let mut hosts: Vec<String> =
+                site.hosts.iter().map(|(_, host)| scenario.hosts[*host].name.clone()).collect();
+            hosts.sort_unstable();
+            let domains =
+                scenario.domains.iter().filter(|domain| matches!(domain.mx, Mx::Site(site) if site == number));
+            (hosts, domains.map(|domain| domain.name.clone()).collect())
+        });
+        let sites: Vec<_> = sites.collect();
         LimitWatch {
-            default: (*scenario.config.limits).clone(),
-            limits: scenario.limits.clone(),
+            rules: vec![Rules::new(config, &sites, 0)],
+            sites,
             lines: BTreeMap::new(),
             transactions: BTreeMap::new(),
-            sites: BTreeMap::new(),
+            records: BTreeMap::new(),
             life: 1,
         }
     }
 
-    fn limits_of(&self, site: &str) -> &Limits {
-        self.limits.get(site).unwrap_or(&self.default)
+    pub fn reloaded(&mut self, config: &Config, now: Micros) {
+        self.rules.push(Rules::new(config, &self.sites, now));
+    }
+
+    fn rules(&self) -> &Rules {
+        self.rules.last().expect("one at least")
+    }
+
+    pub fn is_suspended(&self, domain: &str) -> bool {
+        let rules = self.rules();
+        rules.places.get(domain).is_some_and(|place| rules.at(place).suspend)
     }
 
     pub fn opened(&mut self, open: &Open, now: Micros, life: u32) {
         self.life = life;
-        let most = self.limits_of(&open.site).connections;
-        let record = self.sites.entry((life, open.site.clone())).or_default();
+        let place = (open.site.clone(), target(&open.host, open.by_mx));
+        let limits = self.rules().at(&place);
+        let most = limits.connections;
+        assert!(!limits.suspend, "a connection to {place:?}, which is suspended");
+        let record = self.records.entry((life, place.clone())).or_default();
         record.open += 1;
         record.opened.push(now);
-        assert!(record.open <= most, "{} connections to {}, {most} allowed", record.open, open.site);
-        let line = Line { site: open.site.clone(), window: open.window, in_flight: 0, handed: 0 };
+        assert!(record.open <= most, "{} connections to {place:?}, {most} allowed", record.open);
+        let line = Line { place, window: open.window, in_flight: 0, handed: 0 };
         self.lines.insert(open.connection, line);
     }
 
     pub fn closed(&mut self, connection: ConnectionId) {
         let line = self.lines.remove(&connection).expect("it was opened");
-        self.sites.get_mut(&(self.life, line.site)).expect("a line leads there").open -= 1;
+        self.records.get_mut(&(self.life, line.place)).expect("a line leads there").open -= 1;
     }
 
     pub fn delivered(&mut self, deliver: &Deliver, now: Micros) {
         let line = self.lines.get_mut(&deliver.connection).expect("a transaction for a connection that is open");
         line.in_flight += 1;
         line.handed += 1;
-        let (site, handed) = (line.site.clone(), line.handed);
+        let (place, handed) = (line.place.clone(), line.handed);
         assert!(line.in_flight <= line.window, "more in flight on a connection than it takes: {}", line.in_flight);
-        let limits = self.limits_of(&site);
+        let limits = self.rules().at(&place);
+        assert!(!limits.suspend, "mail for {place:?}, which is suspended");
         let (most, recipients) = (limits.messages_per_connection, limits.recipients_per_message as usize);
-        assert!(handed <= most, "{handed} messages on a connection to {site}, {most} allowed");
+        assert!(handed <= most, "{handed} messages on a connection to {place:?}, {most} allowed");
         let count = deliver.recipients.len();
-        assert!(count <= recipients, "{count} recipients in a transaction with {site}, {recipients} allowed");
-        let record = self.sites.get_mut(&(self.life, site)).expect("a line leads there");
+        assert!(count <= recipients, "{count} recipients in a transaction with {place:?}, {recipients} allowed");
+        let record = self.records.get_mut(&(self.life, place)).expect("a line leads there");
         record.delivered.insert(deliver.transaction, now);
         self.transactions.insert(deliver.transaction, deliver.connection);
     }
@@ -93,7 +178,7 @@ impl LimitWatch {
         let connection = self.transactions.remove(&transaction)?;
         let line = self.lines.get_mut(&connection)?;
         line.in_flight -= 1;
-        self.sites.get_mut(&(self.life, line.site.clone()))
+        self.records.get_mut(&(self.life, line.place.clone()))
     }
 
     /// A transaction never reached the peer.
@@ -102,7 +187,7 @@ impl LimitWatch {
             record.delivered.remove(&transaction);
         } else {
             // Its connection is gone already.
-            self.sites.values_mut().for_each(|record| _ = record.delivered.remove(&transaction));
+            self.records.values_mut().for_each(|record| _ = record.delivered.remove(&transaction));
         }
     }
 
@@ -111,23 +196,28 @@ impl LimitWatch {
         self.transactions.clear();
     }
 
-    /// No window of time holds more than a rate allows.
+    /// No window of time holds more than a rate allows, as long as it is the same.
     pub fn judge(&self) {
-        for ((_, site), record) in &self.sites {
-            let limits = self.limits_of(site);
+        for ((_, place), record) in &self.records {
             let mut delivered: Vec<Micros> = record.delivered.values().copied().collect();
             delivered.sort_unstable();
-            check_rate(site, "messages", &delivered, limits.rate);
-            check_rate(site, "connections", &record.opened, limits.connection_rate);
+            self.check_rate(place, "messages", &delivered, |limits| limits.rate);
+            self.check_rate(place, "connections", &record.opened, |limits| limits.connection_rate);
         }
     }
-}
 
-fn check_rate(site: &str, what: &str, times: &[Micros], rate: Option<Rate>) {
-    let Some(rate) = rate else { return };
-    let (count, per) = (rate.count as usize, rate.per.as_micros() as Micros);
-    for window in times.windows(count + 1) {
-        let span = window[count] - window[0];
-        assert!(span >= per, "more than {count} {what} to {site} within {span} of {per} µs");
+    fn check_rate(&self, place: &Place, what: &str, times: &[Micros], of: impl Fn(&Limits) -> Option<Rate>) {
+        for same in self.rules.chunk_by(|a, b| of(a.at(place)) == of(b.at(place))) {
+            let (Some(rate), since) = (of(same[0].at(place)), same[0].since) else { continue };
+            let until = self.rules.iter().map(|rules| rules.since).find(|at| *at > same[same.len() - 1].since);
+            // At the moment of the change, the one or the other held.
+            let is_within = |at: &&Micros| (**at > since || since == 0) && until.is_none_or(|until| **at < until);
+            let times: Vec<Micros> = times.iter().filter(is_within).copied().collect();
+            let (count, per) = (rate.count as usize, rate.per.as_micros() as Micros);
+            for window in times.windows(count + 1) {
+                let span = window[count] - window[0];
+                assert!(span >= per, "more than {count} {what} to {place:?} within {span} of {per} µs");
+            }
+        }
     }
 }

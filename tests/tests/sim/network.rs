@@ -2,19 +2,17 @@
 //!
 //! The client's side is what a delivery worker does; what the server's side does is in `exchanger`.
 
-use crate::exchanger::ServerEnd;
-use crate::world::{Event, MILLISECOND, Micros, SECOND, World};
+use crate::clock::{MILLISECOND, Micros, SECOND};
+use crate::link::{ClientEnd, Link, LinkId, Pipe};
+use crate::world::{Event, World};
 use bytes::Bytes;
 use engine::config::{SocketName, TlsPolicy};
 use engine::dispatch::{ConnectionId, Deliver, Input, Open, OwnFault, Peer, TlsState};
 use smtp::client::{self, Cause, Client, Outcome, Report, Stage, StartTls, Transaction};
 use smtp::reply::Reply;
 use smtp::server::{Ticket, TlsInfo};
-use std::collections::HashMap;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
-
-pub type LinkId = u32;
 
 /// Between dispatch and a worker, each way.
 const HANDOVER: Micros = MILLISECOND / 4;
@@ -50,64 +48,6 @@ pub enum NetworkEvent {
     Complete(Ticket, Reply),
 }
 
-/// One direction.
-#[derive(Default)]
-pub struct Pipe {
-    /// Octets that were written and have not arrived.
-    in_flight: usize,
-    /// When the last of them arrives.
-    last: Micros,
-}
-
-enum ClientEnd {
-    Connecting,
-    Up(Box<Client>),
-    Gone,
-}
-
-pub struct Link {
-    pub id: LinkId,
-    life: u32,
-    pub connection: ConnectionId,
-    pub host: usize,
-    open: Box<Open>,
-    client: ClientEnd,
-    client_armed: Option<Micros>,
-    pub server: Option<Box<ServerEnd>>,
-    up: Pipe,
-    pub down: Pipe,
-    latency: Micros,
-    /// Octets per piece, and in flight, at most.
-    piece: usize,
-    window: usize,
-    /// Nothing arrives any more, and nobody is told.
-    pub black_hole: bool,
-    orders_until: Micros,
-    reports_until: Micros,
-}
-
-/// All connections, by a number that is never used twice.
-#[derive(Default)]
-pub struct Links {
-    list: Vec<Option<Box<Link>>>,
-    by_connection: HashMap<(u32, ConnectionId), LinkId>,
-    open: usize,
-}
-
-impl Links {
-    pub fn open(&self) -> usize {
-        self.open
-    }
-    fn add(&mut self, link: impl FnOnce(LinkId) -> Link) -> LinkId {
-        let id = self.list.len() as LinkId;
-        let link = link(id);
-        self.by_connection.insert((link.life, link.connection), id);
-        self.list.push(Some(Box::new(link)));
-        self.open += 1;
-        id
-    }
-}
-
 impl World {
     pub fn open(&mut self, open: Box<Open>) {
         let Peer::At(SocketName::Tcp(peer)) = open.peer else { unreachable!("all mail goes to exchangers here") };
@@ -138,9 +78,7 @@ impl World {
         let id = self.links.add(|id| Link { id, ..link });
         let (result, after) = match self.answer_connect(host) {
             Ok(()) => (Ok(()), 2 * latency),
-            Err(ErrorKind::TimedOut) => {
-                (Err(Cause::Timeout), self.scenario.config.delivery.connect_timeout.as_micros() as u64)
-            }
+            Err(ErrorKind::TimedOut) => (Err(Cause::Timeout), self.config.delivery.connect_timeout.as_micros() as u64),
             Err(kind) => (Err(Cause::Io(kind)), 2 * latency),
         };
         self.calendar.add(self.clock.now + after, Event::Network(id, NetworkEvent::ConnectEnds(result)));
@@ -234,7 +172,7 @@ impl World {
 
     fn client_config(&self, open: &Open) -> Arc<client::Config> {
         Arc::new(client::Config {
-            hello_name: self.scenario.config.hostname.clone(),
+            hello_name: self.config.hostname.clone(),
             protocol: open.protocol,
             extended: open.manner.extended,
             starttls: match open.tls {
@@ -397,12 +335,5 @@ impl World {
 
     pub fn client_is_up(link: &Link) -> bool {
         matches!(link.client, ClientEnd::Up(_))
-    }
-}
-
-impl Link {
-    /// The life of the engine that opened it.
-    pub fn life(&self) -> u32 {
-        self.life
     }
 }

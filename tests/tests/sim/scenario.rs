@@ -1,23 +1,18 @@
 //! What a seed is about: sites, domains, faults, limits, traffic. Chosen once, before anything happens.
 
-use crate::world::{ClockChange, HOUR, MILLISECOND, MINUTE, Micros, SECOND};
-use engine::config::{Config, Limits};
-use std::collections::BTreeMap;
+use crate::clock::{ClockChange, HOUR, MILLISECOND, MINUTE, Micros, SECOND};
+use crate::outage::Outage;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 /// The site that nothing ever happens to: what goes there shows whether the others' troubles spread.
 pub const CALM_SITE: usize = 0;
 
 pub struct Scenario {
-    pub config: Arc<Config>,
-    /// The same with one site suspended, and that site's domains.
-    pub suspended: Option<(Vec<String>, Arc<Config>)>,
+    /// What bodies may take in memory, whatever else an operator changes.
+    pub body_cache: &'static str,
     pub sites: Vec<SitePlan>,
     pub hosts: Vec<HostPlan>,
     pub domains: Vec<DomainPlan>,
-    /// What holds towards each site, by dispatch's name for it.
-    pub limits: BTreeMap<String, Limits>,
     pub network: NetworkPlan,
     pub disk: DiskPlan,
     pub plan: Plan,
@@ -116,6 +111,14 @@ pub struct Plan {
     pub stops: Vec<Micros>,
     pub clock_changes: Vec<(Micros, ClockChange)>,
     pub operations: bool,
+    /// The disk is full for a while, the index cannot be used.
+    pub outages: Vec<Outage>,
+    /// SIGHUP, each time with another configuration.
+    pub reloads: Vec<Micros>,
+    /// Some site is suspended from the start, until a reload.
+    pub is_suspended: bool,
+    /// When all faults end, some site is still suspended.
+    pub keeps_suspended: bool,
     pub heal_at: Micros,
     pub recovery: Micros,
     /// More mail for one site than dispatch keeps in memory.
@@ -129,18 +132,12 @@ impl Scenario {
         let severity = [0.0, 0.02, 0.05, 0.15, 0.4][rng.usize(..5)];
         let (sites, hosts) = sites(rng, severity);
         let domains = domains(rng, sites.len());
-        let (text, names) = configuration(rng, &hosts, &sites, is_flood);
-        let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        let suspended = (rng.u8(..4) == 0).then(|| suspended(&text, &domains)).flatten();
-        let limits = names.into_iter().map(|(name, rule)| (name, (*config.sites[rule].limits).clone())).collect();
         let tiny = rng.u8(..3) == 0;
         Scenario {
-            config: Arc::new(config),
-            suspended,
+            body_cache: if rng.bool() { "64MiB" } else { "2KiB" },
             sites,
             hosts,
             domains,
-            limits,
             network: NetworkPlan {
                 latency: [100..200, MILLISECOND..5 * MILLISECOND, 20 * MILLISECOND..300 * MILLISECOND][rng.usize(..3)]
                     .clone(),
@@ -199,6 +196,14 @@ impl Plan {
             stops: (0..rng.u8(..3) / 2).map(|_| rng.u64(0..heal_at)).collect(),
             clock_changes: (0..rng.u8(..8) / 6).map(|_| (rng.u64(0..heal_at), clock_change(rng))).collect(),
             operations: rng.u8(..4) == 0,
+            outages: Outage::some(rng, heal_at),
+            reloads: if rng.u8(..4) == 0 {
+                (0..rng.u8(1..5)).map(|_| moment(rng, heal_at)).collect()
+            } else {
+                Vec::new()
+            },
+            is_suspended: rng.u8(..4) == 0,
+            keeps_suspended: rng.u8(..3) == 0,
             heal_at,
             // The last step of the schedule, a final reply that comes too late, and what limits leave of the rest; of a
             // flood that is much: one connection, one message on each, and answers that take half a second.
@@ -208,14 +213,9 @@ impl Plan {
     }
 }
 
-/// The first site that has a rule.
-fn suspended(text: &str, domains: &[DomainPlan]) -> Option<(Vec<String>, Arc<Config>)> {
-    let (_, rule) = text.split_once("[[site]]\n")?;
-    let number = rule.chars().find_map(|c| c.to_digit(10))? as usize;
-    let members = domains.iter().filter(|domain| matches!(domain.mx, Mx::Site(site) if site == number));
-    let text = text.replacen("[[site]]\n", "[[site]]\nsuspend = true\n", 1);
-    let config = Config::parse(&text, "sim.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-    Some((members.map(|domain| domain.name.clone()).collect(), Arc::new(config)))
+/// Often while most of the mail comes in.
+pub fn moment(rng: &mut fastrand::Rng, heal_at: Micros) -> Micros {
+    if rng.bool() { rng.u64(0..2 * MINUTE) } else { rng.u64(0..heal_at) }
 }
 
 /// Back only as far as mail may then wait longer; forward as after a weekend.
@@ -293,57 +293,4 @@ fn domains(rng: &mut fastrand::Rng, sites: usize) -> Vec<DomainPlan> {
     domains.push(DomainPlan { name: "nowhere.example".into(), mx: Mx::NoSuchDomain });
     domains.push(DomainPlan { name: "null.example".into(), mx: Mx::Null });
     domains
-}
-
-/// The configuration as an operator would write it; and which `[[site]]` holds for which site.
-fn configuration(
-    rng: &mut fastrand::Rng,
-    hosts: &[HostPlan],
-    sites: &[SitePlan],
-    is_flood: bool,
-) -> (String, Vec<(String, usize)>) {
-    let pick = |rng: &mut fastrand::Rng, list: &[&str]| list[rng.usize(..list.len())].to_owned();
-    let expire = pick(rng, &["30m", "6h", "3d"]);
-    let notify_delay = pick(rng, &["0s", "1m", "1h"]);
-    let cache = if rng.bool() { "64MiB" } else { "2KiB" };
-    let mut text = format!(
-        "hostname = \"mta.sim.example\"\ndata_dir = \"/nowhere\"\n\
-         [retry]\nschedule = [\"1m\", \"5m\", \"15m\", \"1h\"]\nexpire = \"{expire}\"\nnotify_delay = \"{notify_delay}\"\njitter = 0.2\n\
-         [queue]\nbody_cache = \"{cache}\"\n\
-         [limits]\nconnections = {}\ntls = \"opportunistic\"\npipelining = \"{}\"\n",
-        pick(rng, &["2", "5", "20"]),
-        pick(rng, &["transaction", "stream"]),
-    );
-    let mut names = Vec::new();
-    for (number, site) in sites.iter().enumerate().skip(1) {
-        if rng.bool() && !is_flood {
-            continue;
-        }
-        let mut members: Vec<&str> = site.hosts.iter().map(|(_, host)| &*hosts[*host].name).collect();
-        members.sort_unstable();
-        // Half of the rules name the MX hosts, the others the domains: those form a site of their own.
-        let (pattern, name) = match rng.bool() {
-            true => (format!("mx = [\"*.site{number}.example\"]"), members.join(",")),
-            false => (format!("domain = [\"*.of{number}.example\"]"), format!("*.of{number}.example")),
-        };
-        let secure = site.hosts.iter().all(|(_, host)| hosts[*host].starttls);
-        let (rate, connection_rate) = if is_flood {
-            ("unlimited".to_owned(), "unlimited".to_owned())
-        } else {
-            (pick(rng, &["unlimited", "30/m", "5/s", "100/m"]), pick(rng, &["unlimited", "2/s", "30/m"]))
-        };
-        text += &format!(
-            "[[site]]\nmatch = {{ {pattern} }}\nconnections = {}\nmessages_per_connection = {}\nrate = \"{rate}\"\n\
-             connection_rate = \"{connection_rate}\"\nrecipients_per_message = {}\nidle_timeout = \"{}\"\n\
-             tls = \"{}\"\npipelining = \"{}\"\n",
-            pick(rng, &["1", "2", "10"]),
-            pick(rng, &["1", "3", "100"]),
-            pick(rng, &["1", "2", "50"]),
-            pick(rng, &["100ms", "5s", "1m"]),
-            if secure { "required" } else { "opportunistic" },
-            pick(rng, &["off", "transaction", "stream"]),
-        );
-        names.push((name, names.len()));
-    }
-    (text, names)
 }

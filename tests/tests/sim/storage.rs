@@ -1,14 +1,24 @@
 //! The queue as the shell would run it: a committer, checkpoints, reads. The store is the real one, on a disk in memory.
+//!
+//! What the committer does when the store cannot do what it is asked for is `queue/src/committer.rs` without the threads:
+//! mail is refused, outcomes wait.
 
-use crate::world::{Event, MILLISECOND, Micros, World};
+use crate::clock::{MILLISECOND, Micros, SECOND};
+use crate::world::{Event, World};
 use engine::dispatch::Input;
 use queue::{Committed, Domain, Due, Flow, Group, Location, MessageId, QueueError, Store};
 
 /// The longest that a settle waits for company.
 const GATHER: Micros = 5 * MILLISECOND;
+/// Outcomes that found no room are tried again after this.
+const NO_ROOM_DELAY: Micros = SECOND;
+/// A domain whose entries could not be read is left alone for so long.
+const UNREADABLE_PAUSE_MS: u64 = 10_000;
+/// A client that was told to try later does, within this.
+const CLIENT_PAUSE: std::ops::Range<Micros> = SECOND..60 * SECOND;
 
 /// Who waits for a group.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// A client that handed in messages.
     Client,
@@ -52,22 +62,82 @@ impl World {
     }
 
     fn commit(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        if engine.store.is_memtable_full() {
+        if self.engine.as_ref().is_some_and(|engine| engine.store.is_memtable_full()) {
             self.checkpoint();
         }
         let Some(engine) = &mut self.engine else { return };
-        let (groups, askers): (Vec<Group>, Vec<Asker>) = std::mem::take(&mut engine.waiting).into_iter().unzip();
-        let committed = match engine.store.commit(groups.iter()) {
-            Ok(committed) => committed,
-            Err(error) => return self.lose_power(&groups, &error),
-        };
-        let (accepts, settles) = groups.iter().fold((0, 0), |n, g| (n.0 + g.accepts.len(), n.1 + g.settles.len()));
-        self.note("commit", &[groups.len() as u64, accepts as u64, settles as u64]);
-        groups.iter().for_each(|group| self.checker.durable(group));
-        let answers = committed.into_iter().zip(askers).collect();
+        let mut batch = std::mem::take(&mut engine.waiting);
+        let store = engine.store.clone();
+        if store.is_memtable_full() {
+            self.refuse_mail(&mut batch);
+        }
+        if store.is_memtable_overfull() {
+            return self.put_back(batch);
+        }
+        while !batch.is_empty() {
+            match store.commit(batch.iter().map(|(group, _)| group)) {
+                Ok(committed) => return self.written(batch, committed),
+                Err(error) if self.is_cut() => {
+                    let groups: Vec<Group> = batch.into_iter().map(|(group, _)| group).collect();
+                    return self.lose_power(&groups, &error);
+                }
+                Err(error) => {
+                    self.check_excuse(&error);
+                    let is_mail_only = self.refuse_mail(&mut batch) > 0;
+                    match error {
+                        QueueError::Index(_) => return self.fail(batch),
+                        // What else there was may still fit the current segment, or the reserve.
+                        QueueError::Io { .. } if is_mail_only => {}
+                        _ => return self.put_back(batch),
+                    }
+                }
+            }
+        }
+        self.commit_more(0..GATHER);
+    }
+
+    fn written(&mut self, batch: Vec<(Group, Asker)>, committed: Vec<Vec<Committed>>) {
+        let (accepts, settles) = batch.iter().fold((0, 0), |n, (g, _)| (n.0 + g.accepts.len(), n.1 + g.settles.len()));
+        self.note("commit", &[batch.len() as u64, accepts as u64, settles as u64]);
+        batch.iter().for_each(|(group, _)| self.checker.durable(group));
+        let answers = committed.into_iter().zip(batch.into_iter().map(|(_, asker)| asker)).collect();
         let sync = self.scenario.disk.sync.clone();
         self.in_a_while(sync, Event::Storage(self.life, StorageEvent::Synced(answers)));
+    }
+
+    /// 452 to clients. Says how many groups were theirs.
+    fn refuse_mail(&mut self, batch: &mut Vec<(Group, Asker)>) -> usize {
+        let (refused, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(batch).into_iter().partition(|(group, _)| group.settles.is_empty());
+        *batch = rest;
+        for (group, asker) in &refused {
+            assert_eq!(*asker, Asker::Client, "dispatch wrote mail that settles nothing");
+            self.note("refuse", &[group.accepts.len() as u64]);
+            self.checker.refused_mail(group);
+            self.in_a_while(CLIENT_PAUSE, Event::Inject { is_first: false });
+        }
+        refused.len()
+    }
+
+    /// Outcomes wait for room, or for the index, before all others.
+    fn put_back(&mut self, batch: Vec<(Group, Asker)>) {
+        self.note("postpone", &[batch.len() as u64]);
+        self.checker.summary.postponed += batch.len() as u64;
+        if let Some(engine) = &mut self.engine {
+            engine.waiting.splice(0..0, batch);
+        }
+        self.plan_checkpoint();
+        self.commit_more(NO_ROOM_DELAY..NO_ROOM_DELAY + 1);
+    }
+
+    pub fn commit_more(&mut self, delay: std::ops::Range<Micros>) {
+        let Some(engine) = &mut self.engine else { return };
+        engine.committing = !engine.waiting.is_empty();
+        if engine.committing {
+            self.in_a_while(delay, Event::Storage(self.life, StorageEvent::Commit));
+        } else {
+            self.stop_if_quiet();
+        }
     }
 
     /// Everybody is answered, in an order that nobody may rely on.
@@ -83,37 +153,43 @@ impl World {
                 self.calendar.add(self.clock.now, Event::Engine(self.life, input));
             }
         }
-        let Some(engine) = &mut self.engine else { return };
-        engine.committing = !engine.waiting.is_empty();
-        if engine.committing {
-            self.in_a_while(0..GATHER, Event::Storage(self.life, StorageEvent::Commit));
-        }
-        let Some(engine) = &mut self.engine else { return };
-        if !std::mem::replace(&mut engine.checkpointing, true) {
-            let at = self.clock.now + self.scenario.disk.checkpoint_interval;
-            self.calendar.add(at, Event::Storage(self.life, StorageEvent::Checkpoint));
-        }
+        self.commit_more(0..GATHER);
+        self.plan_checkpoint();
     }
 
     /// What the checkpointer does in one round.
-    fn checkpoint(&mut self) {
+    pub fn checkpoint(&mut self) {
         let Some(engine) = &mut self.engine else { return };
         engine.checkpointing = false;
+        let was_broken = engine.is_index_broken();
         let round = |store: &Store| -> Result<u64, QueueError> {
             store.checkpoint()?;
             let moved = store.relocate()?;
             store.prepare_spare(true)?;
             Ok(moved)
         };
-        match round(&engine.store) {
+        let result = round(&engine.store);
+        if was_broken && !engine.is_index_broken() {
+            self.checker.summary.reopened += 1;
+        }
+        match result {
             Ok(moved) => self.note("checkpoint", &[moved]),
-            Err(error) => self.lose_power(&[], &error),
+            Err(error) if self.is_cut() => self.lose_power(&[], &error),
+            Err(error) => {
+                self.check_excuse(&error);
+                self.note("no checkpoint", &[]);
+                self.plan_checkpoint();
+            }
         }
     }
 
     fn fetch(&mut self, domain: Domain, flow: Flow, until_ms: u64, limit: usize) {
         let Some(engine) = &self.engine else { return };
-        let due = engine.store.fetch(&domain, flow, until_ms, limit).expect("the index works");
+        let due = engine.store.fetch(&domain, flow, until_ms, limit).unwrap_or_else(|error| {
+            self.check_excuse(&error);
+            self.plan_checkpoint();
+            Due { next_due_ms: Some(until_ms + UNREADABLE_PAUSE_MS), ..Due::default() }
+        });
         let Due { entries, more, next_due_ms } = due;
         self.note("fetch", &[entries.len() as u64, u64::from(more), next_due_ms.unwrap_or(0)]);
         let answer = Input::Fetched { domain, flow, entries, more, next_due_ms };

@@ -1,6 +1,6 @@
 //! A hash of everything that happened, and the last steps in words for when it went wrong.
 
-use crate::world::Micros;
+use crate::clock::Micros;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 

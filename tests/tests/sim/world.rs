@@ -1,78 +1,35 @@
 //! The world of one seed: its time, its events, and all that lives in it.
 
 use crate::checker::Checker;
+use crate::clock::{Calendar, Clock, ClockChange, HOUR, Micros};
+use crate::configuration::Wishes;
 use crate::engine::Engine;
 use crate::exchanger::Exchanger;
-use crate::network::{LinkId, Links, NetworkEvent};
+use crate::link::{LinkId, Links};
+use crate::network::NetworkEvent;
+use crate::outage::{Outages, Part};
 use crate::resolver::Zone;
 use crate::scenario::Scenario;
 use crate::storage::StorageEvent;
+use crate::summary::Summary;
 use crate::trace::Trace;
+use engine::config::Config;
 use engine::dispatch::Input;
-use engine::now::Now;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// Simulated time since the start, in microseconds.
-pub type Micros = u64;
-pub const MILLISECOND: Micros = 1_000;
-pub const SECOND: Micros = 1_000 * MILLISECOND;
-pub const MINUTE: Micros = 60 * SECOND;
-pub const HOUR: Micros = 60 * MINUTE;
-
-/// The wall clock at the start: unix microseconds.
-const EPOCH_US: u64 = 1_800_000_000_000_000;
 /// A seed that takes more events than this is going round in circles.
 const MAX_EVENTS: u64 = 3_000_000;
 /// After this much quiet, dispatch remembers nothing: every DNS answer has expired.
 const OBLIVION: Micros = 2 * HOUR;
 
-/// Both clocks of the simulation.
-#[derive(Clone, Copy)]
-pub struct Clock {
-    /// Where simulated instants begin. An `Instant` cannot be made out of nothing; nothing depends on which one it is.
-    origin: Instant,
-    pub now: Micros,
-    /// How far the wall clock was set forward, and how far back.
-    forward: Micros,
-    back: Micros,
-}
-
-impl Clock {
-    pub fn mono(&self) -> Instant {
-        self.origin + Duration::from_micros(self.now)
-    }
-    pub fn read(&self) -> Now {
-        Now { mono: self.mono(), wall_us: EPOCH_US + self.now + self.forward - self.back }
-    }
-    fn set(&mut self, change: ClockChange) {
-        match change {
-            ClockChange::Forward(by) => self.forward += by,
-            ClockChange::Back(by) => self.back += by,
-        }
-    }
-    /// The first tick at which `instant` has come.
-    pub fn tick_of(&self, instant: Instant) -> Micros {
-        let nanos = instant.saturating_duration_since(self.origin).as_nanos();
-        u64::try_from(nanos.div_ceil(1000)).expect("simulations end long before")
-    }
-    pub fn after(&self, delay: Micros) -> Instant {
-        self.mono() + Duration::from_micros(delay)
-    }
-}
-
-/// Somebody sets the wall clock, or the machine was suspended.
-#[derive(Clone, Copy, Debug)]
-pub enum ClockChange {
-    Forward(Micros),
-    Back(Micros),
-}
-
 /// What happens at a time.
 pub enum Event {
-    /// A client of ours hands in the next message.
-    Inject,
+    /// A client of ours hands in the next messages, or others after it was told to try later.
+    Inject {
+        is_first: bool,
+    },
     /// Something at dispatch's door, unless a crash came first (the number of the engine's life).
     Engine(u32, Input),
     /// Dispatch's timer, or a look at what it wants.
@@ -87,7 +44,12 @@ pub enum Event {
     /// A host goes down or comes back.
     Weather(usize),
     PowerCut,
+    /// Something of the machine is out of order, and in order again.
+    Outage(Part),
+    OutageEnds(Part),
     Clock(ClockChange),
+    /// SIGHUP.
+    Reload,
     /// SIGTERM.
     Stop,
     /// It must have stopped by now.
@@ -101,68 +63,10 @@ pub enum Event {
     Judge,
 }
 
-struct Scheduled {
-    at: Micros,
-    sequence: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.sequence == other.sequence
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
-/// What is to come, earliest first; what was scheduled first of the same tick.
-#[derive(Default)]
-pub struct Calendar {
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    sequence: u64,
-}
-
-impl Calendar {
-    pub fn add(&mut self, at: Micros, event: Event) {
-        self.sequence += 1;
-        self.heap.push(Reverse(Scheduled { at, sequence: self.sequence, event }));
-    }
-    fn next(&mut self) -> Option<(Micros, Event)> {
-        self.heap.pop().map(|Reverse(scheduled)| (scheduled.at, scheduled.event))
-    }
-}
-
-/// What a seed came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    pub trace: u64,
-    pub events: u64,
-    pub messages: u64,
-    pub recipients: u64,
-    pub delivered: u64,
-    pub bounced: u64,
-    pub expired: u64,
-    pub removed: u64,
-    /// Notices of delay, and of success.
-    pub delayed: u64,
-    pub succeeded: u64,
-    pub crashes: u64,
-    /// Copies beyond the first: the outcome was in doubt, or its settle was lost in a crash.
-    pub doubled_in_doubt: u64,
-    pub doubled_by_crash: u64,
-}
-
 pub struct World {
     pub scenario: Scenario,
+    /// As the file has it now: a reload or a start takes it up.
+    pub config: Arc<Config>,
     pub clock: Clock,
     pub calendar: Calendar,
     pub rng: fastrand::Rng,
@@ -175,9 +79,10 @@ pub struct World {
     pub engine: Option<Engine>,
     /// The machine's disk while it is down.
     pub wreck: Option<(queue::disk::MemoryDisk, queue::index::MemoryIndex)>,
+    pub outages: Outages,
     /// How often the engine was started.
     pub life: u32,
-    /// When it was started last.
+    /// When it was started last, or told of another configuration.
     pub begun: Micros,
     pub injected: u32,
     pub healed: bool,
@@ -189,17 +94,20 @@ impl World {
     pub fn new(seed: u64, origin: Instant, verbose: bool) -> World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let scenario = Scenario::random(&mut rng);
+        let config = scenario.configuration(&mut rng, Wishes { suspend: scenario.plan.is_suspended, routes: false });
         let exchangers = scenario.hosts.iter().map(Exchanger::new).collect();
         World {
             zone: Zone::new(&scenario),
-            checker: Checker::new(&scenario),
+            checker: Checker::new(&scenario, &config),
+            config,
             exchangers,
             links: Links::default(),
-            clock: Clock { origin, now: 0, forward: 0, back: 0 },
+            clock: Clock::new(origin),
             calendar: Calendar::default(),
             trace: Trace::new(verbose),
             engine: None,
             wreck: None,
+            outages: Outages::default(),
             life: 0,
             begun: 0,
             injected: 0,
@@ -236,7 +144,7 @@ impl World {
         self.wreck = Some(Default::default());
         self.restart();
         let plan = self.scenario.plan.clone();
-        self.calendar.add(0, Event::Inject);
+        self.calendar.add(0, Event::Inject { is_first: true });
         for at in plan.power_cuts {
             self.calendar.add(at, Event::PowerCut);
         }
@@ -246,17 +154,23 @@ impl World {
         for (at, change) in plan.clock_changes {
             self.calendar.add(at, Event::Clock(change));
         }
+        for outage in plan.outages {
+            self.calendar.add(outage.from, Event::Outage(outage.part));
+            self.calendar.add(outage.until, Event::OutageEnds(outage.part));
+        }
+        for at in plan.reloads {
+            self.calendar.add(at, Event::Reload);
+        }
         for host in 0..self.exchangers.len() {
             self.calendar.add(self.rng.u64(0..plan.heal_at), Event::Weather(host));
         }
         self.calendar.add(plan.heal_at, Event::Heal);
         self.calendar.add(plan.heal_at + plan.recovery, Event::Emptied);
-        self.calendar.add(plan.heal_at + plan.recovery + OBLIVION, Event::Judge);
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Inject => self.inject(),
+            Event::Inject { is_first } => self.inject(is_first),
             Event::Engine(life, input) if self.is_alive(life) => self.tell_dispatch(input),
             Event::Tick(life) if self.is_alive(life) => self.tick_dispatch(),
             Event::Storage(life, event) if self.is_alive(life) => self.handle_storage(event),
@@ -270,13 +184,16 @@ impl World {
                 self.clock.set(change);
                 self.note("clock", &[self.clock.read().wall_ms()]);
             }
+            Event::Outage(part) => self.begin_outage(part),
+            Event::OutageEnds(part) => self.end_outage(part),
+            Event::Reload => self.reload(),
             Event::Stop => self.stop(),
             Event::Stopped(life) => {
                 assert!(!self.is_alive(life), "the engine was told to stop long ago, and has not");
             }
             Event::Restart => self.restart(),
             Event::Heal => self.heal(),
-            Event::Emptied => self.check_empty(),
+            Event::Emptied => self.look_for_the_rest(),
             Event::Judge => self.end(),
         }
     }
@@ -305,20 +222,44 @@ impl World {
         self.healed = true;
         self.zone.heal();
         self.exchangers.iter_mut().for_each(Exchanger::heal);
-        if let Some(engine) = &self.engine {
-            self.checker.compare(&engine.store);
+        if self.engine.as_ref().is_some_and(Engine::is_index_broken) {
+            self.checkpoint();
+        }
+        if let Some(engine) = self.engine.take() {
+            self.compare(&engine);
+            self.engine = Some(engine);
         }
         self.checker.heal(self.clock.now);
-        self.resume();
         self.release_all();
+        self.reload_for_good();
     }
 
+    /// What the queue holds is what it should, as far as its index can be read.
+    pub fn compare(&mut self, engine: &Engine) {
+        let result = self.checker.compare(&engine.store);
+        assert!(result.is_ok() || self.outages.is_index_out(), "the queue cannot be read: {result:?}");
+    }
+
+    /// The queue holds nothing, or what an operator keeps back.
     fn check_empty(&mut self) {
         let engine = self.engine.as_ref().expect("the machine is up at the end");
-        self.checker.compare(&engine.store);
-        if let Some((domain, _, due_ms)) = engine.store.backlog().expect("the index works").first() {
+        self.checker.compare(&engine.store).expect("the index works");
+        let backlog = engine.store.backlog().expect("the index works");
+        if let Some((domain, _, due_ms)) =
+            backlog.iter().find(|(domain, ..)| !self.checker.is_suspended(domain.as_str()))
+        {
             let site = engine.dispatch.explain_site(domain.as_str());
             panic!("long after all faults ended, mail for {domain:?} is queued, due at {due_ms}; its site: {site:#?}");
+        }
+    }
+
+    /// All that can be delivered is. What is kept back is let go, and has as much time.
+    fn look_for_the_rest(&mut self) {
+        self.check_empty();
+        if self.resume_all() {
+            self.calendar.add(self.clock.now + self.scenario.plan.recovery, Event::Emptied);
+        } else {
+            self.calendar.add(self.clock.now + OBLIVION, Event::Judge);
         }
     }
 
@@ -331,23 +272,5 @@ impl World {
         assert!(engine.dispatch.is_quiet(), "dispatch is not quiet when all is done");
         assert_eq!(engine.dispatch.known(), (0, 0), "domains, sites that dispatch remembers when all is done");
         assert_eq!(self.links.open(), 0, "connections left when all is done");
-    }
-}
-
-impl Summary {
-    pub fn add(&mut self, other: &Summary) {
-        self.trace ^= other.trace;
-        self.events += other.events;
-        self.messages += other.messages;
-        self.recipients += other.recipients;
-        self.delivered += other.delivered;
-        self.bounced += other.bounced;
-        self.expired += other.expired;
-        self.removed += other.removed;
-        self.crashes += other.crashes;
-        self.delayed += other.delayed;
-        self.succeeded += other.succeeded;
-        self.doubled_in_doubt += other.doubled_in_doubt;
-        self.doubled_by_crash += other.doubled_by_crash;
     }
 }
