@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// Survivors gathered in one pass over the index.
+/// Survivors gathered in one pass over the index, at most.
 const SURVIVORS: u64 = 100_000;
 /// Octets of messages moved in one group.
 const GROUP_BYTES: u64 = 4 << 20;
@@ -45,10 +45,12 @@ pub(crate) struct Unmovable {
 
 impl Store {
     /// When the journal has outgrown what it holds, copies survivors of its oldest segments to its end; the next
-    /// checkpoint frees those segments. One pass over the index, a bounded number of messages. Says how many were moved.
+    /// checkpoint frees those segments. One pass over the index, and no more than half of the memtable holds: mail and
+    /// outcomes need the other half. Says how many were moved.
     /// What cannot be read stays where it is, and with it all that lies behind.
     pub fn relocate(&self) -> Result<u64, QueueError> {
-        let Some(through) = self.crowded() else { return Ok(0) };
+        let room = self.room_for_moves();
+        let Some(through) = self.crowded(room).filter(|_| room > 0) else { return Ok(0) };
         let mut survivors = Survivors::new();
         let mut found = 0;
         self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
@@ -56,9 +58,9 @@ impl Store {
                 survivors.entry((entry.location, key.id)).or_default().push(key);
                 found += 1;
             }
-            found < SURVIVORS
+            found < room
         })?;
-        let is_whole = found < SURVIVORS;
+        let is_whole = found < room;
         let moved = self.move_all(survivors, &mut |survivor, error| self.leave(survivor.id, error))?;
         if is_whole && moved == 0 {
             lock(&self.unmovable).through = through;
@@ -100,8 +102,14 @@ impl Store {
         Ok(moved + self.relocate_batch(&batch, left)?)
     }
 
-    /// The newest of the oldest segments that are worth emptying now.
-    fn crowded(&self) -> Option<u64> {
+    /// Entries that may be moved until the memtable is half full.
+    fn room_for_moves(&self) -> u64 {
+        let known = lock(&self.state).memtable_len();
+        SURVIVORS.min((self.limits.memtable_entries / 2).saturating_sub(known) as u64)
+    }
+
+    /// The newest of the oldest segments that are worth emptying now, where so many entries may be moved.
+    fn crowded(&self, room: u64) -> Option<u64> {
         let state = lock(&self.state);
         let used: u64 = state.segments.values().map(|segment| segment.end).sum();
         if used <= self.limits.journal_floor_bytes.max(2 * state.live_bytes) {
@@ -113,7 +121,7 @@ impl Store {
         for (number, segment) in state.segments.range(..newest) {
             entries += segment.live.entries;
             // Full segments gain nothing by a move.
-            if (through.is_some() && entries > SURVIVORS) || segment.live_bytes() > segment.end / 2 {
+            if (through.is_some() && entries > room) || segment.live_bytes() > segment.end / 2 {
                 break;
             }
             through = Some(*number);
@@ -196,5 +204,57 @@ impl Store {
         places.iter().for_each(|(id, location)| state.moved.insert(*id, *location));
         self.counters.set_totals(&state.totals, state.live_bytes);
         Ok(places.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use crate::index::MemoryIndex;
+    use crate::step::tests::message;
+    use crate::{Group, Limits, Settle};
+    use std::sync::Arc;
+
+    #[test]
+    fn however_many_are_to_be_moved_mail_and_outcomes_find_room_beside_them() {
+        let limits = Limits {
+            segment_bytes: 64 << 10,
+            memtable_entries: 40,
+            memtable_bytes: 1 << 20,
+            journal_floor_bytes: 64 << 10,
+            prepare_bytes: 0,
+            seed: 1,
+        };
+        let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+        let (store, _) = Store::open(Arc::new(disk.clone()), &index, limits.clone()).expect("opens");
+        let commit = |group: Group| store.commit(std::iter::once(&group)).expect("a working disk");
+        // One in three stays of what fills twenty segments.
+        for round in 0..300 {
+            let committed = commit(Group { accepts: vec![message(store.next_id(0), 1)], settles: vec![] });
+            let (key, entry) = committed[0][0].entries[0].clone();
+            if round % 3 > 0 {
+                let settle = Settle { key, done: entry.open, retry: None };
+                commit(Group { accepts: vec![], settles: vec![settle] });
+            }
+            if store.is_checkpoint_due() {
+                store.checkpoint().expect("written");
+            }
+        }
+        let (mut moved, mut rounds) = (0, 0);
+        loop {
+            store.checkpoint().expect("written");
+            let more = store.relocate().expect("moved");
+            assert!(more <= 20 && !store.is_memtable_full(), "{more} moved at once");
+            if more == 0 {
+                break;
+            }
+            (moved, rounds) = (moved + more, rounds + 1);
+        }
+        assert!(moved >= 80 && rounds > 3, "{moved} in {rounds} rounds");
+        assert_eq!(store.stats().entries, 100);
+        drop(store);
+        let (again, _) = Store::open(Arc::new(disk.crash(&mut || 1)), &MemoryIndex::new(), limits).expect("opens");
+        assert_eq!(again.stats().entries, 100);
     }
 }
