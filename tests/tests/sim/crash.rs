@@ -7,7 +7,7 @@ use crate::storage::Asker;
 use crate::world::{Event, World};
 use engine::dispatch::Input;
 use queue::disk::MemoryDisk;
-use queue::index::MemoryIndex;
+use queue::index::{Index, MemoryIndex};
 use queue::{Group, Limits, QueueError, Store};
 
 /// The longest that a stop may take: the final reply to a message is waited for ten minutes, and outcomes wait for the end
@@ -83,7 +83,14 @@ impl World {
             self.checker.stopped();
             self.compare(&engine);
         }
-        self.wreck = Some((engine.disk, engine.index));
+        self.leave(engine.disk, &engine.index);
+    }
+
+    /// The process ends, and another one comes later. What of a broken index was not synced is as after a crash.
+    fn leave(&mut self, disk: MemoryDisk, index: &MemoryIndex) {
+        let rng = &mut self.rng;
+        let index = if index.is_broken() { index.crash(&mut || rng.u64(..)) } else { index.clone() };
+        self.wreck = Some((disk, index));
         self.in_a_while(SECOND..20 * MINUTE, Event::Restart);
     }
 
@@ -111,12 +118,19 @@ impl World {
             seed: self.rng.u64(..),
         };
         let opened = Store::open(std::sync::Arc::new(disk.clone()), &index, limits);
+        // As the engine does when it starts.
+        let opened = opened.and_then(|opened| opened.0.backlog().map(|_| opened));
         let (store, recovery) = match opened {
             Ok(opened) => opened,
             // It went again, in the middle of recovery.
             Err(_) if disk.is_cut() => return self.crash_recovery(&disk, &index),
+            Err(QueueError::Stalled(_) | QueueError::Index(_)) if index.is_broken() => {
+                self.note("no start", &[]);
+                return self.leave(disk, &index);
+            }
             Err(error) => panic!("after a power cut: {error}"),
         };
+        index.fail(false);
         self.life += 1;
         assert_eq!(recovery.index_rebuilt.filter(|_| self.life == 1), None, "a new queue has nothing to rebuild");
         self.note("restart", &[recovery.entries, recovery.recipients]);

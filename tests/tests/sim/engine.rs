@@ -35,7 +35,7 @@ pub struct Engine {
     /// Groups that wait for the committer.
     pub waiting: Vec<(Group, Asker)>,
     pub committing: bool,
-    pub checkpointing: bool,
+    pub checkpoint_planned: bool,
     /// It was told to stop.
     pub draining: bool,
     /// Outcomes could not be written, and never will be in this life.
@@ -70,7 +70,7 @@ impl World {
             index,
             waiting,
             committing: false,
-            checkpointing: false,
+            checkpoint_planned: false,
             draining: false,
             failed: false,
             wall_ms,

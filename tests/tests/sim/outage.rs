@@ -132,7 +132,7 @@ impl World {
     /// The checkpointer looks at the index also when nothing comes in.
     pub fn plan_checkpoint(&mut self) {
         let Some(engine) = &mut self.engine else { return };
-        if !std::mem::replace(&mut engine.checkpointing, true) {
+        if !std::mem::replace(&mut engine.checkpoint_planned, true) {
             let at = self.clock.now + self.scenario.disk.checkpoint_interval;
             self.calendar.add(at, Event::Storage(self.life, StorageEvent::Checkpoint));
         }

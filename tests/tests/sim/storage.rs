@@ -46,7 +46,12 @@ impl World {
         match event {
             StorageEvent::Commit => self.commit(),
             StorageEvent::Synced(answers) => self.answer(answers),
-            StorageEvent::Checkpoint => self.checkpoint(),
+            StorageEvent::Checkpoint => {
+                if let Some(engine) = &mut self.engine {
+                    engine.checkpoint_planned = false;
+                }
+                self.checkpoint();
+            }
             StorageEvent::Fetch { domain, flow, until_ms, limit } => self.fetch(domain, flow, until_ms, limit),
             StorageEvent::Load(id, location) => self.load(id, location),
         }
@@ -159,8 +164,7 @@ impl World {
 
     /// What the checkpointer does in one round.
     pub fn checkpoint(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        engine.checkpointing = false;
+        let Some(engine) = &self.engine else { return };
         let was_broken = engine.is_index_broken();
         let round = |store: &Store| -> Result<u64, QueueError> {
             store.checkpoint()?;
