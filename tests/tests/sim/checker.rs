@@ -115,7 +115,9 @@ impl Checker {
                 let people = mail.addresses.iter().zip(0..);
                 self.by_address.extend(people.map(|(address, n)| (address.to_string(), (content.id, n))));
             }
-            assert!(self.mails.insert(content.id, mail).is_none(), "the id {} was given twice", content.id);
+            // What was lost before it was promised leaves no trace, and clocks are set back.
+            let is_lost = |mail: Mail| mail.books.iter().all(|book| book.state == State::Lost);
+            assert!(self.mails.insert(content.id, mail).is_none_or(is_lost), "the id {} was given twice", content.id);
         }
     }
 
