@@ -149,6 +149,13 @@ impl World {
         };
         assert!(is_excused, "the store fails for no reason: {error}");
     }
+
+    /// A file of the journal that is not a segment yet, for outcomes when the disk has no room for another.
+    pub fn has_reserve(&self) -> bool {
+        let Some(engine) = self.engine.as_ref().filter(|_| self.outages.is_disk_full()) else { return true };
+        let names = engine.disk.list("journal").expect("it can be listed");
+        names.iter().any(|name| name.starts_with("spare-") || name.starts_with("blank-"))
+    }
 }
 
 fn used_bytes(disk: &MemoryDisk) -> u64 {

@@ -105,6 +105,8 @@ impl World {
         let (accepts, settles) = batch.iter().fold((0, 0), |n, (g, _)| (n.0 + g.accepts.len(), n.1 + g.settles.len()));
         self.note("commit", &[batch.len() as u64, accepts as u64, settles as u64]);
         batch.iter().for_each(|(group, _)| self.checker.durable(group));
+        let has_mail = batch.iter().any(|(_, asker)| *asker == Asker::Client);
+        assert!(!has_mail || self.has_reserve(), "mail took what is kept for outcomes");
         let answers = committed.into_iter().zip(batch.into_iter().map(|(_, asker)| asker)).collect();
         let sync = self.scenario.disk.sync.clone();
         self.in_a_while(sync, Event::Storage(self.life, StorageEvent::Synced(answers)));
