@@ -36,9 +36,9 @@ impl Outage {
         let mut outages = Vec::new();
         if rng.u8(..5) == 0 {
             for _ in 0..rng.u8(1..3) {
-                let outage = Outage::new(rng, heal_at, |rng| Part::Disk { room: rng.u64(..9) });
+                let outage = Outage::new(rng, heal_at, |rng| Part::Disk { room: rng.u64(..5) });
                 // The index on a full disk fails, sooner or later.
-                let broken = rng.bool().then_some(Outage { part: Part::Index, ..outage });
+                let broken = (rng.u8(..3) == 0).then_some(Outage { part: Part::Index, ..outage });
                 outages.push(outage);
                 outages.extend(broken);
             }

@@ -1,7 +1,7 @@
 //! What a seed is about: sites, domains, faults, limits, traffic. Chosen once, before anything happens.
 
 use crate::clock::{ClockChange, HOUR, MILLISECOND, MINUTE, Micros, SECOND};
-use crate::outage::Outage;
+use crate::outage::{Outage, Part};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The site that nothing ever happens to: what goes there shows whether the others' troubles spread.
@@ -180,8 +180,17 @@ impl Plan {
         let heal_at = rng.u64(10 * MINUTE..8 * HOUR);
         let cuts = [0, 0, 1, 1, 2, 4][rng.usize(..6)];
         let crowd = rng.u8(..8) == 0;
+        let outages = Outage::some(rng, heal_at);
+        // What is to fill a disk is more than a segment or two.
+        let is_filling = !is_flood && outages.iter().any(|outage| matches!(outage.part, Part::Disk { .. }));
         Plan {
-            messages: if is_flood { rng.u32(3000..3300) } else { rng.u32(8..50) },
+            messages: if is_flood {
+                rng.u32(3000..3300)
+            } else if is_filling {
+                rng.u32(100..300)
+            } else {
+                rng.u32(8..50)
+            },
             gap: if is_flood { 0..20 * MILLISECOND } else { [0..SECOND, SECOND..5 * MINUTE][rng.usize(..2)].clone() },
             burst: if is_flood { 100 } else { rng.u32(1..8) },
             recipients: if is_flood {
@@ -191,12 +200,18 @@ impl Plan {
             } else {
                 1..5
             },
-            body_bytes: if is_flood { 20..60 } else { 20..[300, 8_000][rng.usize(..2)] },
+            body_bytes: if is_flood {
+                20..60
+            } else if is_filling {
+                1000..16_000
+            } else {
+                20..[300, 8_000][rng.usize(..2)]
+            },
             power_cuts: (0..cuts).map(|_| rng.u64(0..heal_at)).collect(),
             stops: (0..rng.u8(..3) / 2).map(|_| rng.u64(0..heal_at)).collect(),
             clock_changes: (0..rng.u8(..8) / 6).map(|_| (rng.u64(0..heal_at), clock_change(rng))).collect(),
             operations: rng.u8(..4) == 0,
-            outages: Outage::some(rng, heal_at),
+            outages,
             reloads: if rng.u8(..4) == 0 {
                 (0..rng.u8(1..5)).map(|_| moment(rng, heal_at)).collect()
             } else {
@@ -215,7 +230,7 @@ impl Plan {
 
 /// Often while most of the mail comes in.
 pub fn moment(rng: &mut fastrand::Rng, heal_at: Micros) -> Micros {
-    if rng.bool() { rng.u64(0..2 * MINUTE) } else { rng.u64(0..heal_at) }
+    if rng.bool() { rng.u64(0..30 * SECOND) } else { rng.u64(0..heal_at) }
 }
 
 /// Back only as far as mail may then wait longer; forward as after a weekend.
