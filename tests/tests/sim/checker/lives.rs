@@ -47,6 +47,10 @@ impl Checker {
         assert!(applied.len() < 2, "a group is on disk in part");
         if applied.contains(&true) {
             groups.iter().for_each(|group| self.durable(group));
+            // Whatever was thought of it when the faults ended, while the machine was down.
+            for settle in groups.iter().flat_map(|group| &group.settles) {
+                settle.done.iter().for_each(|position| self.book((settle.key.id, position)).survived = false);
+            }
         }
         for book in self.mails.values_mut().flat_map(|mail| &mut mail.books) {
             if book.state == State::Submitted {
