@@ -92,6 +92,11 @@ impl Checker {
         self.limits.is_suspended(domain)
     }
 
+    /// Somebody is being told of it: whatever holds by now, that comes to its end.
+    pub fn is_in_flight(&self, id: MessageId) -> bool {
+        self.transactions.values().any(|flight| flight.message == id)
+    }
+
     fn book(&mut self, (message, position): Person) -> &mut Book {
         let mail = self.mails.get_mut(&message).unwrap_or_else(|| panic!("message {message} was never handed in"));
         &mut mail.books[position as usize]

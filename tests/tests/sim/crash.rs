@@ -18,7 +18,7 @@ impl World {
     /// At once, or in one of the disk's next steps.
     pub fn cut_power(&mut self) {
         let Some(engine) = &self.engine else { return };
-        if self.rng.bool() {
+        if !engine.disk.is_cut() && self.rng.bool() {
             engine.disk.cut_after(self.rng.u64(1..12));
         } else {
             self.crash(&[]);

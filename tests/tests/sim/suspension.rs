@@ -37,7 +37,7 @@ impl World {
         let plan = &self.scenario.plan;
         let is_sure = plan.clock_changes.is_empty() && plan.outages.is_empty() && !key.is_held();
         let is_suspended = self.checker.is_suspended(key.domain.as_str());
-        if !is_sure || !is_suspended || self.clock.now < self.begun + PATIENCE {
+        if !is_sure || !is_suspended || self.checker.is_in_flight(key.id) || self.clock.now < self.begun + PATIENCE {
             return;
         }
         let end_ms = engine::retry::end(&self.config.retry, entry.accepted_ms, entry.terms);
