@@ -41,7 +41,7 @@ use summary::Summary;
 use world::World;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 240;
+const SEEDS: u64 = 200;
 /// One seed in so many is run twice, to compare the traces.
 const TWICE_EACH: u64 = 8;
 
