@@ -27,8 +27,8 @@ const WINDOW_GROUPS: usize = 16;
 const TURNS: [Way; 4] = [Way::Together, Way::Early, Way::Early, Way::Together];
 /// Early groups take twice as many syncs, which wear the disk, and cost money where it is hired: they are kept when so much
 /// more gets done, and given up when it is no more than that.
-const WORTH_IT: f64 = 1.17;
-const NOT_WORTH_IT: f64 = 1.10;
+const WORTH_IT: f64 = 1.08;
+const NOT_WORTH_IT: f64 = 1.03;
 /// It counts as this many times as much at least, and at most: a bad moment can make it seem anything.
 const LEAST_RATIO: f64 = 0.5;
 const GREATEST_RATIO: f64 = 2.0;
