@@ -32,7 +32,8 @@ impl Summary {
     pub fn has_everything(&self) -> bool {
         let outcomes = [self.delivered, self.bounced, self.expired, self.removed, self.delayed, self.succeeded];
         let troubles = [self.crashes, self.refused, self.postponed, self.reopened, self.reloads, self.suspended];
-        outcomes.into_iter().chain(troubles).all(|count| count > 0)
+        let doubled = [self.doubled_in_doubt, self.doubled_by_crash];
+        outcomes.into_iter().chain(troubles).chain(doubled).all(|count| count > 0)
     }
 
     pub fn add(&mut self, other: &Summary) {
