@@ -188,9 +188,13 @@ impl Spares {
             return Ok(false);
         }
         let least = (0..self.list.len()).min_by_key(|at| self.list[*at].written);
-        let Some(spare) = least.and_then(|at| self.list.remove(at)) else { return Ok(false) };
-        disk.remove(&spare.path)?;
-        Ok(true)
+        least.map_or(Ok(false), |at| self.remove(disk, at).map(|()| true))
+    }
+
+    fn remove(&mut self, disk: &dyn Disk, at: usize) -> io::Result<()> {
+        disk.remove(&self.list[at].path)?;
+        self.list.remove(at);
+        Ok(())
     }
 
     /// Whether the disk has room for the index to be opened, if need be what spares take. Where it has not, that would fail,
@@ -211,8 +215,7 @@ impl Spares {
         let is_reserve = self.list.len() == 1;
         let largest = (0..self.list.len()).max_by_key(|at| self.list[*at].size);
         let Some(at) = largest.filter(|at| !is_reserve || self.list[*at].size > small) else { return Ok(false) };
-        disk.remove(&self.list[at].path)?;
-        self.list.remove(at);
+        self.remove(disk, at)?;
         if is_reserve {
             self.allocate(disk, small)?;
         }

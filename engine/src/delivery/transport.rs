@@ -1,6 +1,6 @@
 //! Octets between one peer and its machine: a stream, and TLS above it once that has begun.
 
-use crate::shell::stream::Stream;
+use crate::shell::stream::{READS_PER_TICK, Stream};
 use crate::tls::Session;
 use mio::event::Source as _;
 use mio::{Interest, Registry, Token};
@@ -10,8 +10,6 @@ use std::time::Instant;
 
 /// Buffers of one vectored write.
 const SLICES: usize = 64;
-/// Reads of one connection per tick before others get their turn.
-const READS_PER_TICK: usize = 8;
 
 pub(super) struct Transport {
     pub stream: Stream,

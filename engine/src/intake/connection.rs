@@ -8,6 +8,7 @@ use super::transport::Transport;
 use super::{Asker, Room, Shared};
 use crate::now::Now;
 use crate::shell::arena::Arena;
+use crate::shell::stream::READS_PER_TICK;
 use crate::shell::timers::Armed;
 use crate::shell::turned::Call;
 use mio::Registry;
@@ -18,8 +19,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Reads of one connection per tick before others get their turn.
-const READS_PER_TICK: usize = 8;
 /// Replies waiting to be written beyond which no more is read (a client that sends but never listens).
 const MAX_UNWRITTEN: usize = 64 * 1024;
 /// For a TLS handshake, from the moment that it can begin. It is a few round trips; whoever needs longer holds a place.

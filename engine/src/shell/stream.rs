@@ -7,6 +7,9 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 
+/// Reads of one connection per tick before others get their turn.
+pub(crate) const READS_PER_TICK: usize = 8;
+
 /// What an event says of a stream.
 ///
 /// A short read empties a socket, and the next octet is a new event (epoll(7)); but an end of the stream that this very
