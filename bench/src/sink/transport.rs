@@ -20,7 +20,12 @@ pub(super) struct ReadBuffer(BytesMut);
 impl ReadBuffer {
     fn space(&mut self) -> &mut [u8] {
         if self.0.len() < READ_BYTES {
-            self.0 = BytesMut::zeroed(BLOCK_BYTES);
+            self.0.clear();
+            // The same block again, warm in the cache, once nobody holds a piece of it any more.
+            if !self.0.try_reclaim(BLOCK_BYTES) {
+                self.0 = BytesMut::with_capacity(BLOCK_BYTES);
+            }
+            self.0.resize(BLOCK_BYTES, 0);
         }
         &mut self.0
     }
