@@ -148,7 +148,7 @@ impl Stage {
         assert_eq!(proof.lost, 0, "acknowledged and lost; see {}", self.home.directory().display());
         assert!(proof.copies <= unsettled, "more doubled than the settle window explains: {proof:?}");
         assert_eq!((proof.strangers, self.sink.counters().corrupted), (0, 0));
-        self.home.check_events(report.acknowledged.len());
+        self.home.check_events(&report.acknowledged);
     }
 }
 

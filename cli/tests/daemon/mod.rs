@@ -1,5 +1,6 @@
 //! A real `posthaste serve` on a directory that outlives it.
 
+use bench::proof::{IdSet, Tally};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -83,19 +84,22 @@ impl Home {
         recovery.recipients
     }
 
-    /// Every line of the event log can be read, and deliveries are told.
-    pub fn check_events(&self, acknowledged: u64) {
+    /// Every line of the event log can be read, and the delivery of every acknowledged recipient is told: its line is
+    /// written before the queue is asked to forget it.
+    pub fn check_events(&self, acknowledged: &IdSet) {
         let text = fs::read_to_string(self.path("data/events.jsonl")).expect("an event log");
-        let mut delivered = 0;
+        let mut told = IdSet::default();
         for (n, line) in text.lines().enumerate() {
             let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("line {}: {e}: {line:?}", n + 1));
             let kind = event["event"].as_str().unwrap_or_default();
             assert!(["accepted", "delivered", "deferred"].contains(&kind), "line {}: {line}", n + 1);
-            delivered += u64::from(kind == "delivered");
+            if kind == "delivered" {
+                let (local_part, _) = event["recipient"].as_str().and_then(|a| a.split_once('@')).expect("an address");
+                told.insert(Tally::number(local_part).expect("a number"));
+            }
         }
-        // A kill takes with it what was not written yet; a last life without one tells most.
-        println!("{delivered} deliveries told of {acknowledged}");
-        assert!(delivered > 0);
+        let untold = acknowledged.iter().filter(|number| !told.contains(*number)).count();
+        assert_eq!(untold, 0, "deliveries are not told, of {}", acknowledged.len());
     }
 }
 

@@ -16,7 +16,8 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// No line is longer than this.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Appends events to a file. The owner flushes once per tick (or timer), so that a line is never seen late.
+/// Appends events to a file. The owner flushes before the queue is asked to forget what a line tells of, and twice a
+/// second, so that a line is neither lost with the process nor seen late.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,

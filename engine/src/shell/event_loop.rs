@@ -307,8 +307,10 @@ impl EventLoop {
     fn submit(&mut self, now: Now) {
         self.neighbours.forward(&self.address, self.intake.take_outbox(), now);
         let group = std::mem::take(&mut self.group);
-        let tokens = self.mind.as_mut().map(Mind::take_settle_tokens).unwrap_or_default();
+        let Some(mind) = &mut self.mind else { return };
+        let tokens = mind.take_settle_tokens();
         if !tokens.is_empty() {
+            mind.write_events();
             self.neighbours.submit_settled(group, tokens);
         }
     }

@@ -249,9 +249,17 @@ impl Mind {
         self.senses.intake.permits.look();
         self.senses.metrics.set_queue(&self.dispatch.counts(), &self.senses.queue.stats());
         self.senses.metrics.set_connections(self.dispatch.open_by_site());
+        self.write_events();
+        if let Some(events) = &self.senses.events {
+            self.senses.metrics.set_events_lost(events.lost());
+        }
+    }
+
+    /// Before outcomes become durable: what is told twice after a crash does no harm, but what the queue has forgotten is
+    /// never told again.
+    pub(crate) fn write_events(&mut self) {
         if let Some(events) = &mut self.senses.events {
             events.flush();
-            self.senses.metrics.set_events_lost(events.lost());
         }
     }
 
