@@ -32,7 +32,7 @@ pub struct Stage {
     to_client: Pipe,
     answers: Vec<Answer>,
     next_answer: usize,
-    waiting: Vec<Box<Message>>,
+    waiting: Vec<Message>,
     client_order: ClientOrder,
     server_order: ServerOrder,
     /// Each side awaits the handshake.
@@ -259,7 +259,7 @@ impl Stage {
                 }
                 Event::Message(message) => {
                     self.account.taken(&message);
-                    self.waiting.push(message);
+                    self.waiting.push(*message);
                 }
                 Event::StartTls => self.handshake.1 = true,
                 Event::Closed(_) => self.to_client.ended |= self.server.poll_transmit().is_empty(),

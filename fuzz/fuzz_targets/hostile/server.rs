@@ -114,7 +114,7 @@ struct Run<'a> {
     server: Server,
     order: ServerOrder,
     next_answer: usize,
-    waiting: Vec<Box<Message>>,
+    waiting: Vec<Message>,
     ear: ReplyParser,
     replies: usize,
     now: Instant,
@@ -204,7 +204,7 @@ impl Run<'_> {
                     let config = self.server.config();
                     assert!(message.recipients.len() <= config.max_recipients);
                     assert!(message.body.len() <= config.max_message_bytes);
-                    self.waiting.push(message);
+                    self.waiting.push(*message);
                 }
                 _ => {}
             }
