@@ -1,10 +1,10 @@
-//! A damaged journal: recovery never panics, and ends in a queue or in an error.
+//! A damaged journal: recovery never panics, and ends in a queue or in an error; repair ends in a queue, and has nothing left to do.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use queue::disk::MemoryDisk;
 use queue::index::{Index, IndexError, IndexHome, MemoryIndex};
-use queue::{Content, Envelope, Group, NewMessage, Recipient, Store};
+use queue::{Content, Envelope, Group, NewMessage, Recipient, Store, repair_disk};
 use smtp::{Body, Mailbox, ReversePath};
 use std::sync::Arc;
 
@@ -58,6 +58,20 @@ fn written() -> MemoryDisk {
 
 fuzz_target!(|data: &[u8]| {
     let Some((place, damage)) = data.split_first_chunk::<2>() else { return };
+    let disk = damaged(place, damage);
+    // A journal that is refused is as good an end as one that is not.
+    let _ = Store::open(Arc::new(disk), &Nothing, limits());
+
+    let disk = Arc::new(damaged(place, damage));
+    let repair = |time| repair_disk(disk.clone(), &Nothing, limits(), time, &mut std::io::sink()).expect("a queue");
+    repair(1);
+    let again = repair(2);
+    assert!(again.ranges.is_empty(), "{again:?}");
+    Store::open(disk.clone(), &Nothing, limits()).expect("a queue");
+});
+
+/// That journal, with something else in it.
+fn damaged(place: &[u8; 2], damage: &[u8]) -> MemoryDisk {
     let disk = written();
     let mut reached = false;
     disk.damage("journal/0000000001.seg", |octets| {
@@ -67,6 +81,5 @@ fuzz_target!(|data: &[u8]| {
         octets[start..end].copy_from_slice(&damage[..end - start]);
     });
     assert!(reached, "the first segment has another name");
-    // Opening is what is tested; a journal that is refused is as good an end as one that is not.
-    let _ = Store::open(Arc::new(disk), &Nothing, limits());
-});
+    disk
+}

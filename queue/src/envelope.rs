@@ -105,6 +105,12 @@ impl Envelope {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Envelope, Malformed> {
         let reader = &mut Reader::new(bytes);
+        let envelope = Envelope::read(reader)?;
+        reader.end()?;
+        Ok(envelope)
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Envelope, Malformed> {
         let accepted_us = reader.varint()?;
         let flags = reader.u8()?;
         let has = |bit| flags & bit != 0;
@@ -130,7 +136,6 @@ impl Envelope {
         }
         let mut label = |bit| if has(bit) { reader.text().map(|t| Some(t.into())) } else { Ok(None) };
         let (tenant, campaign) = (label(TENANT)?, label(CAMPAIGN)?);
-        reader.end()?;
         Ok(Envelope { reverse_path, recipients, accepted_us, parameters, tenant, campaign })
     }
 }

@@ -9,7 +9,9 @@ use crate::spare::Spares;
 use crate::store::Limits;
 
 /// Version of everything in the directory.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
+/// Read as well: its records have no checksum of their own. What is added then has one, which version 3 would call damage.
+const BEFORE: u32 = 3;
 pub(crate) const FORMAT_FILE: &str = "format";
 
 /// The segments of a journal, without a hole, and its spares.
@@ -19,6 +21,10 @@ pub(crate) struct Files {
 }
 
 pub(crate) fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
+    let write = || {
+        let text = format!("posthaste queue {FORMAT}\n");
+        disk::write_small(disk, FORMAT_FILE, text.as_bytes()).map_err(|e| io_error("writing", FORMAT_FILE, e))
+    };
     let found = match disk::read_small(disk, FORMAT_FILE).map_err(|e| io_error("reading", FORMAT_FILE, e))? {
         Some(text) => {
             let text = String::from_utf8_lossy(&text).into_owned();
@@ -29,14 +35,16 @@ pub(crate) fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
             if names.iter().any(|name| segment::number_of(name).is_some()) {
                 0
             } else {
-                let text = format!("posthaste queue {FORMAT}\n");
-                disk::write_small(disk, FORMAT_FILE, text.as_bytes())
-                    .map_err(|e| io_error("writing", FORMAT_FILE, e))?;
+                write()?;
                 FORMAT
             }
         }
     };
-    if found == FORMAT { Ok(()) } else { Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }) }
+    match found {
+        FORMAT => Ok(()),
+        BEFORE => write(),
+        _ => Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }),
+    }
 }
 
 /// Where a segment must end, as the next one says.

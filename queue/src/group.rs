@@ -35,9 +35,12 @@ pub(crate) struct Header {
     pub heads_crc: u32,
     /// Covers a damaged range: what is within is nothing, and the sequence may jump to this one.
     pub is_filler: bool,
+    /// A repair voided records in it; after it the sequence may jump.
+    pub is_mended: bool,
 }
 
 const FILLER: u32 = 1;
+const MENDED: u32 = 2;
 
 impl Header {
     /// With padding.
@@ -45,14 +48,15 @@ impl Header {
         (GROUP_HEADER as u64 + u64::from(self.len)).next_multiple_of(PAGE)
     }
 
-    fn encode(&self, segment: u64, offset: u64, out: &mut [u8]) {
+    pub(crate) fn encode(&self, segment: u64, offset: u64, out: &mut [u8]) {
         out[..4].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&self.len.to_le_bytes());
         out[12..16].copy_from_slice(&self.records.to_le_bytes());
         out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         out[24..32].copy_from_slice(&self.generation.to_le_bytes());
         out[32..36].copy_from_slice(&self.heads_crc.to_le_bytes());
-        out[36..40].copy_from_slice(&(if self.is_filler { FILLER } else { 0 }).to_le_bytes());
+        let flags = if self.is_filler { FILLER } else { 0 } | if self.is_mended { MENDED } else { 0 };
+        out[36..40].copy_from_slice(&flags.to_le_bytes());
         let crc = seeded_crc(segment, offset, &out[8..GROUP_HEADER]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
     }
@@ -77,14 +81,16 @@ pub(crate) fn read_header(segment: u64, offset: u64, bytes: &[u8]) -> Option<Hea
     if reader.u32().ok()? != seeded_crc(segment, offset, &header[8..]) {
         return None;
     }
-    Some(Header {
-        len: reader.u32().ok()?,
-        records: reader.u32().ok()?,
-        sequence: reader.u64().ok()?,
-        generation: reader.u64().ok()?,
-        heads_crc: reader.u32().ok()?,
-        is_filler: reader.u32().ok()? & FILLER != 0,
-    })
+    let (len, records, sequence) = (reader.u32().ok()?, reader.u32().ok()?, reader.u64().ok()?);
+    let (generation, heads_crc, flags) = (reader.u64().ok()?, reader.u32().ok()?, reader.u32().ok()?);
+    let (is_filler, is_mended) = (flags & FILLER != 0, flags & MENDED != 0);
+    Some(Header { len, records, sequence, generation, heads_crc, is_filler, is_mended })
+}
+
+/// Whether a header may be of this generation, but for one octet.
+pub(crate) fn is_almost_of(bytes: &[u8], generation: u64) -> bool {
+    let found = bytes.get(24..32).unwrap_or_default().iter();
+    found.zip(generation.to_le_bytes()).filter(|(found, expected)| **found == *expected).count() >= 7
 }
 
 /// Calls `each` with every record of a verified group, and its place.
@@ -137,6 +143,7 @@ pub(crate) fn filler(place: Place, bytes: u64, sequence: u64) -> [u8; GROUP_HEAD
         generation: place.generation,
         heads_crc: 0,
         is_filler: true,
+        is_mended: false,
     };
     let mut out = [0; GROUP_HEADER];
     header.encode(place.segment, place.offset, &mut out);
@@ -187,21 +194,25 @@ impl<'a> GroupWriter<'a> {
         self.place.offset + self.heads.len() as u64 + self.body_bytes
     }
 
-    fn begin(&mut self, kind: u8) -> usize {
+    fn begin(&mut self, kind: u8, parts: u8) -> usize {
         let start = self.heads.len();
-        self.heads.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        self.heads.extend_from_slice(&[record::kind_and_parts(kind, parts), 0, 0, 0, 0, 0, 0, 0]);
         self.records += 1;
         start
     }
 
+    /// The head that began there ends here, before its body.
     fn end(&mut self, start: usize) {
-        let len = (self.heads.len() - start - RECORD_HEADER) as u32;
-        self.heads[start + 4..start + RECORD_HEADER].copy_from_slice(&len.to_le_bytes());
+        let offset = self.place.offset + start as u64 + self.body_bytes;
+        let (header, head) = self.heads[start..].split_at_mut(RECORD_HEADER);
+        let check = record::check_of(self.place.generation, offset, header[0], head);
+        header[1..4].copy_from_slice(&check);
+        header[4..].copy_from_slice(&(head.len() as u32).to_le_bytes());
     }
 
     fn message(&mut self, kind: u8, body: &'a [Bytes], body_bytes: usize, head: impl FnOnce(&mut Vec<u8>)) -> Location {
         let offset = self.offset();
-        let start = self.begin(kind);
+        let start = self.begin(kind, 0);
         head(&mut self.heads);
         self.end(start);
         let len = self.heads.len() - start + body_bytes;
@@ -253,9 +264,9 @@ impl<'a> GroupWriter<'a> {
         })
     }
 
-    /// What a key holds from now on.
-    pub(crate) fn put(&mut self, key: &EntryKey, entry: &Entry, before: Option<&Before>) {
-        let start = self.begin(record::PUT);
+    /// What a key holds from now on. `parts`: [`record::kind_and_parts`].
+    pub(crate) fn put(&mut self, key: &EntryKey, entry: &Entry, before: Option<&Before>, parts: u8) {
+        let start = self.begin(record::PUT, parts);
         record::put_key(&mut self.heads, key);
         entry.encode(&mut self.heads);
         record::put_before(&mut self.heads, before);
@@ -263,8 +274,8 @@ impl<'a> GroupWriter<'a> {
     }
 
     /// A key that is no more.
-    pub(crate) fn gone(&mut self, key: &EntryKey, before: &Before) {
-        let start = self.begin(record::GONE);
+    pub(crate) fn gone(&mut self, key: &EntryKey, before: &Before, parts: u8) {
+        let start = self.begin(record::GONE, parts);
         record::put_key(&mut self.heads, key);
         record::put_before(&mut self.heads, Some(before));
         self.end(start);
@@ -272,7 +283,7 @@ impl<'a> GroupWriter<'a> {
 
     /// What the index holds.
     pub(crate) fn checkpoint(&mut self, checkpoint: &Checkpoint) {
-        let start = self.begin(record::CHECKPOINT);
+        let start = self.begin(record::CHECKPOINT, 0);
         checkpoint.encode(&mut self.heads);
         self.end(start);
     }
@@ -291,6 +302,7 @@ impl<'a> GroupWriter<'a> {
             generation: self.place.generation,
             heads_crc: crc32fast::hash(&self.heads[GROUP_HEADER..]),
             is_filler: false,
+            is_mended: false,
         };
         header.encode(self.place.segment, self.place.offset, &mut self.heads[..GROUP_HEADER]);
         header.bytes_on_disk()

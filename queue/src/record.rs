@@ -2,6 +2,8 @@
 //!
 //! Settles are logged as results (`Put`, `Gone`), so that replaying them over an older or half-newer index gives the
 //! same state; `before` says what a key held until then, so that replay keeps the counters without reading the index.
+//!
+//! A record's head has a checksum of its own beside its group's: `repair` believes what it fits when the group is damaged elsewhere.
 
 use crate::checkpoint::Checkpoint;
 use crate::codec::{Malformed, Reader, flag, put_text, put_varint};
@@ -12,7 +14,7 @@ use smallvec::SmallVec;
 use smtp::Body;
 use smtp::body::Facts;
 
-/// Kind, zeros, head length.
+/// Kind and parts, check, head length.
 pub(crate) const RECORD_HEADER: usize = 8;
 
 pub(crate) const ACCEPT: u8 = 1;
@@ -20,6 +22,45 @@ pub(crate) const PUT: u8 = 2;
 pub(crate) const GONE: u8 = 3;
 pub(crate) const MOVED: u8 = 4;
 pub(crate) const CHECKPOINT: u8 = 5;
+/// What a repair puts over records that were damaged.
+pub(crate) const VOID: u8 = 6;
+
+/// Above the kind.
+const PARTS_SHIFT: u8 = 4;
+/// So many or more.
+pub(crate) const MANY_PARTS: u8 = 15;
+
+/// The first octet of a record. `parts`: how many keys, this one among them, its group changes together, since recipients went
+/// from one to the other; 0 where the record says all by itself.
+pub(crate) fn kind_and_parts(kind: u8, parts: u8) -> u8 {
+    kind | parts << PARTS_SHIFT
+}
+
+/// What proves a record's head by itself: the lower octets of a CRC32, seeded with what nobody outside knows, so that no
+/// body imitates a record, and with the place, so that none is believed elsewhere. Zeros in what format 3 wrote.
+pub(crate) fn check_of(generation: u64, offset: u64, first: u8, head: &[u8]) -> [u8; 3] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&generation.to_le_bytes());
+    hasher.update(&offset.to_le_bytes());
+    hasher.update(&[first]);
+    hasher.update(&(head.len() as u32).to_le_bytes());
+    hasher.update(head);
+    let [a, b, c, _] = hasher.finalize().to_le_bytes();
+    [a, b, c]
+}
+
+/// Whether a record's head has a checksum of its own.
+pub(crate) fn has_check(record: &[u8]) -> bool {
+    record.get(1..4).is_some_and(|check| check != [0; 3])
+}
+
+/// The first octets of a record that says nothing, `head` being what lies there. `parts` is for whoever wrote it.
+pub(crate) fn void(generation: u64, offset: u64, parts: u8, head: &[u8]) -> [u8; RECORD_HEADER] {
+    let first = kind_and_parts(VOID, parts);
+    let [a, b, c] = check_of(generation, offset, first, head);
+    let [d, e, f, g] = (head.len() as u32).to_le_bytes();
+    [first, a, b, c, d, e, f, g]
+}
 
 /// What a key held before a record changed it, as far as counters need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +98,50 @@ pub(crate) struct Message<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     Accept(Message<'a>),
-    Put { key: EntryKey, entry: Entry, before: Option<Before> },
-    Gone { key: EntryKey, before: Before },
+    Put {
+        key: EntryKey,
+        entry: Entry,
+        before: Option<Before>,
+        parts: u8,
+    },
+    Gone {
+        key: EntryKey,
+        before: Before,
+        parts: u8,
+    },
     Moved(Message<'a>),
     Checkpoint(Checkpoint),
+    /// Nothing.
+    Void,
+}
+
+/// Where a record's head and the record end, as its lengths say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub kind: u8,
+    pub parts: u8,
+    pub check: [u8; 3],
+    /// Octets from the record's beginning to the end of its head.
+    pub head_end: usize,
+    /// And of its body.
+    pub end: usize,
+}
+
+impl Frame {
+    /// Of the record that begins `bytes`, the body of which may be longer than they are.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Frame> {
+        let (header, rest) = bytes.split_first_chunk::<RECORD_HEADER>()?;
+        let [first, a, b, c, len @ ..] = *header;
+        let head = rest.get(..u32::from_le_bytes(len) as usize)?;
+        let kind = first & ((1 << PARTS_SHIFT) - 1);
+        let head_end = RECORD_HEADER + head.len();
+        let body_bytes = match kind {
+            ACCEPT | MOVED => u32::from_le_bytes(*head.first_chunk()?) as usize,
+            PUT | GONE | CHECKPOINT | VOID => 0,
+            _ => return None,
+        };
+        Some(Frame { kind, parts: first >> PARTS_SHIFT, check: [a, b, c], head_end, end: head_end + body_bytes })
+    }
 }
 
 pub(crate) fn put_key(out: &mut Vec<u8>, key: &EntryKey) {
@@ -178,25 +259,35 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Kind and parts; leaves the check, which the group's stands for, behind.
+fn read_kind(reader: &mut Reader<'_>) -> Result<(u8, u8), Malformed> {
+    let first = reader.u8()?;
+    reader.bytes(3)?;
+    Ok((first & ((1 << PARTS_SHIFT) - 1), first >> PARTS_SHIFT))
+}
+
 impl<'a> Record<'a> {
     /// Takes one record off the reader: its head's bytes (header included) and what they mean.
     pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<(&'a [u8], Record<'a>), Malformed> {
         let all = reader.rest();
-        let kind = reader.u32()?;
+        let (kind, parts) = read_kind(reader)?;
         let len = reader.u32()? as usize;
         let head = reader.bytes(len)?;
         let fields = &mut Reader::new(head);
-        let record = match u8::try_from(kind) {
-            Ok(ACCEPT) => Record::Accept(Message::decode(head, reader)?),
-            Ok(MOVED) => Record::Moved(Message::decode(head, reader)?),
-            Ok(PUT) => {
-                Record::Put { key: read_key(fields)?, entry: Entry::decode(fields)?, before: read_before(fields)? }
+        let record = match kind {
+            ACCEPT => Record::Accept(Message::decode(head, reader)?),
+            MOVED => Record::Moved(Message::decode(head, reader)?),
+            PUT => {
+                let (key, entry) = (read_key(fields)?, Entry::decode(fields)?);
+                Record::Put { key, entry, before: read_before(fields)?, parts }
             }
-            Ok(GONE) => Record::Gone {
+            GONE => Record::Gone {
                 key: read_key(fields)?,
                 before: read_before(fields)?.ok_or(Malformed("removal of nothing"))?,
+                parts,
             },
-            Ok(CHECKPOINT) => Record::Checkpoint(Checkpoint::decode(fields)?),
+            CHECKPOINT => Record::Checkpoint(Checkpoint::decode(fields)?),
+            VOID => Record::Void,
             _ => return Err(Malformed("record kind")),
         };
         Ok((&all[..RECORD_HEADER + len], record))
@@ -213,15 +304,19 @@ pub(crate) fn head_bytes(start: &[u8]) -> Result<usize, Malformed> {
 /// Whose it is and its envelope, from the octets of an Accept or Moved record up to its body.
 pub(crate) fn decode_envelope(record: &[u8]) -> Result<(MessageId, Envelope), Malformed> {
     let reader = &mut Reader::new(record);
-    let kind = reader.u32()?;
-    if kind != u32::from(ACCEPT) && kind != u32::from(MOVED) {
+    if !matches!(read_kind(reader)?.0, ACCEPT | MOVED) {
         return Err(Malformed("record of another kind"));
     }
     let len = reader.u32()? as usize;
     let fields = &mut Reader::new(reader.bytes(len)?);
-    let fixed = Fixed::decode(fields)?;
-    read_domains(fields)?;
-    Ok((fixed.id, Envelope::decode(fields.rest())?))
+    let (id, _) = read_heading(fields)?;
+    Ok((id, Envelope::decode(fields.rest())?))
+}
+
+/// Whose it is and for whom, from the head of such a record; leaves the envelope behind.
+pub(crate) fn read_heading(head: &mut Reader<'_>) -> Result<(MessageId, Domains), Malformed> {
+    let fixed = Fixed::decode(head)?;
+    Ok((fixed.id, read_domains(head)?))
 }
 
 /// What the bytes of an Accept or Moved record say, and the body, which shares them.

@@ -1,6 +1,6 @@
 //! Opening: what the disk holds, and whether to believe it. `docs/queue.md` has the rules.
 
-use crate::checkpoint::{Checkpoint, Live, Totals};
+use crate::checkpoint::{Checkpoint, Live};
 use crate::counters::Counters;
 use crate::disk::{self, Disk};
 use crate::files::{Files, check_format, find_files};
@@ -11,11 +11,10 @@ use crate::replay::Replayed;
 use crate::scan::{Found, damaged, io_error};
 use crate::segment::{self, JOURNAL, Segment};
 use crate::store::{Limits, Store};
-use crate::{Entry, EntryKey, Group, Location, QueueError, Settle};
+use crate::{EntryKey, QueueError};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::IoSlice;
-use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
@@ -44,6 +43,15 @@ pub struct Recovery {
     pub rescued: u64,
     /// Likewise: entries whose message could not.
     pub lost: Vec<EntryKey>,
+    /// What the journal says before this segment and offset, the index knew.
+    pub index_reached: (u64, u64),
+}
+
+impl Recovery {
+    pub(crate) fn count(&mut self, store: &Store) {
+        let stats = store.stats();
+        (self.entries, self.recipients) = (stats.entries, stats.recipients);
+    }
 }
 
 impl Store {
@@ -103,10 +111,11 @@ impl Opening<'_> {
         if let Some(missing) = missing {
             return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
         }
-        let replayed = Replayed::read(&self.files.segments, &base, from, None)?;
+        let mut replayed = Replayed::read(&self.files.segments, &base, from, None)?;
         if let Some(why) = replayed.checkpoint.as_ref().and_then(|newest| disagreement(&base, newest)) {
             return Ok(Err(why));
         }
+        let fillers = std::mem::take(&mut replayed.fillers);
         if replayed.sequence < base.sequence {
             return Err(damaged(
                 last.number,
@@ -115,7 +124,20 @@ impl Opening<'_> {
             ));
         }
         let clean = replayed.groups == 0;
-        let (store, recovery) = self.finish(index, replayed, None)?;
+        let (store, mut recovery) = self.finish(index, replayed, None)?;
+        recovery.index_reached = (base.segment, base.offset);
+        if fillers.reach_beyond(recovery.index_reached) {
+            // What is left of the journal's tail does not say how many entries the index must hold after it; its checkpoint does.
+            match store.index.count() {
+                Ok(counted) if counted == base.totals.entries => {}
+                Ok(counted) => {
+                    return Ok(Err(format!("it holds {counted} entries instead of {}", base.totals.entries)));
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+            (recovery.rescued, recovery.lost) = store.clear(&fillers)?;
+            recovery.count(&store);
+        }
         let distrust = if clean { None } else { after_crash(&store)? };
         Ok(distrust.map_or(Ok((store, recovery)), Err))
     }
@@ -157,8 +179,7 @@ impl Opening<'_> {
             }
             _ => {}
         }
-        let stats = store.stats();
-        (recovery.entries, recovery.recipients) = (stats.entries, stats.recipients);
+        recovery.count(&store);
         Ok((store, recovery))
     }
 
@@ -187,6 +208,7 @@ impl Opening<'_> {
             replayed_groups: replayed.groups,
             rescued: 0,
             lost: Vec::new(),
+            index_reached: (0, 0),
         };
         let mut journal = Journal::new(
             journal::Start { active, sequence: replayed.sequence, spares: files.spares.clone(), random },
@@ -231,65 +253,7 @@ impl Opening<'_> {
 }
 
 impl Store {
-    /// After damage: counters from what is really there, and nothing in the ranges over which fillers lie: what can be read
-    /// is copied out of them, the rest given up. Says how many messages and which entries those were.
-    pub(crate) fn clear(&self, fillers: &[(u64, Range<u64>)]) -> Result<(u64, Vec<EntryKey>), QueueError> {
-        let suspects = self.recount(fillers)?;
-        let (rescued, lost) = self.rescue(suspects)?;
-        let keys = lost.iter().map(|(key, _)| key.clone()).collect();
-        self.give_up(lost)?;
-        Ok((rescued, keys))
-    }
-
-    /// Returns entries whose message lies in such a range, or in a segment that is gone.
-    fn recount(&self, fillers: &[(u64, Range<u64>)]) -> Result<Vec<(EntryKey, Entry)>, QueueError> {
-        let mut lost = Vec::new();
-        let segments: Vec<u64> = crate::store::lock(&self.state).segments.keys().copied().collect();
-        let is_lost = |location: &Location| {
-            let given_up = |(segment, range): &(u64, Range<u64>)| {
-                *segment == location.segment && range.contains(&u64::from(location.offset))
-            };
-            !fillers.is_empty() && (segments.binary_search(&location.segment).is_err() || fillers.iter().any(given_up))
-        };
-        let mut totals = Totals::default();
-        let mut live: BTreeMap<u64, Live> = BTreeMap::new();
-        self.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
-            let recipients = entry.open.len() as u64;
-            totals.entries += 1;
-            totals.recipients += recipients;
-            totals.held += if key.is_held() { recipients } else { 0 };
-            let segment = live.entry(entry.location.segment).or_default();
-            segment.entries += 1;
-            segment.bytes += u64::from(entry.location.len);
-            if is_lost(&entry.location) {
-                lost.push((key, entry));
-            }
-            true
-        })?;
-        {
-            let mut state = crate::store::lock(&self.state);
-            let missing = live.keys().find(|number| !state.segments.contains_key(number));
-            if let (Some(missing), true) = (missing, fillers.is_empty()) {
-                return Err(damaged(*missing, 0, "the segment is missing"));
-            }
-            state.restore(totals, &live);
-        }
-        self.publish();
-        Ok(lost)
-    }
-
-    /// Takes entries without a message off the queue, in the journal too, so that no later rebuild misses them.
-    fn give_up(&self, lost: Vec<(EntryKey, Entry)>) -> Result<(), QueueError> {
-        for some in lost.chunks(1000) {
-            let settle =
-                |(key, entry): &(EntryKey, Entry)| Settle { key: key.clone(), done: entry.open.clone(), retry: None };
-            let group = Group { accepts: Vec::new(), settles: some.iter().map(settle).collect() };
-            self.commit(std::iter::once(&group))?;
-        }
-        Ok(())
-    }
-
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         let journal = crate::store::lock(&self.journal);
         let state = crate::store::lock(&self.state);
         self.counters.set_totals(&state.totals, state.live_bytes);

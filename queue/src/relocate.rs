@@ -4,6 +4,7 @@ use crate::group::{GROUP_HEADER, GroupWriter};
 use crate::journal::Purpose;
 use crate::read::{damaged_at, holds_another};
 use crate::record::{self, Before, Message, RECORD_HEADER};
+use crate::scan::damaged;
 use crate::store::{Store, lock};
 use crate::{Entry, EntryKey, Location, MessageId, QueueError};
 use bytes::Bytes;
@@ -20,6 +21,8 @@ struct Survivor {
     id: MessageId,
     location: Location,
     keys: Vec<EntryKey>,
+    /// Where it lies, a repair could prove nothing.
+    is_suspect: bool,
 }
 
 /// Messages in their order on disk, each with the keys of its entries.
@@ -30,6 +33,9 @@ type Left<'l> = dyn FnMut(&Survivor, &QueueError) + 'l;
 
 impl Survivor {
     fn decode<'r>(&self, record: &'r Bytes) -> Result<(Message<'r>, Bytes), QueueError> {
+        if self.is_suspect && record::has_check(record) {
+            return Err(damaged(self.location.segment, self.location.offset.into(), "the head's checksum differs"));
+        }
         let (message, body) = record::decode_message(record).map_err(|error| damaged_at(self.location, error))?;
         if message.id == self.id { Ok((message, body)) } else { Err(holds_another(self.location, message.id)) }
     }
@@ -61,7 +67,7 @@ impl Store {
             found < room
         })?;
         let is_whole = found < room;
-        let moved = self.move_all(survivors, &mut |survivor, error| self.leave(survivor.id, error))?;
+        let moved = self.move_all(survivors, false, &mut |survivor, error| self.leave(survivor.id, error))?;
         if is_whole && moved == 0 {
             lock(&self.unmovable).through = through;
         }
@@ -69,14 +75,15 @@ impl Store {
         Ok(moved)
     }
 
-    /// Copies what can be read of these, which lie where a repair found damage, to the journal's end. Says how many messages
+    /// Copies what can be read of these, which lie in ranges of which a repair could keep nothing, to the journal's end: what was
+    /// written before heads had checksums of their own. Says how many messages
     /// those are, and gives back the entries of the rest.
     pub(crate) fn rescue(&self, suspects: Vec<(EntryKey, Entry)>) -> Result<(u64, Vec<(EntryKey, Entry)>), QueueError> {
         let mut survivors = Survivors::new();
         for (key, entry) in &suspects {
             survivors.entry((entry.location, key.id)).or_default().push(key.clone());
         }
-        let rescued = self.move_all(survivors, &mut |_, _| {})?;
+        let rescued = self.move_all(survivors, true, &mut |_, _| {})?;
         let mut lost = Vec::new();
         for (key, entry) in suspects {
             let now = self.get(&key).map_err(|error| self.index_failed(&error))?;
@@ -87,13 +94,13 @@ impl Store {
         Ok((rescued, lost))
     }
 
-    fn move_all(&self, survivors: Survivors, left: &mut Left<'_>) -> Result<u64, QueueError> {
+    fn move_all(&self, survivors: Survivors, is_suspect: bool, left: &mut Left<'_>) -> Result<u64, QueueError> {
         let mut moved = 0;
         let mut batch = Vec::new();
         let mut bytes = 0;
         for ((location, id), keys) in survivors {
             bytes += u64::from(location.len);
-            batch.push(Survivor { id, location, keys });
+            batch.push(Survivor { id, location, keys, is_suspect });
             if bytes >= GROUP_BYTES {
                 moved += self.relocate_batch(&std::mem::take(&mut batch), left)?;
                 bytes = 0;
@@ -190,7 +197,7 @@ impl Store {
             for (key, mut entry) in entries {
                 let before = Before::of(&entry);
                 entry.location = location;
-                writer.put(&key, &entry, Some(&before));
+                writer.put(&key, &entry, Some(&before), 0);
                 changes.push((key, entry, before));
             }
         }

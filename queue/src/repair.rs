@@ -1,51 +1,54 @@
 //! Saving what can be saved of a damaged journal: what `posthaste queue repair` does.
 //!
-//! Every intact group stays where it is, so that places within the journal remain true. A damaged range becomes one *filler*: a
-//! group without records that recovery steps over. Before a segment is touched, it is copied to `damaged-<time>/`. What the
-//! index, which is kept when it can be, knows of messages in such a range is looked at one by one: those that can be read are
-//! copied to the journal's end, the others are given up and named. What a damaged range said of messages elsewhere is
-//! forgotten, so some of those may be delivered a second time. Run twice, the second finds nothing to do; interrupted, it
-//! is to be run again.
+//! Every intact group stays where it is, so that places within the journal remain true. Of a damaged one, so do the records that
+//! can be proven to be as they were written (`salvage.rs`), with voids between them. Where there are none, the range becomes one
+//! *filler*: a group without records that recovery steps over. Before a segment is touched, it is copied to `damaged-<time>/`.
+//! Then the index, which is kept when it can be, and the groups after its checkpoint are read as at any start; entries whose
+//! message is gone are given up and named, as are messages that nothing else knows of. What a damaged range said of messages
+//! elsewhere is forgotten, so some of those may be delivered a second time. Run twice, the second finds nothing to do;
+//! interrupted, it is to be run again.
 
+mod report;
+mod salvage;
+mod survey;
+
+pub use salvage::LostMessage;
+
+use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, RealDisk};
+use crate::files::check_format;
 use crate::group::{self, PAGE, Place};
-use crate::index::SledIndex;
+use crate::index::{IndexHome, SledIndex};
 use crate::lock::Lock;
-use crate::scan::{Found, Here, Scanner, io_error};
+use crate::places::Places;
+use crate::scan::{Found, io_error};
 use crate::segment::{self, Header, JOURNAL};
-use crate::service::secret_seed;
+use crate::service::{secret_seed, within};
 use crate::store::{Limits, Store};
-use crate::{Options, QueueError, Recovery};
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::{Domain, Entry, EntryKey, Group, MessageId, Options, QueueError, RecipientSet, Recovery, Settle};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
+use survey::{Bounds, Survey, Watch, survey};
 
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
 pub struct Repaired {
     /// Ranges given up: segment file, first octet, octets.
     pub ranges: Vec<(String, u64, u64)>,
-    /// Groups kept.
+    /// Those of them of which nobody can tell what was there: mail, or outcomes.
+    pub unknown: Vec<(String, u64, u64)>,
+    /// Intact groups.
     pub groups: u64,
-    /// The queue as it now is, with the entries that were lost.
+    /// Damaged groups of which something was kept.
+    pub mended: u64,
+    /// Messages lost before the index knew of them.
+    pub lost: Vec<LostMessage>,
+    /// The queue as it now is, with the entries that were lost. `rescued` counts all messages that lie in damaged groups.
     pub recovery: Recovery,
-}
-
-/// What a segment holds: intact stretches between damaged ones.
-#[derive(Default)]
-struct Survey {
-    generation: u64,
-    /// Damaged ranges.
-    holes: Vec<(u64, u64)>,
-    /// Those of earlier repairs.
-    fillers: Vec<(u64, u64)>,
-    groups: u64,
-    /// Sequence of the last intact group.
-    last: Option<u64>,
-    end: u64,
 }
 
 /// Repairs the queue in `options.dir`, which no server has open. `report` gets what was lost, in words; it is also kept
@@ -53,35 +56,53 @@ struct Survey {
 pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repaired, QueueError> {
     let _lock = Lock::take(&options.dir)?;
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let home = SledIndex { path: options.dir.join("index"), cache_bytes: options.index_cache_bytes };
+    let limits = Limits::of(options, secret_seed());
+    let disk = Arc::new(RealDisk::new(&options.dir));
+    repair_disk(disk, &home, limits, time, report).map_err(|error| within(&options.dir, error))
+}
+
+/// As [`repair`], of any disk that nobody else uses; `time` names the copies of what is replaced. For tests and simulation.
+pub fn repair_disk(
+    disk: Arc<dyn Disk>,
+    home: &dyn IndexHome,
+    limits: Limits,
+    time: u64,
+    report: &mut dyn std::io::Write,
+) -> Result<Repaired, QueueError> {
+    check_format(&*disk)?;
+    let base = home.open().and_then(|index| index.checkpoint()).unwrap_or_default().unwrap_or_default();
     let mut work = Work {
-        disk: Arc::new(RealDisk::new(&options.dir)),
+        disk,
         aside: format!("damaged-{time}"),
-        fillers: Vec::new(),
+        base,
+        voids: Places::default(),
+        mended: Places::default(),
+        watch: Watch::default(),
         repaired: Repaired::default(),
     };
     let first = work.mend()?;
-    let home = SledIndex { path: options.dir.join("index"), cache_bytes: options.index_cache_bytes };
-    let limits = Limits::of(options, secret_seed());
-    let (store, mut recovery) = match (Store::open(work.disk.clone(), &home, limits.clone()), first) {
+    let (store, mut recovery) = match (Store::open(work.disk.clone(), home, limits.clone()), first) {
         // What came before the first segment is needed and gone.
         (Err(QueueError::Damaged { segment, .. }), Some((first, previous_end)))
             if first > 1 && segment == segment::file_name(first - 1) =>
         {
             work.stand_in(first - 1, 0, previous_end, 0)?;
-            Store::open(work.disk.clone(), &home, limits)?
+            Store::open(work.disk.clone(), home, limits)?
         }
         (opened, _) => opened?,
     };
-    if !work.fillers.is_empty() {
-        let (rescued, lost) = store.clear(&work.fillers)?;
-        recovery.rescued += rescued;
+    if !work.voids.is_empty() {
+        let (rescued, lost) = store.clear(&work.voids)?;
+        recovery.rescued += rescued + work.count_kept(&store)?;
         recovery.lost.extend(lost);
-        let stats = store.stats();
-        (recovery.entries, recovery.recipients) = (stats.entries, stats.recipients);
+        work.settle_doubles(&store)?;
+        recovery.count(&store);
     }
     store.checkpoint()?;
+    work.tell_lost(&recovery);
     work.repaired.recovery = recovery;
-    let text = work.text();
+    let text = report::text(&work.repaired);
     let told = report.write_all(text.as_bytes());
     told.map_err(|e| io_error("writing", "the report", e))?;
     if !work.repaired.ranges.is_empty() {
@@ -94,8 +115,13 @@ pub fn repair(options: &Options, report: &mut dyn std::io::Write) -> Result<Repa
 struct Work {
     disk: Arc<dyn Disk>,
     aside: String,
-    /// Where fillers lie: segment and range.
-    fillers: Vec<(u64, Range<u64>)>,
+    /// What the index holds.
+    base: Checkpoint,
+    /// Where nothing is any more, whole groups and records.
+    voids: Places,
+    /// Damaged groups of which something was kept.
+    mended: Places,
+    watch: Watch,
     repaired: Repaired,
 }
 
@@ -120,17 +146,19 @@ impl Work {
             expected = Some(number + 1);
             let known_end = found.get(&(number + 1)).and_then(|next| next.header).map(|header| header.previous_end);
             let is_last = found.keys().next_back() == Some(&number);
-            let survey = survey(&found[&number], known_end)?;
-            if is_last && found[&number].header.is_none() && survey.groups == 0 {
+            let bounds = match is_last {
+                true => Bounds::of_last(&found[&number], &self.base, sequence),
+                false => Bounds { end: known_end, at_least: 0, sequence, last_sequence: 0 },
+            };
+            let survey = survey(&found[&number], bounds, &mut self.watch)?;
+            let is_bare = survey.groups == 0 && survey.damaged.iter().all(|(_, salvaged)| salvaged.saved == 0);
+            if is_last && found[&number].header.is_none() && is_bare {
                 // Never written; recovery drops it.
                 break;
             }
-            self.patch(&found[&number], &survey, end, sequence)?;
-            let ranges = survey.holes.iter().chain(&survey.fillers);
-            self.fillers.extend(ranges.map(|(from, to)| (number, *from..*to)));
-            self.repaired.groups += survey.groups;
-            sequence = survey.last.unwrap_or(sequence);
-            end = survey.end;
+            let previous_end = end;
+            (sequence, end) = (survey.sequence, survey.end);
+            self.patch(&found[&number], survey, previous_end)?;
         }
         let first = found.first_key_value();
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
@@ -158,8 +186,8 @@ impl Work {
         copy().map_err(|e| io_error("copying to", &path, e))
     }
 
-    /// Fillers over what is damaged, and a header where that is lost or no longer true.
-    fn patch(&mut self, found: &Found, survey: &Survey, previous_end: u64, sequence: u64) -> Result<(), QueueError> {
+    /// What is damaged mended or filled, and a header where that is lost or no longer true.
+    fn patch(&mut self, found: &Found, survey: Survey, previous_end: u64) -> Result<(), QueueError> {
         let first = previous_end == 0;
         let header = found.header.unwrap_or(Header {
             number: found.number,
@@ -169,21 +197,31 @@ impl Work {
         });
         let previous_end = if first { header.previous_end } else { previous_end };
         let header = Header { previous_end, ..header };
-        if survey.holes.is_empty() && found.header == Some(header) {
+        self.repaired.groups += survey.groups;
+        survey.voids.into_iter().for_each(|range| self.voids.add(found.number, range));
+        if survey.damaged.is_empty() && found.header == Some(header) {
             return Ok(());
         }
         self.keep(found)?;
         let path = segment::path(found.number);
         let failed = |e| io_error("repairing", &path, e);
+        let file_name = segment::file_name(found.number);
+        let named = |range: &Range<u64>| (file_name.clone(), range.start, range.end - range.start);
         if found.header != Some(header) {
-            self.repaired.ranges.push((segment::file_name(found.number), 0, PAGE));
+            self.repaired.ranges.push(named(&(0..PAGE)));
             found.file.write_at(0, &mut [IoSlice::new(&header.encode())]).map_err(failed)?;
         }
-        for (from, to) in &survey.holes {
-            self.repaired.ranges.push((segment::file_name(found.number), *from, to - from));
-            let place = Place { segment: found.number, generation: survey.generation, offset: *from };
-            let filler = group::filler(place, to - from, sequence);
-            found.file.write_at(*from, &mut [IoSlice::new(&filler)]).map_err(failed)?;
+        for (range, salvaged) in survey.damaged {
+            for (offset, octets) in &salvaged.writes {
+                found.file.write_at(*offset, &mut [IoSlice::new(octets)]).map_err(failed)?;
+            }
+            if salvaged.saved > 0 {
+                self.repaired.mended += 1;
+                self.mended.add(found.number, range);
+            }
+            self.repaired.ranges.extend(salvaged.voids.iter().map(named));
+            self.repaired.unknown.extend(salvaged.unknown.iter().map(named));
+            salvaged.voids.into_iter().for_each(|range| self.voids.add(found.number, range));
         }
         found.file.sync().map_err(failed)
     }
@@ -205,98 +243,61 @@ impl Work {
         };
         make().map_err(|e| io_error("making", &path, e))?;
         self.repaired.ranges.push((segment::file_name(number), 0, 0));
-        self.fillers.push((number, PAGE..end));
+        self.repaired.unknown.push((segment::file_name(number), PAGE, end - PAGE));
+        self.voids.add(number, PAGE..end);
         Ok(end)
     }
 
-    fn text(&self) -> String {
-        let Repaired { ranges, groups, recovery } = &self.repaired;
-        let counted = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-        let mut text = counted(*groups, "intact group", "intact groups") + " kept, ";
-        text += &(counted(ranges.len() as u64, "damaged range", "damaged ranges") + " given up\n");
-        for (file, from, bytes) in ranges {
-            let _ = match bytes {
-                0 => writeln!(text, "{file}: missing"),
-                _ => writeln!(text, "{file}: bytes {from} to {}", from + bytes),
-            };
+    /// Recipients that are under two keys, since one of two outcomes in a row was lost, stay under the one with more attempts.
+    fn settle_doubles(&self, store: &Store) -> Result<(), QueueError> {
+        let mut entries: BTreeMap<(MessageId, Domain), Vec<(EntryKey, Entry)>> = BTreeMap::new();
+        if !self.watch.moved.is_empty() {
+            store.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
+                if self.watch.moved.contains(&key.id) {
+                    entries.entry((key.id, key.domain.clone())).or_default().push((key, entry));
+                }
+                true
+            })?;
         }
-        if recovery.rescued > 0 {
-            let _ = writeln!(
-                text,
-                "{} read all the same and kept",
-                counted(recovery.rescued, "message there was", "messages there were")
-            );
-        }
-        if !recovery.lost.is_empty() {
-            text += &counted(recovery.lost.len() as u64, "entry", "entries");
-            text += " lost because their message was damaged:\n";
-        }
-        for key in &recovery.lost {
-            let _ = writeln!(text, "{} {}", key.id, key.domain.as_str());
-        }
-        let recipients = counted(recovery.recipients, "recipient", "recipients");
-        let is = if recovery.entries == 1 { "is" } else { "are" };
-        text += &counted(recovery.entries, "entry", "entries");
-        let _ = writeln!(text, " with {recipients} {is} in the queue");
-        if !ranges.is_empty() {
-            text.push_str(
-                "messages accepted there in the second before a crash are not listed, and some may be delivered again\n",
-            );
-        }
-        text
-    }
-}
-
-/// The generation of a segment that lost its header: the one of most of its groups.
-fn generation_of(found: &Found) -> Result<u64, QueueError> {
-    if let Some(header) = found.header {
-        return Ok(header.generation);
-    }
-    let scanner = &mut Scanner::new(found.clone());
-    let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut at = PAGE;
-    while let Some(next) = scanner.next_header(at, None)? {
-        if let Some(header) = scanner.header_at(next)? {
-            *seen.entry(header.generation).or_default() += 1;
-        }
-        at = next + PAGE;
-    }
-    let most = seen.into_iter().max_by_key(|(_, count)| *count);
-    Ok(most.map_or_else(secret_seed, |(generation, _)| generation))
-}
-
-fn survey(found: &Found, known_end: Option<u64>) -> Result<Survey, QueueError> {
-    let mut survey = Survey { generation: generation_of(found)?, end: PAGE, ..Survey::default() };
-    let scanner = &mut Scanner::new(found.clone());
-    let mut hole = None;
-    let mut at = PAGE;
-    while known_end.is_none_or(|end| at < end) {
-        if let Here::Group(header, _) = scanner.at(at, survey.generation)? {
-            if let Some(from) = hole.take() {
-                survey.holes.push((from, at));
+        let mut settles = Vec::new();
+        for entries in entries.values_mut() {
+            entries.sort_by_key(|(key, entry)| Reverse((entry.attempts, key.due_ms)));
+            let mut seen = RecipientSet::new();
+            for (key, entry) in entries {
+                let mut done = entry.open.clone();
+                done.intersect(&seen);
+                seen.union(&entry.open);
+                if !done.is_empty() {
+                    settles.push(Settle { key: key.clone(), done, retry: None });
+                }
             }
-            let end = at + header.bytes_on_disk();
-            match header.is_filler {
-                true => survey.fillers.push((at, end)),
-                false => survey.groups += 1,
-            }
-            survey.last = Some(header.sequence);
-            at = end;
-            survey.end = at;
-            continue;
         }
-        hole.get_or_insert(at);
-        let generation = Some(survey.generation);
-        match scanner.next_header(at + PAGE, generation)?.filter(|next| known_end.is_none_or(|end| *next < end)) {
-            Some(next) => at = next,
-            None => break,
+        settles.chunks(1000).try_for_each(|settles| {
+            let group = Group { accepts: Vec::new(), settles: settles.to_vec() };
+            store.commit(std::iter::once(&group)).map(|_| ())
+        })
+    }
+
+    /// Messages in the queue that lie in mended groups.
+    fn count_kept(&self, store: &Store) -> Result<u64, QueueError> {
+        let mut kept = BTreeSet::new();
+        if !self.mended.is_empty() {
+            store.walk(Bound::Unbounded, Bound::Unbounded, 512, |key, entry| {
+                if self.mended.hold(&entry.location) {
+                    kept.insert(key.id);
+                }
+                true
+            })?;
         }
+        Ok(kept.len() as u64)
     }
-    // A hole to the end of a segment that others follow; at the very end of the journal it is a torn tail or nothing.
-    if let (Some(end), true) = (known_end, hole.is_some() || known_end.is_some_and(|end| survey.end < end)) {
-        let from = hole.unwrap_or(survey.end);
-        survey.holes.push((from, end));
-        survey.end = end;
+
+    /// What was lost before the index's checkpoint costs nothing but what the index misses.
+    fn tell_lost(&mut self, recovery: &Recovery) {
+        let is_newer =
+            |file: &str, offset: u64| (segment::number_of(file).unwrap_or(0), offset) >= recovery.index_reached;
+        let lost = std::mem::take(&mut self.watch).never_mentioned();
+        self.repaired.lost = lost.filter(|message| is_newer(&message.segment, message.offset)).collect();
+        self.repaired.unknown.retain(|(file, from, bytes)| is_newer(file, from + bytes - 1));
     }
-    Ok(survey)
 }

@@ -4,13 +4,13 @@ use crate::checkpoint::{Checkpoint, Live};
 use crate::files::end_of;
 use crate::group::{self, PAGE};
 use crate::index::Index;
+use crate::places::Places;
 use crate::record::Record;
 use crate::scan::{Found, damaged, scan};
 use crate::segment::Segment;
 use crate::state::State;
 use crate::store::{Limits, new_entry};
 use crate::{EntryKey, Location, QueueError};
-use std::ops::Range;
 
 /// What a replay leaves behind.
 #[derive(Default)]
@@ -23,8 +23,8 @@ pub(crate) struct Replayed {
     changes: u64,
     pub(crate) torn_bytes: u64,
     pub(crate) last_group: Option<u64>,
-    /// Ranges of segments that a repair gave up.
-    pub(crate) fillers: Vec<(u64, Range<u64>)>,
+    /// Ranges of segments that a repair gave up, whether whole groups or records in them.
+    pub(crate) fillers: Places,
     /// The greatest of the journal's Checkpoint records in what was read.
     pub(crate) checkpoint: Option<Checkpoint>,
 }
@@ -52,19 +52,19 @@ impl Replayed {
         replayed.state.restore(base.totals, &base.live);
         replayed.state.checkpoint = base.number;
         let mut previous = None;
+        let since = (base.segment, base.offset);
         for (i, found) in segments.iter().enumerate().filter(|(_, found)| found.number >= from) {
             let end = scan(found, end_of(segments, i), &mut |header, place, payload| {
                 if header.is_filler {
-                    replayed.fillers.push((place.segment, place.offset..place.offset + header.bytes_on_disk()));
-                } else if previous.is_some_and(|previous| header.sequence != previous + 1) {
+                    replayed.fillers.add(place.segment, place.offset..place.offset + header.bytes_on_disk());
+                } else if !header.is_mended && previous.is_some_and(|previous| header.sequence != previous + 1) {
                     return Err(damaged(place.segment, place.offset, "a group of another sequence"));
                 }
-                // What a filler covers is unknown, so is how many groups that were.
-                previous = (!header.is_filler).then_some(header.sequence);
+                // What a filler covers is unknown, so is how many groups that were; likewise where a header was lost.
+                previous = (!header.is_filler && !header.is_mended).then_some(header.sequence);
                 replayed.sequence = header.sequence;
-                let newer = header.sequence > base.sequence;
                 let changes = replayed.changes;
-                group::read_records(header, place, payload, |location, record| replayed.note(location, record, newer))
+                group::read_records(header, place, payload, |location, record| replayed.note(location, record, since))
                     .map_err(|error| damaged(place.segment, place.offset, error.to_string()))?;
                 replayed.groups += u64::from(replayed.changes > changes);
                 match spill {
@@ -83,7 +83,9 @@ impl Replayed {
         Ok(replayed)
     }
 
-    fn note(&mut self, location: Location, record: Record<'_>, newer: bool) {
+    /// What the index holds is all that was written before `since`, as segment and offset.
+    fn note(&mut self, location: Location, record: Record<'_>, since: (u64, u64)) {
+        let at = u64::from(location.offset);
         if let Record::Checkpoint(checkpoint) = record {
             self.last_id = self.last_id.max(checkpoint.last_id.0);
             if self.checkpoint.as_ref().is_none_or(|known| known.number <= checkpoint.number) {
@@ -91,7 +93,11 @@ impl Replayed {
             }
             return;
         }
-        if !newer {
+        if let Record::Void = record {
+            self.fillers.add(location.segment, at..at + u64::from(location.len));
+            return;
+        }
+        if (location.segment, at) < since {
             return;
         }
         self.changes += 1;
@@ -106,15 +112,15 @@ impl Replayed {
                     self.state.active.set(key, Some(entry), true);
                 }
             }
-            Record::Put { key, entry, before } => {
+            Record::Put { key, entry, before, .. } => {
                 self.state.account(&key, before.as_ref(), Some(&entry));
                 self.state.active.set(key, Some(entry), true);
             }
-            Record::Gone { key, before } => {
+            Record::Gone { key, before, .. } => {
                 self.state.account(&key, Some(&before), None);
                 self.state.active.set(key, None, true);
             }
-            Record::Moved(_) | Record::Checkpoint(_) => {}
+            Record::Moved(_) | Record::Checkpoint(_) | Record::Void => {}
         }
     }
 

@@ -64,7 +64,7 @@ impl Scanner {
     }
 
     /// What there is of so many octets at `offset`.
-    fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], QueueError> {
+    pub(crate) fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], QueueError> {
         let have = offset >= self.start && offset + len as u64 <= self.start + self.buffer.len() as u64;
         if !have {
             let wanted = (len.max(WINDOW) as u64).min(self.found.size.saturating_sub(offset)) as usize;
@@ -81,6 +81,27 @@ impl Scanner {
     pub(crate) fn header_at(&mut self, offset: u64) -> Result<Option<Header>, QueueError> {
         let number = self.found.number;
         Ok(group::read_header(number, offset, self.bytes(offset, GROUP_HEADER)?))
+    }
+
+    /// The header that was written at `offset` and of which one octet has changed since.
+    pub(crate) fn header_put_right(&mut self, offset: u64, generation: u64) -> Result<Option<Header>, QueueError> {
+        let number = self.found.number;
+        let mut bytes = self.bytes(offset, GROUP_HEADER)?.to_vec();
+        if !group::is_almost_of(&bytes, generation) {
+            return Ok(None);
+        }
+        for at in 0..bytes.len() {
+            for change in 1..=u8::MAX {
+                bytes[at] ^= change;
+                // That this one fits by chance is as good as impossible: the generation is a random number of 64 bits.
+                let header = group::read_header(number, offset, &bytes).filter(|h| h.generation == generation);
+                if header.is_some() {
+                    return Ok(header);
+                }
+                bytes[at] ^= change;
+            }
+        }
+        Ok(None)
     }
 
     /// What stands at `offset`, of a segment of this generation.

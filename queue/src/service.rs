@@ -106,7 +106,7 @@ fn io(action: &'static str, path: PathBuf) -> impl FnOnce(std::io::Error) -> Que
 }
 
 /// Names the directory in what the store says of paths within it.
-fn within(dir: &std::path::Path, error: QueueError) -> QueueError {
+pub(crate) fn within(dir: &std::path::Path, error: QueueError) -> QueueError {
     match error {
         QueueError::Io { action, path, source } => QueueError::Io { action, path: dir.join(path), source },
         QueueError::Version { found, expected, .. } => QueueError::Version { dir: dir.to_owned(), found, expected },

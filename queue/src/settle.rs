@@ -1,9 +1,9 @@
 //! What settles do to entries: worked out before they are written, so that the journal holds results.
 
 use crate::index::IndexError;
-use crate::record::Before;
-use crate::{Entry, EntryKey, RecipientSet, Retry, Settle};
-use std::collections::BTreeMap;
+use crate::record::{Before, MANY_PARTS};
+use crate::{Domain, Entry, EntryKey, Flow, MessageId, RecipientSet, Retry, Settle};
+use std::collections::{BTreeMap, HashMap};
 
 /// One key that a group of settles touches.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(crate) struct Touched {
     pub before: Option<Entry>,
     /// What it will hold.
     pub now: Option<Entry>,
+    /// Where recipients went from it to another key, or came from there: how many keys change together, itself included.
+    pub parts: u8,
 }
 
 impl Touched {
@@ -34,23 +36,40 @@ pub(crate) struct Outcome {
 pub(crate) type Lookup<'a> = dyn Fn(&EntryKey) -> Result<Option<Entry>, IndexError> + 'a;
 
 impl Outcome {
-    fn at(&mut self, key: &EntryKey, lookup: &Lookup<'_>) -> Result<&mut Option<Entry>, IndexError> {
+    /// Leaves out what stays as it is, and counts what changes together.
+    pub(crate) fn finish(&mut self) {
+        self.touched.retain(|_, touched| touched.is_changed());
+        let mut counts: HashMap<(Domain, Flow, MessageId), u8> = HashMap::new();
+        for pass in 0..2 {
+            for (key, touched) in self.touched.iter_mut().filter(|(_, touched)| touched.parts > 0) {
+                let count = counts.entry((key.domain.clone(), key.flow, key.id)).or_default();
+                match pass {
+                    0 => *count = MANY_PARTS.min(*count + 1),
+                    _ => touched.parts = *count,
+                }
+            }
+        }
+    }
+
+    fn at(&mut self, key: &EntryKey, lookup: &Lookup<'_>) -> Result<&mut Touched, IndexError> {
         if !self.touched.contains_key(key) {
             let before = lookup(key)?;
-            self.touched.insert(key.clone(), Touched { now: before.clone(), before });
+            self.touched.insert(key.clone(), Touched { now: before.clone(), before, parts: 0 });
         }
-        let touched = self.touched.get_mut(key).ok_or_else(|| IndexError("a key vanished".into()))?;
-        Ok(&mut touched.now)
+        self.touched.get_mut(key).ok_or_else(|| IndexError("a key vanished".into()))
     }
 
     /// Applies one settle after those before it.
     pub(crate) fn settle(&mut self, settle: &Settle, lookup: &Lookup<'_>) -> Result<(), IndexError> {
-        let slot = self.at(&settle.key, lookup)?;
-        let Some(entry) = slot else { return Ok(()) };
+        let touched = self.at(&settle.key, lookup)?;
+        let Some(entry) = &mut touched.now else { return Ok(()) };
         entry.open.subtract(&settle.done);
         let moving = settle.retry.as_ref().and_then(|retry| take_moving(entry, retry, settle.key.due_ms));
+        if moving.is_some() {
+            touched.parts = 1;
+        }
         if entry.open.is_empty() {
-            *slot = None;
+            touched.now = None;
         }
         match moving {
             Some(moving) => self.join(EntryKey { due_ms: moving.0, ..settle.key.clone() }, moving.1, lookup),
@@ -60,9 +79,10 @@ impl Outcome {
 
     /// Puts an entry under a key, together with what is there.
     fn join(&mut self, key: EntryKey, moving: Entry, lookup: &Lookup<'_>) -> Result<(), IndexError> {
-        let slot = self.at(&key, lookup)?;
-        match slot {
-            None => *slot = Some(moving),
+        let touched = self.at(&key, lookup)?;
+        touched.parts = 1;
+        match &mut touched.now {
+            slot @ None => *slot = Some(moving),
             Some(there) => {
                 there.open.union(&moving.open);
                 there.attempts = there.attempts.max(moving.attempts);
@@ -100,7 +120,7 @@ fn take_moving(entry: &mut Entry, retry: &Retry, due_ms: u64) -> Option<(u64, En
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Domain, Flow, Location, MessageId, Terms};
+    use crate::{Location, Terms};
 
     fn key(due_ms: u64) -> EntryKey {
         EntryKey { domain: Domain::new("a.example"), flow: Flow::default(), due_ms, id: MessageId(1) }
@@ -165,5 +185,23 @@ mod tests {
         );
         check(&[(10, &[], retry(10, &[3], 7))], &[(10, &[1, 2, 3], 7), (20, &[4], 0)]);
         check(&[(10, &[], retry(30, &[1, 2, 3], 1)), (30, &[1, 2, 3], None)], &[(20, &[4], 0)]);
+    }
+
+    #[test]
+    fn keys_between_which_recipients_went_know_how_many_they_are() {
+        let queue: BTreeMap<EntryKey, Entry> = [(key(10), entry(&[1, 2, 3])), (key(20), entry(&[4]))].into();
+        let count = |settles: &[(u64, &[u32], Option<Retry>)]| {
+            let mut outcome = Outcome::default();
+            for (due_ms, done, retry) in settles {
+                let settle = Settle { key: key(*due_ms), done: set(done), retry: retry.clone() };
+                outcome.settle(&settle, &|key| Ok(queue.get(key).cloned())).expect("no index to fail");
+            }
+            outcome.finish();
+            outcome.touched.iter().map(|(key, touched)| (key.due_ms, touched.parts)).collect::<Vec<_>>()
+        };
+        assert_eq!(count(&[(10, &[1, 2, 3], None), (20, &[9], None)]), [(10, 0)]);
+        assert_eq!(count(&[(10, &[1], retry(10, &[2], 1))]), [(10, 0)], "under its own key");
+        assert_eq!(count(&[(10, &[1], retry(30, &[2, 3], 1)), (20, &[4], None)]), [(10, 2), (20, 0), (30, 2)]);
+        assert_eq!(count(&[(10, &[], retry(30, &[2], 1)), (10, &[], retry(20, &[1], 1))]), [(10, 3), (20, 3), (30, 3)]);
     }
 }

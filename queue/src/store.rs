@@ -12,7 +12,7 @@ use crate::index::{Index, IndexError};
 use crate::journal::{Journal, Purpose};
 use crate::relocate::Unmovable;
 use crate::segment::Segment;
-use crate::settle::Outcome;
+use crate::settle::{Outcome, Touched};
 use crate::stall::Stall;
 use crate::state::State;
 use crate::{
@@ -148,7 +148,7 @@ impl Store {
         for settle in groups.clone().flat_map(|group| &group.settles) {
             outcome.settle(settle, &|key| self.get(key)).map_err(|error| self.index_failed(&error))?;
         }
-        outcome.touched.retain(|_, touched| touched.is_changed());
+        outcome.finish();
 
         let accepts = groups.clone().flat_map(|group| &group.accepts);
         let bound: u64 = accepts.map(|message| GroupWriter::bound(&message.content, &message.domains)).sum::<u64>()
@@ -162,7 +162,7 @@ impl Store {
         let committed: Vec<Vec<Committed>> =
             groups.map(|group| group.accepts.iter().map(|message| accept(&mut writer, message)).collect()).collect();
         for (key, touched) in &outcome.touched {
-            write_change(&mut writer, key, touched.now.as_ref(), touched.before.as_ref());
+            write_change(&mut writer, key, touched);
         }
         if !writer.is_empty() {
             journal.commit(writer)?;
@@ -266,11 +266,11 @@ pub(crate) fn new_entry(
     Entry { location, open, attempts: 0, accepted_ms, body_bytes, last_error: Arc::default(), terms, delay_told: false }
 }
 
-fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, now: Option<&Entry>, before: Option<&Entry>) {
-    let before = before.map(crate::record::Before::of);
-    match (now, before) {
-        (Some(entry), before) => writer.put(key, entry, before.as_ref()),
-        (None, Some(before)) => writer.gone(key, &before),
+fn write_change(writer: &mut GroupWriter<'_>, key: &EntryKey, touched: &Touched) {
+    let parts = touched.parts;
+    match (&touched.now, touched.counted_before()) {
+        (Some(entry), before) => writer.put(key, entry, before.as_ref(), parts),
+        (None, Some(before)) => writer.gone(key, &before, parts),
         (None, None) => {}
     }
 }

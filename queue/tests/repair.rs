@@ -3,11 +3,13 @@
 mod mail;
 
 use posthaste_queue as queue;
-use queue::{EntryKey, Group, Options, Queue, QueueError, Recovery, repair};
+use queue::disk::RealDisk;
+use queue::index::SledIndex;
+use queue::{EntryKey, Group, Limits, Options, Queue, QueueError, Recovery, Retry, Settle, Store, repair};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 const MESSAGES: usize = 60;
@@ -139,6 +141,73 @@ fn what_the_index_knows_is_saved_from_a_damaged_group() {
     assert_eq!((again.ranges.len(), again.recovery.rescued, again.recovery.lost.len()), (0, 0, 0));
     std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
     assert_eq!(contents(dir.path()), kept, "the journal knows them, too");
+}
+
+/// What came after the last checkpoint, which only the journal knows: the same.
+#[test]
+fn what_only_the_journal_knows_is_saved_from_a_damaged_group() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let index = SledIndex { path: dir.path().join("index"), cache_bytes: 1 << 20 };
+    let limits = Limits {
+        segment_bytes: 512 << 10,
+        memtable_entries: 1000,
+        memtable_bytes: 1 << 20,
+        journal_floor_bytes: 1 << 20,
+        prepare_bytes: 0,
+        seed: 1,
+    };
+    let store = Store::open(Arc::new(RealDisk::new(dir.path())), &index, limits).expect("opens").0;
+    let commit = |group: Group| store.commit(std::iter::once(&group)).expect("a working disk");
+    let mail = |n: u64| {
+        let id = store.next_id(0);
+        mail::message(id, [format!("u{n}@d{}.example", n % 5)], id.to_string().repeat(800).into_bytes())
+    };
+    let of_twenty = commit(Group { accepts: (0..20).map(mail).collect(), settles: vec![] }).remove(0);
+    // The 10th is delivered, the 11th is to be tried again; of the former nothing is lost with its message.
+    let settle = |n: usize, retry| {
+        let (key, entry) = of_twenty[n].entries[0].clone();
+        let done = if retry { Default::default() } else { entry.open.clone() };
+        let retry = retry.then(|| Retry {
+            recipients: entry.open,
+            due_ms: 9,
+            attempts: 1,
+            last_error: "later".into(),
+            delay_told: false,
+        });
+        Settle { key, done, retry }
+    };
+    commit(Group { accepts: vec![], settles: vec![settle(9, false), settle(10, true)] });
+    commit(Group { accepts: vec![mail(20)], settles: vec![] });
+    drop(store);
+
+    // All of the 10th but its head, the 11th, and the head of the 12th; each is 10,400 octets, and 90 or so before.
+    let place = |n: usize| u64::from(of_twenty[n].entries[0].1.location.offset);
+    let (from, to) = (place(9) + 500, place(11) + 40);
+    overwrite(&segment(dir.path(), 1), from, &vec![0xff; (to - from) as usize]);
+    let mut report = Vec::new();
+    let repaired = repair(&options(dir.path()), &mut report).expect("repaired");
+    let report = String::from_utf8(report).expect("text");
+    let ids = |n: usize| of_twenty[n].content.id;
+    assert_eq!(repaired.mended, 1, "{report}");
+    assert_eq!((repaired.recovery.rescued, repaired.recovery.entries), (17, 18), "{report}");
+    assert_eq!(repaired.recovery.index_rebuilt, None);
+    assert_eq!(repaired.recovery.lost.iter().map(|key| key.id).collect::<Vec<_>>(), [ids(10)], "{report}");
+    // The head of the 12th is damaged, too: nothing is known of it.
+    assert_eq!((repaired.lost.len(), repaired.unknown.len()), (0, 1), "{report}");
+    for line in [
+        "2 intact groups kept, 1 mended, 2 damaged ranges given up",
+        "17 messages there were read all the same and kept",
+        "1 entry lost because its message was damaged:",
+        "what 1 range held cannot be told: messages that are not listed, or outcomes, so that some may be delivered again",
+    ] {
+        assert!(report.lines().any(|known| known == line), "{line}: {report}");
+    }
+    let kept = contents(dir.path());
+    assert_eq!(kept.len(), 18);
+    assert!(!kept.iter().any(|key| [9, 10, 11].map(ids).contains(&key.id)), "{kept:?}");
+    assert!(repair(&options(dir.path()), &mut Vec::new()).expect("nothing to do").ranges.is_empty());
+    std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    assert_eq!(contents(dir.path()), kept, "the journal alone");
 }
 
 /// The second damaged segment cannot be copied; then it is as it was, as if it had never been damaged.

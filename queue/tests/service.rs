@@ -190,8 +190,13 @@ fn a_file_in_place_of_the_directory_is_an_error_that_names_it() {
 fn another_version_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
-    std::fs::write(dir.path().join("format"), "posthaste queue 4\n").expect("written");
-    assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Version { found: 4, expected: 3, .. })));
+    for other in [2, 5] {
+        std::fs::write(dir.path().join("format"), format!("posthaste queue {other}\n")).expect("written");
+        let is_refused = |error: &QueueError| matches!(error, QueueError::Version { found, expected: queue::FORMAT, dir: named } if *found == other && named == dir.path());
+        assert!(Queue::open(options(dir.path())).is_err_and(|error| is_refused(&error)));
+        let repaired = queue::repair(&options(dir.path()), &mut Vec::new());
+        assert!(repaired.is_err_and(|error| is_refused(&error)));
+    }
 }
 
 /// Whatever happens to sled between two runs, the queue is the same.

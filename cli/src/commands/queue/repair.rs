@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::{daemon, terminal};
-use queue::{EntryKey, Options, QueueError, Repaired};
+use queue::{EntryKey, LostMessage, Options, QueueError, Repaired};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -46,11 +46,26 @@ fn summary(repaired: &Repaired) -> Value {
     let lost = |key: &EntryKey| json!({ "id": key.id.to_string(), "domain": key.domain.as_str() });
     json!({
         "groups": repaired.groups,
+        "mended": repaired.mended,
         "ranges": repaired.ranges.iter().map(range).collect::<Vec<Value>>(),
+        "unknown": repaired.unknown.iter().map(range).collect::<Vec<Value>>(),
+        "lost_messages": repaired.lost.iter().map(lost_message).collect::<Vec<Value>>(),
         "rescued": repaired.recovery.rescued,
         "lost": repaired.recovery.lost.iter().map(lost).collect::<Vec<Value>>(),
         "entries": repaired.recovery.entries,
         "recipients": repaired.recovery.recipients,
+    })
+}
+
+fn lost_message(message: &LostMessage) -> Value {
+    let recipients: Vec<&str> = message.recipients.iter().map(|(_, recipient)| recipient.as_str()).collect();
+    json!({
+        "id": message.id.to_string(),
+        "sender": message.sender,
+        "recipients": recipients,
+        "file": message.segment,
+        "from": message.offset,
+        "certain": message.is_certain,
     })
 }
 
@@ -82,7 +97,20 @@ mod tests {
         let mut repaired =
             Repaired { ranges: vec![("0000000001.seg".into(), 4096, 512)], groups: 3, ..Repaired::default() };
         repaired.recovery.lost.push(key);
-        let expected = r#"{"entries":0,"groups":3,"lost":[{"domain":"a.example","id":"0000000000010"}],"ranges":[{"bytes":512,"file":"0000000001.seg","from":4096}],"recipients":0,"rescued":0}"#;
+        repaired.lost.push(LostMessage {
+            segment: "0000000001.seg".into(),
+            offset: 4136,
+            id: queue::MessageId(33),
+            sender: "s@b.example".into(),
+            recipients: vec![(queue::Domain::new("c.example"), "r@c.example".into())],
+            is_certain: true,
+        });
+        let expected = concat!(
+            r#"{"entries":0,"groups":3,"lost":[{"domain":"a.example","id":"0000000000010"}],"#,
+            r#""lost_messages":[{"certain":true,"file":"0000000001.seg","from":4136,"id":"0000000000011","#,
+            r#""recipients":["r@c.example"],"sender":"s@b.example"}],"mended":0,"#,
+            r#""ranges":[{"bytes":512,"file":"0000000001.seg","from":4096}],"recipients":0,"rescued":0,"unknown":[]}"#
+        );
         assert_eq!(summary(&repaired).to_string(), expected);
     }
 }
