@@ -54,7 +54,11 @@ impl Store {
             self.note_journal_bytes(&lock(&self.state), &journal);
             has_room
         };
-        if !has_room.map_err(|e| io_error("making room in", JOURNAL, e))? {
+        let has_room = has_room.map_err(|e| io_error("making room in", JOURNAL, e))?;
+        if !has_room && self.is_starting.load(Relaxed) {
+            return Err(io_error("making room for", "index", std::io::ErrorKind::StorageFull.into()));
+        }
+        if !has_room {
             return Err(QueueError::Stalled("the index is opened again when the disk has room".into()));
         }
         let opened = self.index.reopen().and_then(|()| self.index.checkpoint());
@@ -90,7 +94,7 @@ impl Store {
         self.index_failed(&why)
     }
 
-    /// After a crash with many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
+    /// Where there are many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
     /// called before the first checkpoint. What is missing comes back with the next start, which rebuilds the index.
     pub fn verify_index(&self) -> Result<(), QueueError> {
         let Some(expected) = lock(&self.unverified).take() else { return Ok(()) };

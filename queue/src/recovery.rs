@@ -15,13 +15,13 @@ use crate::{EntryKey, QueueError};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Present: the index failed while the queue was running.
 pub(crate) const DISTRUST: &str = "distrust";
 
-/// After a crash, an index of more entries than this is counted while the queue already works.
+/// An index of more entries than this is counted while the queue already works.
 const COUNT_AT_ONCE: u64 = 50_000;
 
 /// What recovery found.
@@ -71,12 +71,17 @@ impl Store {
         let mut why = distrust;
         if why.is_none() {
             match opening.with_index()? {
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => return Ok(started(opened)),
                 Err(reason) => why = Some(reason),
             }
         }
-        opening.rebuilt(why)
+        opening.rebuilt(why).map(started)
     }
+}
+
+fn started((store, recovery): (Store, Recovery)) -> (Store, Recovery) {
+    store.is_starting.store(false, Relaxed);
+    (store, recovery)
 }
 
 struct Opening<'h> {
@@ -123,7 +128,6 @@ impl Opening<'_> {
                 "groups that the index knows are missing",
             ));
         }
-        let clean = replayed.groups == 0;
         let (store, mut recovery) = self.finish(index, replayed, None)?;
         recovery.index_reached = (base.segment, base.offset);
         if fillers.reach_beyond(recovery.index_reached) {
@@ -138,7 +142,7 @@ impl Opening<'_> {
             (recovery.rescued, recovery.lost) = store.clear(&fillers)?;
             recovery.count(&store);
         }
-        let distrust = if clean { None } else { after_crash(&store)? };
+        let distrust = doubts(&store)?;
         Ok(distrust.map_or(Ok((store, recovery)), Err))
     }
 
@@ -228,6 +232,7 @@ impl Opening<'_> {
             journal: Mutex::new(journal),
             last_id: AtomicU64::new(replayed.last_id),
             state: Mutex::new(replayed.state),
+            is_starting: AtomicBool::new(true),
             unverified: Mutex::new(None),
             is_mended: AtomicBool::new(false),
             stall: Default::default(),
@@ -270,8 +275,9 @@ fn disagreement(index: &Checkpoint, journal: &Checkpoint) -> Option<String> {
     }
 }
 
-/// After a crash, the index may have lost more than it admits: what it holds must match the counters. Why it does not, if so.
-fn after_crash(store: &Store) -> Result<Option<String>, QueueError> {
+/// After a crash, the index may have lost more than it admits, and a bad disk may take of it what it likes: what it holds must
+/// match the counters. Why it does not, if so.
+fn doubts(store: &Store) -> Result<Option<String>, QueueError> {
     match write_checkpoint(store) {
         Ok(()) => {}
         Err(QueueError::Index(error)) => return Ok(Some(error.to_string())),
@@ -290,10 +296,14 @@ fn after_crash(store: &Store) -> Result<Option<String>, QueueError> {
 }
 
 /// On a full disk the index is up to date and the journal has no room to say so: that can wait until something is
-/// delivered. Mail goes out also then.
+/// delivered. Mail goes out also then. An index that breaks is opened again once, by the second attempt.
 fn write_checkpoint(store: &Store) -> Result<(), QueueError> {
-    match store.checkpoint() {
-        Err(error @ QueueError::Io { .. }) => {
+    let mut written = store.checkpoint();
+    if store.index.is_broken() {
+        written = store.checkpoint();
+    }
+    match written {
+        Err(error @ QueueError::Io { .. }) if !store.index.is_broken() => {
             tracing::warn!("checkpoint: {error}");
             Ok(())
         }

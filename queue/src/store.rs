@@ -62,7 +62,9 @@ pub struct Store {
     pub(crate) state: Mutex<State>,
     /// The greatest id given out or found.
     pub(crate) last_id: AtomicU64,
-    /// After a crash: how many entries the index must hold, until that was counted.
+    /// Being opened: nobody else uses it, and what breaks is not opened again by and by.
+    pub(crate) is_starting: AtomicBool,
+    /// How many entries the index must hold, until that was counted.
     pub(crate) unverified: Mutex<Option<u64>>,
     /// The index was opened again, and not yet counted.
     pub(crate) is_mended: AtomicBool,
@@ -220,9 +222,14 @@ impl Store {
         self.counters.set_journal_bytes(segments, journal.spares.bytes());
     }
 
+    /// Whether the next checkpoints try to open the index again.
+    fn is_index_away(&self) -> bool {
+        self.index.is_broken() && !self.is_starting.load(Relaxed)
+    }
+
     /// What the index could not do cannot be done: now, or until a restart.
     pub(crate) fn index_error(&self, error: &IndexError) -> QueueError {
-        if self.index.is_broken() {
+        if self.is_index_away() {
             QueueError::Stalled(format!("{error}; it is opened again").into())
         } else {
             QueueError::Index(error.clone())
@@ -231,7 +238,7 @@ impl Store {
 
     /// The same, where it cannot be done without; remembers that the index is not to be trusted at the next start.
     pub(crate) fn index_failed(&self, error: &IndexError) -> QueueError {
-        if self.index.is_broken() {
+        if self.is_index_away() {
             return self.index_error(error);
         }
         tracing::error!("{error}; the next start rebuilds it from the journal");

@@ -6,7 +6,7 @@ use posthaste_queue as queue;
 use queue::checkpoint::Checkpoint;
 use queue::disk::{Disk, MemoryDisk};
 use queue::index::{Index, MemoryIndex};
-use queue::{EntryKey, Envelope, Group, Limits, QueueError, Retry, Settle, Store};
+use queue::{EntryKey, Envelope, Group, Limits, QueueError, Recovery, Retry, Settle, Store};
 use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,6 +15,10 @@ use std::sync::Arc;
 const PREPARED: u64 = 5;
 
 fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
+    open_and_tell(disk, index).0
+}
+
+fn open_and_tell(disk: &MemoryDisk, index: &MemoryIndex) -> (Store, Recovery) {
     let limits = Limits {
         segment_bytes: 64 << 10,
         memtable_entries: 100,
@@ -23,7 +27,7 @@ fn open(disk: &MemoryDisk, index: &MemoryIndex) -> Store {
         prepare_bytes: PREPARED << 16,
         seed: 1,
     };
-    Store::open(Arc::new(disk.clone()), index, limits).expect("opens").0
+    Store::open(Arc::new(disk.clone()), index, limits).unwrap_or_else(|error| panic!("it cannot be opened: {error}"))
 }
 
 fn group(store: &Store, to: usize, body: usize) -> Group {
@@ -239,6 +243,46 @@ fn an_index_that_lost_what_was_synced_is_not_believed_and_rebuilt_at_the_next_st
         drop(store);
         assert_eq!(open(&disk, &index).list(None, usize::MAX).expect("rebuilt").len(), 15);
     }
+}
+
+/// Ten messages that the index knows and five that it does not, or all, when the process ends; and something becomes of it.
+fn reopened(is_clean: bool, change: impl FnOnce(&MemoryIndex)) -> (usize, Option<String>) {
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    (0..10).for_each(|_| commit(&store, &group(&store, 2, 100)).expect("room"));
+    store.checkpoint().expect("written");
+    (0..5).for_each(|_| commit(&store, &group(&store, 2, 100)).expect("room"));
+    if is_clean {
+        store.checkpoint().expect("written");
+    }
+    drop(store);
+    change(&index);
+    let (store, recovery) = open_and_tell(&disk, &index);
+    index.fail(false);
+    (store.list(None, usize::MAX).expect("read").len(), recovery.index_rebuilt)
+}
+
+#[test]
+fn what_the_index_loses_while_nothing_runs_is_missed_at_the_next_start() {
+    let lose_an_entry = |index: &MemoryIndex| {
+        let (key, _) = index.range(Bound::Unbounded, Bound::Unbounded, 1).expect("read").remove(0);
+        index.apply(&mut [(&key, None)].into_iter()).and_then(|()| index.sync()).expect("written");
+    };
+    for is_clean in [true, false] {
+        let (found, why) = reopened(is_clean, lose_an_entry);
+        assert_eq!((found, why.as_deref()), (15, Some("it holds 14 entries instead of 15")), "clean: {is_clean}");
+    }
+}
+
+#[test]
+fn an_index_that_breaks_at_a_start_is_rebuilt() {
+    let mut broke = 0;
+    for operations in 1..12 {
+        let (found, why) = reopened(false, |index| index.break_after(operations, 0));
+        assert_eq!(found, 15);
+        broke += usize::from(why.is_some_and(|why| why.contains("told to fail")));
+    }
+    assert!(broke > 4, "at {broke} of its operations");
 }
 
 #[test]
