@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 pub(crate) struct Stall {
-    /// Read for every message; the reason is not.
+    /// Read for every message; the reason is not. Changed only with that, under its lock.
     is_on: AtomicBool,
     reason: Mutex<Option<Arc<str>>>,
 }
@@ -31,7 +31,11 @@ impl Stall {
     }
 
     pub(crate) fn end(&self) {
-        if self.is_on() && lock(&self.reason).take().is_some() {
+        if !self.is_on() {
+            return;
+        }
+        let mut known = lock(&self.reason);
+        if known.take().is_some() {
             self.is_on.store(false, Relaxed);
             tracing::info!("the index has caught up, or there is less to be written to it; mail is accepted");
         }
@@ -220,6 +224,22 @@ mod tests {
             }
             panic!("never: {what}");
         }
+    }
+
+    /// Else nothing would ever be refused again, and whoever waits for room would wait for ever.
+    #[test]
+    fn a_stall_that_begins_while_another_ends_is_one() {
+        let (stall, late) = (super::Stall::default(), Arc::<str>::from("late"));
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| (0..3_000_000).for_each(|_| stall.begin(late.clone())));
+                threads.spawn(|| (0..3_000_000).for_each(|_| stall.end()));
+            }
+        });
+        assert_eq!(stall.is_on(), crate::store::lock(&stall.reason).is_some());
+        stall.end();
+        stall.begin("again".into());
+        assert_eq!(stall.reason().as_deref(), Some("again"));
     }
 
     #[test]
