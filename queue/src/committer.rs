@@ -314,6 +314,11 @@ fn commit(store: &Store, inbox: &Inbox, batch: &mut VecDeque<Submission>) -> boo
             keep_waiting(inbox, batch, QueueError::Stalled(reason));
             false
         }
+        Err(QueueError::Io { .. }) if batch.len() > 1 => {
+            // It is more than there is room for, and some of it may not be; what that leaves free is for the rest.
+            inbox.put_back(batch.split_off(batch.len().div_ceil(2)));
+            commit(store, inbox, batch)
+        }
         Err(error @ QueueError::Io { .. }) => {
             keep_waiting(inbox, batch, error);
             false
@@ -366,6 +371,32 @@ mod tests {
         let outcomes: Vec<bool> = answers.iter().map(|answer| answer.recv().expect("answered").is_ok()).collect();
         assert_eq!(outcomes, [true, false, true]);
         assert_eq!((store.stats().entries, store.stats().recipients), (2, 3));
+    }
+
+    #[test]
+    fn outcomes_that_are_more_than_the_reserve_takes_are_written_in_parts() {
+        let disk = MemoryDisk::new();
+        let (store, _) = Store::open(Arc::new(disk.clone()), &MemoryIndex::new(), limits()).expect("opens");
+        let inbox = Inbox::default();
+        for tens in 0..150 {
+            let accepts = (1..=10).map(|n| message(MessageId(tens * 10 + n), 1)).collect();
+            let accepted = store.commit(std::iter::once(&Group { accepts, settles: vec![] })).expect("room");
+            for (key, entry) in accepted[0].iter().flat_map(|message| message.entries.clone()) {
+                let settle = Settle { key, done: entry.open, retry: None };
+                inbox.push(Submission {
+                    group: Group { accepts: vec![], settles: vec![settle] },
+                    done: Box::new(|_| {}),
+                });
+            }
+        }
+        // The reserve is left, a segment of a mebibyte, and it might take more.
+        disk.set_capacity(Some(0));
+        let mut batch = VecDeque::new();
+        for _ in 0..10 {
+            inbox.take(&mut batch);
+            assert!(batch.is_empty() || commit(&store, &inbox, &mut batch));
+        }
+        assert_eq!(store.stats().entries, 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::sync::Arc;
 const KEEP: usize = 4;
 /// So many are allocated before they are needed: the reserve, and one to go on with.
 pub(crate) const AHEAD: usize = 2;
-/// When a whole segment does not fit the disk any more, a small one may. The largest group of outcomes fits it.
+/// When a whole segment does not fit the disk any more, a small one may. Outcomes that are more than it takes are written in parts.
 const SMALL_SEGMENT: u64 = 8 << 20;
 /// Spares that nothing needed yet take at most this part of what is free on the disk.
 const FREE_SHARE: u64 = 8;
