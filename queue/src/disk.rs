@@ -8,6 +8,7 @@ mod real;
 
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
+pub(crate) use real::{make_dirs, sync_dir};
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 
 use crate::checkpointer;
 use crate::committer::{self, Inbox, Patience, Submission};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, make_dirs, sync_dir};
 use crate::index::SledIndex;
 use crate::lock::Lock;
 use crate::pace::Pace;
@@ -123,7 +123,7 @@ impl Queue {
     /// Opens or creates the queue, recovers, and starts the threads.
     pub fn open(options: Options) -> Result<(Queue, Recovery), QueueError> {
         let dir = options.dir.clone();
-        std::fs::create_dir_all(&dir).map_err(io("creating", dir.clone()))?;
+        make_dirs(&dir, &mut sync_dir).map_err(io("creating", dir.clone()))?;
         let lock = Lock::take(&dir)?;
         let disk = RealDisk::new(&dir);
         let home = SledIndex { path: dir.join("index"), cache_bytes: options.index_cache_bytes };

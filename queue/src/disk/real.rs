@@ -77,6 +77,21 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
+/// Makes a directory and those above it that are missing, and sees to it with `sync` that each is known to the one that it is in: after
+/// a power cut, one that is not would be gone, with all that it holds.
+pub(crate) fn make_dirs(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_dirs(parent, sync)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => return Err(error),
+        _ => {}
+    }
+    sync(parent)
+}
+
 struct RealFile(std::fs::File);
 
 impl File for RealFile {
@@ -131,6 +146,23 @@ impl File for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_that_are_made_are_known_to_those_that_they_are_in() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (path, mut synced) = (dir.path().join("a/b/c"), Vec::new());
+        let mut note = |path: &Path| {
+            synced.push(path.strip_prefix(dir.path()).expect("within").to_owned());
+            sync_dir(path)
+        };
+        make_dirs(&path, &mut note).expect("made");
+        make_dirs(&path, &mut note).expect("there");
+        assert!(path.is_dir());
+        assert_eq!(synced, ["", "a", "a/b"].map(PathBuf::from));
+        std::fs::write(path.join("file"), "").expect("written");
+        let error = make_dirs(&path.join("file/d"), &mut |_| Ok(())).expect_err("it is a file");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    }
 
     #[test]
     fn more_buffers_than_one_call_takes() {
