@@ -2,6 +2,7 @@
 
 use crate::MessageId;
 use crate::codec::{Malformed, Reader, put_varint};
+use crate::group::PAGE;
 use std::collections::BTreeMap;
 
 /// What of a segment is still needed.
@@ -44,6 +45,14 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// A segment after `last` in which something was written.
+    pub(crate) fn reached(&self, last: u64) -> Option<u64> {
+        let live = self.live.last_key_value().map_or(0, |(number, _)| *number);
+        // A segment that was only begun may be gone after a power cut.
+        let written = if self.offset > PAGE { self.segment } else { 0 };
+        Some(live.max(written)).filter(|number| *number > last)
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let totals = &self.totals;
         let fields = [self.number, self.sequence, self.segment, self.offset, self.last_id.0];

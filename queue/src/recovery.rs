@@ -111,6 +111,9 @@ impl Opening<'_> {
         };
         // Before the first checkpoint the index says nothing, and replay begins with the first segment ever.
         let from = if base.number == 0 { 1 } else { base.segment.min(last.number) };
+        if let Some(gone) = base.reached(last.number) {
+            return Err(damaged(gone, 0, "the segment is missing, and the index knows of mail in it"));
+        }
         let needed = std::iter::once(&from).chain(base.live.keys());
         let missing = needed.into_iter().find(|number| !(first.number..=last.number).contains(number));
         if let Some(missing) = missing {

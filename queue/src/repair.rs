@@ -15,12 +15,13 @@ mod survey;
 pub use salvage::LostMessage;
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, write_small};
 use crate::files::check_format;
 use crate::group::{self, PAGE, Place};
 use crate::index::{IndexHome, SledIndex};
 use crate::lock::Lock;
 use crate::places::Places;
+use crate::recovery::DISTRUST;
 use crate::scan::{Found, io_error};
 use crate::segment::{self, Header, JOURNAL};
 use crate::service::{secret_seed, within};
@@ -33,6 +34,9 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::time::SystemTime;
 use survey::{Bounds, Survey, Watch, survey};
+
+/// So many segments may be gone from the journal's end.
+const MISSING: u64 = 100;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +111,7 @@ pub fn repair_disk(
     told.map_err(|e| io_error("writing", "the report", e))?;
     if !work.repaired.ranges.is_empty() {
         let path = format!("{}/report.txt", work.aside);
-        crate::disk::write_small(&*work.disk, &path, text.as_bytes()).map_err(|e| io_error("writing", &path, e))?;
+        write_small(&*work.disk, &path, text.as_bytes()).map_err(|e| io_error("writing", &path, e))?;
     }
     Ok(work.repaired)
 }
@@ -152,7 +156,8 @@ impl Work {
             };
             let survey = survey(&found[&number], bounds, &mut self.watch)?;
             let is_bare = survey.groups == 0 && survey.damaged.iter().all(|(_, salvaged)| salvaged.saved == 0);
-            if is_last && found[&number].header.is_none() && is_bare {
+            let is_unborn = found[&number].header.is_none() && self.base.reached(number.saturating_sub(1)).is_none();
+            if is_last && is_bare && is_unborn {
                 // Never written; recovery drops it.
                 break;
             }
@@ -160,8 +165,25 @@ impl Work {
             (sequence, end) = (survey.sequence, survey.end);
             self.patch(&found[&number], survey, previous_end)?;
         }
+        if let Some(next) = expected {
+            self.go_on(next, end)?;
+        }
         let first = found.first_key_value();
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
+    }
+
+    /// Segments that the index knows at the journal's end and that are gone. If it knows too many, it is not this journal's.
+    fn go_on(&mut self, next: u64, mut end: u64) -> Result<(), QueueError> {
+        let Some(reached) = self.base.reached(next - 1) else { return Ok(()) };
+        if reached >= next + MISSING {
+            let why = b"it knows of segments that are not there";
+            return write_small(&*self.disk, DISTRUST, why).map_err(|e| io_error("writing", DISTRUST, e));
+        }
+        for missing in next..=reached {
+            let to = if missing == self.base.segment { self.base.offset } else { 0 };
+            end = self.stand_in(missing, end, to, self.base.sequence)?;
+        }
+        Ok(())
     }
 
     /// A copy of a segment before it is changed.
@@ -210,6 +232,9 @@ impl Work {
         if found.header != Some(header) {
             self.repaired.ranges.push(named(&(0..PAGE)));
             found.file.write_at(0, &mut [IoSlice::new(&header.encode())]).map_err(failed)?;
+        }
+        if survey.end > found.size {
+            found.file.allocate(survey.end).map_err(failed)?;
         }
         for (range, salvaged) in survey.damaged {
             for (offset, octets) in &salvaged.writes {

@@ -117,6 +117,36 @@ fn the_first_segment_lost() {
     check(|dir| std::fs::remove_file(segment(dir, 1)).expect("removed"), 12);
 }
 
+/// Nothing but the index knows of it then.
+#[test]
+fn the_last_segment_lost_or_cut_off() {
+    let lefts = [None, Some(0), Some(4096 + 1000), Some(20_000)];
+    for (left, is_tried) in lefts.into_iter().flat_map(|left| [(left, true), (left, false)]) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        fill(dir.path());
+        let last = (1..).take_while(|number| segment(dir.path(), *number).exists()).last().expect("segments");
+        let path = segment(dir.path(), last);
+        match left {
+            None => std::fs::remove_file(&path).expect("removed"),
+            Some(len) => OpenOptions::new().write(true).open(&path).expect("there").set_len(len).expect("cut"),
+        }
+        if is_tried {
+            assert!(matches!(Queue::open(options(dir.path())), Err(QueueError::Damaged { .. })), "{left:?}");
+        }
+        let mut report = Vec::new();
+        let repaired = repair(&options(dir.path()), &mut report).unwrap_or_else(|error| panic!("{left:?}: {error}"));
+        let report = String::from_utf8(report).expect("text");
+        let kept = contents(dir.path());
+        let lost: Vec<_> = repaired.recovery.lost.iter().map(|key| key.id).collect();
+        assert!(!lost.is_empty() && kept.len() + lost.len() == MESSAGES, "{left:?}: {report}");
+        assert!(repair(&options(dir.path()), &mut Vec::new()).expect("nothing to do").ranges.is_empty(), "{left:?}");
+        std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+        assert_eq!(contents(dir.path()), kept, "{left:?}: the journal alone");
+        fill(dir.path());
+        assert_eq!(contents(dir.path()).len(), kept.len() + MESSAGES, "{left:?}: it goes on");
+    }
+}
+
 /// A lost sector costs the messages that it was part of, not those that were synced together with them.
 #[test]
 fn what_the_index_knows_is_saved_from_a_damaged_group() {

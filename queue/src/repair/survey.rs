@@ -8,6 +8,7 @@ use crate::record::Record;
 use crate::scan::{Found, Here, Scanner};
 use crate::service::secret_seed;
 use crate::{Domain, EntryKey, MessageId, QueueError};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -27,8 +28,7 @@ pub(super) struct Bounds {
 impl Bounds {
     /// Of the last segment there is: the index knows how far it reached.
     pub(super) fn of_last(found: &Found, base: &Checkpoint, sequence: u64) -> Bounds {
-        let known = if base.segment == found.number { base.offset } else { 0 };
-        let at_least = if known <= found.size { known } else { 0 };
+        let at_least = if base.segment == found.number { base.offset } else { 0 };
         Bounds { end: None, at_least, sequence, last_sequence: base.sequence }
     }
 }
@@ -110,15 +110,19 @@ pub(super) fn survey(found: &Found, bounds: Bounds, watch: &mut Watch) -> Result
             Here::Nothing => end_of_nothing(scanner, at, generation, &bounds)?,
         };
         let Some((to, header, is_header_damaged)) = next else { break };
-        let to = to.min(bounds.end.unwrap_or(found.size)).max(at + GROUP_HEADER as u64);
+        let to = to.min(bounds.end.unwrap_or(found.size.max(bounds.at_least))).max(at + GROUP_HEADER as u64);
         let is_last = bounds.end.is_none() && scanner.next_header(to, Some(generation))?.is_none();
         let floor = if is_last { bounds.last_sequence } else { 0 };
         let sequence = floor.max(survey.sequence + 1);
-        let bytes = scanner.bytes(at, (to - at) as usize)?;
-        if bytes.len() < GROUP_HEADER {
+        let len = (to - at) as usize;
+        let mut bytes = Cow::Borrowed(scanner.bytes(at, len)?);
+        if to <= bounds.at_least {
+            // What the file ends before.
+            bytes.to_mut().resize(len, 0);
+        } else if bytes.len() < GROUP_HEADER {
             break;
         }
-        let salvaged = Piece { place, bytes, header, is_header_damaged, sequence }.salvage();
+        let salvaged = Piece { place, bytes: &bytes, header, is_header_damaged, sequence }.salvage();
         if is_last && salvaged.saved == 0 && at >= bounds.at_least {
             // Most likely the power went while it was written; recovery cuts it.
             break;
