@@ -51,6 +51,11 @@ pub trait File: Send + Sync {
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 }
 
+/// Whether the disk has lost what is there.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Reads exactly `len` octets.
 pub(crate) fn read_exactly(file: &dyn File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; len];

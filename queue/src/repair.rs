@@ -15,7 +15,7 @@ mod survey;
 pub use salvage::LostMessage;
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::{Disk, RealDisk, write_small};
+use crate::disk::{Disk, File, RealDisk, is_unreadable, write_small};
 use crate::files::check_format;
 use crate::group::{self, PAGE, Place};
 use crate::index::{IndexHome, SledIndex};
@@ -137,7 +137,7 @@ impl Work {
         numbers.sort_unstable();
         let mut found: BTreeMap<u64, Found> = BTreeMap::new();
         for number in &numbers {
-            found.insert(*number, Found::open(&*self.disk, *number)?);
+            found.insert(*number, self.open(*number)?);
         }
         let (mut sequence, mut end) = (0, 0);
         let mut expected = numbers.first().copied();
@@ -154,7 +154,7 @@ impl Work {
                 true => Bounds::of_last(&found[&number], &self.base, sequence),
                 false => Bounds { end: known_end, at_least: 0, sequence, last_sequence: 0 },
             };
-            let survey = survey(&found[&number], bounds, &mut self.watch)?;
+            let survey = self.survey(&found[&number], bounds)?;
             let is_bare = survey.groups == 0 && survey.damaged.iter().all(|(_, salvaged)| salvaged.saved == 0);
             let is_unborn = found[&number].header.is_none() && self.base.reached(number.saturating_sub(1)).is_none();
             if is_last && is_bare && is_unborn {
@@ -170,6 +170,41 @@ impl Work {
         }
         let first = found.first_key_value();
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
+    }
+
+    fn open(&self, number: u64) -> Result<Found, QueueError> {
+        match Found::open(&*self.disk, number) {
+            Err(QueueError::Damaged { .. }) => {
+                self.blank(number)?;
+                Found::open(&*self.disk, number)
+            }
+            opened => opened,
+        }
+    }
+
+    fn survey(&mut self, found: &Found, bounds: Bounds) -> Result<Survey, QueueError> {
+        let mut watch = self.watch.clone();
+        let mut surveyed = survey(found, bounds, &mut watch);
+        if let Err(QueueError::Damaged { .. }) = surveyed {
+            self.blank(found.number)?;
+            watch.clone_from(&self.watch);
+            surveyed = survey(found, bounds, &mut watch);
+        }
+        self.watch = watch;
+        surveyed
+    }
+
+    /// Writes zeros over the pages that cannot be read: the disk puts them elsewhere, and they are damaged like others.
+    fn blank(&self, number: u64) -> Result<(), QueueError> {
+        let path = segment::path(number);
+        let blank = || -> std::io::Result<()> {
+            let file = self.disk.open(&path)?;
+            for page in self.copy_aside(&*file, number)? {
+                file.write_at(page, &mut [IoSlice::new(&[0; PAGE as usize])])?;
+            }
+            file.sync()
+        };
+        blank().map_err(|e| io_error("repairing", &path, e))
     }
 
     /// Segments that the index knows at the journal's end and that are gone. If it knows too many, it is not this journal's.
@@ -188,24 +223,31 @@ impl Work {
 
     /// A copy of a segment before it is changed.
     fn keep(&self, found: &Found) -> Result<(), QueueError> {
-        let path = format!("{}/{}", self.aside, segment::file_name(found.number));
-        let copy = || -> std::io::Result<()> {
-            self.disk.create_dir(&self.aside)?;
-            let copy = self.disk.create(&path)?;
-            let mut buffer = vec![0; 1 << 20];
-            let mut at = 0;
-            loop {
-                let read = found.file.read_at(at, &mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                copy.write_at(at, &mut [IoSlice::new(&buffer[..read])])?;
-                at += read as u64;
+        let kept = self.copy_aside(&*found.file, found.number);
+        kept.map(|_| ()).map_err(|e| io_error("copying to", &self.path_aside(found.number), e))
+    }
+
+    fn path_aside(&self, number: u64) -> String {
+        format!("{}/{}", self.aside, segment::file_name(number))
+    }
+
+    /// Says which pages cannot be read; there are zeros in the copy.
+    fn copy_aside(&self, file: &dyn File, number: u64) -> std::io::Result<Vec<u64>> {
+        self.disk.create_dir(&self.aside)?;
+        let copy = self.disk.create(&self.path_aside(number))?;
+        let mut buffer = vec![0; 1 << 20];
+        let (mut unreadable, mut at) = (Vec::new(), 0);
+        loop {
+            let read = read_around(file, at, &mut buffer, &mut unreadable)?;
+            if read == 0 {
+                break;
             }
-            copy.sync()?;
-            self.disk.sync_dir(&self.aside)
-        };
-        copy().map_err(|e| io_error("copying to", &path, e))
+            copy.write_at(at, &mut [IoSlice::new(&buffer[..read])])?;
+            at += read as u64;
+        }
+        copy.sync()?;
+        self.disk.sync_dir(&self.aside)?;
+        Ok(unreadable)
     }
 
     /// What is damaged mended or filled, and a header where that is lost or no longer true.
@@ -325,4 +367,25 @@ impl Work {
         self.repaired.lost = lost.filter(|message| is_newer(&message.segment, message.offset)).collect();
         self.repaired.unknown.retain(|(file, from, bytes)| is_newer(file, from + bytes - 1));
     }
+}
+
+/// Reads what can be read, whole pages; the others are zeros, and noted.
+fn read_around(file: &dyn File, at: u64, buffer: &mut [u8], unreadable: &mut Vec<u64>) -> std::io::Result<usize> {
+    match file.read_at(at, buffer) {
+        Err(error) if is_unreadable(&error) => {}
+        read => return read,
+    }
+    let mut filled = 0;
+    for page in buffer.chunks_mut(PAGE as usize) {
+        let offset = at + filled as u64;
+        filled += match file.read_at(offset, page) {
+            Err(error) if is_unreadable(&error) => {
+                page.fill(0);
+                unreadable.push(offset);
+                file.len()?.saturating_sub(offset).min(PAGE) as usize
+            }
+            read => read?,
+        };
+    }
+    Ok(filled)
 }

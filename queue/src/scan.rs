@@ -1,7 +1,7 @@
 //! Reading segments from their beginning: for recovery and repair.
 
 use crate::QueueError;
-use crate::disk::{Disk, File};
+use crate::disk::{self, Disk, File};
 use crate::group::{self, GROUP_HEADER, Header, PAGE, Place};
 use crate::segment;
 use std::sync::Arc;
@@ -15,6 +15,15 @@ pub(crate) fn damaged(number: u64, offset: u64, what: impl Into<String>) -> Queu
 
 pub(crate) fn io_error(action: &'static str, path: &str, source: std::io::Error) -> QueueError {
     QueueError::Io { action, path: path.into(), source }
+}
+
+/// Somewhere after `offset`.
+fn unreadable(number: u64, offset: u64, error: std::io::Error) -> QueueError {
+    if disk::is_unreadable(&error) {
+        damaged(number, offset, error.to_string())
+    } else {
+        io_error("reading", &segment::path(number), error)
+    }
 }
 
 /// A segment as its file and header page say.
@@ -37,7 +46,7 @@ impl Found {
             let size = file.len()?;
             Ok(Found { number, header: segment::Header::decode(&page, number), file, size })
         };
-        read().map_err(|error| io_error("reading", &path, error))
+        read().map_err(|error| unreadable(number, 0, error))
     }
 }
 
@@ -70,7 +79,7 @@ impl Scanner {
             let wanted = (len.max(WINDOW) as u64).min(self.found.size.saturating_sub(offset)) as usize;
             self.buffer.resize(wanted, 0);
             let read = self.found.file.read_at(offset, &mut self.buffer);
-            let read = read.map_err(|e| io_error("reading", &segment::path(self.found.number), e))?;
+            let read = read.map_err(|error| unreadable(self.found.number, offset, error))?;
             self.buffer.truncate(read);
             self.start = offset;
         }

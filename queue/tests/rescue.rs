@@ -12,7 +12,8 @@ use posthaste_queue as queue;
 use queue::disk::MemoryDisk;
 use queue::index::MemoryIndex;
 use queue::{
-    Content, Envelope, Group, Limits, MessageId, NewMessage, Recipient, Repaired, Retry, Settle, Store, repair_disk,
+    Content, Envelope, Group, Limits, MessageId, NewMessage, QueueError, Recipient, Repaired, Retry, Settle, Store,
+    repair_disk,
 };
 use smtp::{Body, Mailbox, ReversePath};
 use std::collections::BTreeSet;
@@ -181,7 +182,11 @@ impl Scene {
 
     /// Of messages with untouched records nothing is lost, of those with untouched outcomes nothing comes back.
     fn check(&self, hit: &[Range<usize>], harm: impl Fn(&mut Vec<u8>), index: &MemoryIndex, what: &str) {
-        let (found, repaired, report) = self.harm(harm, index, what);
+        self.verify(hit, self.harm(harm, index, what), what);
+    }
+
+    fn verify(&self, hit: &[Range<usize>], outcome: (Model, Repaired, String), what: &str) {
+        let (found, repaired, report) = outcome;
         let touched =
             |record: &&Record| hit.iter().any(|hit| hit.start < record.range.end && record.range.start < hit.end);
         let (mail, outcomes): (Vec<_>, Vec<_>) = self.records.iter().filter(touched).partition(|r| r.kind == ACCEPT);
@@ -338,6 +343,21 @@ fn what_format_3_wrote_is_read_and_of_its_groups_what_their_heads_prove() {
     let mail = scene.records.iter().rev().nth(2).expect("of the new ones").clone();
     let at = mail.range.start + 20;
     scene.check(from_ref(&(at..at + 1)), |octets| octets[at] ^= 1, &MemoryIndex::new(), "a head of format 4");
+}
+
+/// A disk that says so when it has lost something.
+#[test]
+fn pages_cannot_be_read() {
+    let scene = scene();
+    for at in (0..scene.last).step_by(PAGE) {
+        let what = format!("the page at {at} cannot be read");
+        let (disk, index) = (copy(&scene.disk), scene.index.crash(&mut || 0));
+        disk.lose_page(FIRST, at as u64);
+        let refused = Store::open(Arc::new(disk.clone()), &index, roomy(7)).err();
+        assert!(matches!(refused, Some(QueueError::Damaged { .. })), "{what}: {refused:?}");
+        scene.verify(from_ref(&(at..at + PAGE)), repaired(&disk, &index, &what), &what);
+        assert!(disk.content("damaged-1/0000000001.seg").is_some(), "{what}: no copy");
+    }
 }
 
 /// The power goes at every operation of a repair; the next one makes of it what the first would have made.

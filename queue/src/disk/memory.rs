@@ -6,7 +6,7 @@
 //! [`MemoryDisk::cut_after`] lets the power go at a chosen operation: a test drives a store until it fails there, then opens the image.
 
 use super::{Disk, File};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -49,6 +49,8 @@ struct Content {
     durable: Vec<u8>,
     /// Offset and octets of writes since the last sync.
     unsynced: Vec<(usize, Vec<u8>)>,
+    /// Numbers of pages that cannot be read.
+    unreadable: BTreeSet<usize>,
 }
 
 fn overlay(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
@@ -146,6 +148,14 @@ impl MemoryDisk {
         }
     }
 
+    /// The page at that offset of a file cannot be read, until all of it is written again.
+    pub fn lose_page(&self, path: &str, offset: u64) {
+        let mut shared = self.lock();
+        if let Some(file) = shared.names.get(path).copied() {
+            shared.files[file].unreadable.insert(offset as usize / PAGE);
+        }
+    }
+
     /// A file's content as programs see it.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
         let shared = self.lock();
@@ -175,7 +185,7 @@ fn survive(file: &Content, random: &mut dyn FnMut() -> u64) -> Content {
             at = end;
         }
     }
-    Content { now: durable.clone(), durable, unsynced: Vec::new() }
+    Content { now: durable.clone(), durable, unsynced: Vec::new(), unreadable: file.unreadable.clone() }
 }
 
 fn power_is_off() -> io::Error {
@@ -293,6 +303,8 @@ impl File for MemoryFile {
         shared.room_for(self.file, offset as usize + bytes.len())?;
         let cut = shared.begin()?;
         let content = &mut shared.files[self.file];
+        let whole = (offset as usize).div_ceil(PAGE)..(offset as usize + bytes.len()) / PAGE;
+        content.unreadable.retain(|page| !whole.contains(page));
         overlay(&mut content.now, offset as usize, &bytes);
         content.unsynced.push((offset as usize, bytes));
         match failure {
@@ -304,9 +316,12 @@ impl File for MemoryFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let shared = self.disk.lock();
-        let content = &shared.files[self.file].now;
+        let Content { now: content, unreadable, .. } = &shared.files[self.file];
         let from = content.len().min(offset as usize);
         let len = buffer.len().min(content.len() - from);
+        if unreadable.range(from / PAGE..(from + len).div_ceil(PAGE)).next().is_some() {
+            return Err(rustix::io::Errno::IO.into());
+        }
         buffer[..len].copy_from_slice(&content[from..from + len]);
         Ok(len)
     }

@@ -48,7 +48,7 @@ pub(super) struct Survey {
 }
 
 /// Messages that were lost, and what outcomes after them say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Watch {
     pub lost: Vec<LostMessage>,
     ids: BTreeSet<MessageId>,
