@@ -3,10 +3,11 @@
 use crate::QueueError;
 use crate::disk::{self, Disk};
 use crate::group::PAGE;
-use crate::scan::{Found, Scanner, damaged, io_error};
-use crate::segment::{self, JOURNAL};
+use crate::scan::{Found, Here, Scanner, damaged, io_error, scan};
+use crate::segment::{self, Header, JOURNAL};
 use crate::spare::Spares;
 use crate::store::Limits;
+use std::io::IoSlice;
 
 /// Version of everything in the directory.
 pub const FORMAT: u32 = 4;
@@ -72,14 +73,17 @@ pub(crate) fn find_files(disk: &dyn Disk, limits: &Limits) -> Result<Files, Queu
     Ok(Files { segments, spares })
 }
 
-/// A last segment whose first write never happened.
+/// A last segment whose first write never happened, or not all of it.
 fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueError> {
-    let Some(last) = segments.last().filter(|last| last.header.is_none()) else { return Ok(()) };
+    let Some(last) = segments.last().filter(|last| last.header.is_none()).cloned() else { return Ok(()) };
     if Scanner::new(last.clone()).next_header(PAGE, None)?.is_some() {
         // Its first group and its header were written together: groups may be there before the header, but only the first.
         let second = Scanner::new(last.clone()).next_header(2 * PAGE, None)?;
         if second.is_some() {
             return Err(damaged(last.number, 0, "no segment header"));
+        }
+        if adopt(disk, segments)? {
+            return Ok(());
         }
     }
     let path = segment::path(last.number);
@@ -87,4 +91,28 @@ fn drop_unborn(disk: &dyn Disk, segments: &mut Vec<Found>) -> Result<(), QueueEr
     disk.sync_dir(JOURNAL).map_err(|e| io_error("syncing", JOURNAL, e))?;
     segments.pop();
     Ok(())
+}
+
+/// Where the first group is all there, its header did not land, or was lost since: then somebody may have been told of it.
+/// It gets one. False: there is no such group.
+fn adopt(disk: &dyn Disk, segments: &mut [Found]) -> Result<bool, QueueError> {
+    let [before @ .., last] = segments else { return Ok(false) };
+    let scanner = &mut Scanner::new(last.clone());
+    let Some(group) = scanner.header_at(PAGE)? else { return Ok(false) };
+    if !matches!(scanner.at(PAGE, group.generation)?, Here::Group(..)) {
+        return Ok(false);
+    }
+    let previous_end = match before.last() {
+        Some(before) => scan(before, None, &mut |_, _, _| Ok(()))?.position,
+        None if last.number == 1 => 0,
+        None => return Err(damaged(last.number, 0, "no segment header")),
+    };
+    let header = Header { number: last.number, generation: group.generation, previous_end, written: false };
+    let write = || -> std::io::Result<()> {
+        last.file.write_at(0, &mut [IoSlice::new(&header.encode())])?;
+        last.file.sync()
+    };
+    write().map_err(|e| io_error("writing", &segment::path(last.number), e))?;
+    *last = Found::open(disk, last.number)?;
+    Ok(true)
 }

@@ -274,6 +274,29 @@ fn what_the_index_loses_while_nothing_runs_is_missed_at_the_next_start() {
     }
 }
 
+/// With one group in it, a segment without a header looks like one whose first write did not get through.
+#[test]
+fn the_only_group_of_a_segment_that_lost_its_header_is_not_lost() {
+    for segments in [1, 2] {
+        let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+        let store = open(&disk, &index);
+        let last = format!("journal/{segments:010}.seg");
+        let mut messages = 0;
+        while messages == 0 || disk.content(&last).is_none() {
+            commit(&store, &group(&store, 2, 3000)).expect("room");
+            messages += 1;
+        }
+        drop(store);
+        disk.damage(&last, |octets| octets[..4096].fill(0));
+        for index in [&index, &MemoryIndex::new()] {
+            let store = open(&disk, index);
+            assert_eq!(store.list(None, usize::MAX).expect("read").len(), messages, "{segments} segments");
+            commit(&store, &group(&store, 2, 3000)).expect("it goes on");
+            messages += 1;
+        }
+    }
+}
+
 #[test]
 fn an_index_that_breaks_at_a_start_is_rebuilt() {
     let mut broke = 0;
