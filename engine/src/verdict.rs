@@ -149,16 +149,31 @@ pub enum End {
     HostFailed,
 }
 
-/// The verdict on a connection that ended. `set_up`: it had become ready; `of_use`: some transaction was answered on it.
-pub fn on_closed(stage: Stage, cause: &Cause, set_up: bool, of_use: bool) -> End {
+/// How far a connection had come when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It never took mail.
+    SetUp,
+    /// It had become ready just before.
+    JustReady,
+    /// It took mail, if there was any.
+    Ready,
+    /// Some transaction was answered on it.
+    Use,
+}
+
+/// The verdict on a connection that ended.
+pub fn on_closed(stage: Stage, cause: &Cause, reached: Reached) -> End {
     match (stage, cause) {
         (Stage::Tls, _) => End::TlsFailed,
         (_, Cause::Tls(_)) => End::TlsFailed,
         // It offered TLS and broke down over it, unless it said why not.
         (Stage::StartTls, cause) if !matches!(cause, Cause::Replied(_)) => End::TlsFailed,
-        _ if !set_up => End::HostFailed,
+        _ if reached == Reached::SetUp => End::HostFailed,
         // Having worked, it may end for any reason: the next connection tells whether something is wrong.
-        _ if of_use => End::Fair,
+        _ if reached == Reached::Use => End::Fair,
+        // It answers EHLO and wants no mail: the next connection would end as this one, as fast as it can be opened.
+        _ if reached == Reached::JustReady => End::HostSuspect,
         (Stage::Idle | Stage::Quit, Cause::Done | Cause::Eof | Cause::Timeout) => End::Fair,
         // "You said nothing for too long": true, when content had to be read from disk first.
         (Stage::Idle, Cause::Replied(Reply { enhanced: Some(EnhancedCode(4, 4, 2)), .. })) => End::Fair,
@@ -337,18 +352,20 @@ mod tests {
     #[test]
     fn a_connection_is_held_against_its_host_until_it_was_of_use() {
         let refused = Cause::Replied(reply(554));
-        assert_eq!(on_closed(Stage::Connect, &Cause::Timeout, false, false), End::HostFailed);
-        assert_eq!(on_closed(Stage::Greeting, &refused, false, false), End::HostFailed);
-        assert_eq!(on_closed(Stage::StartTls, &refused, false, false), End::HostFailed);
-        assert_eq!(on_closed(Stage::StartTls, &Cause::Eof, false, false), End::TlsFailed);
-        assert_eq!(on_closed(Stage::Tls, &Cause::Eof, false, false), End::TlsFailed);
-        assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), false, false), End::TlsFailed);
-        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, false), End::HostSuspect);
-        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, true, true), End::Fair);
-        assert_eq!(on_closed(Stage::Idle, &Cause::Done, true, false), End::Fair);
+        assert_eq!(on_closed(Stage::Connect, &Cause::Timeout, Reached::SetUp), End::HostFailed);
+        assert_eq!(on_closed(Stage::Greeting, &refused, Reached::SetUp), End::HostFailed);
+        assert_eq!(on_closed(Stage::StartTls, &refused, Reached::SetUp), End::HostFailed);
+        assert_eq!(on_closed(Stage::StartTls, &Cause::Eof, Reached::SetUp), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Tls, &Cause::Eof, Reached::SetUp), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), Reached::SetUp), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, Reached::Ready), End::HostSuspect);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Eof, Reached::Use), End::Fair);
+        assert_eq!(on_closed(Stage::Idle, &Cause::Done, Reached::Ready), End::Fair);
+        assert_eq!(on_closed(Stage::Idle, &Cause::Done, Reached::JustReady), End::HostSuspect);
         let said = |detail| Cause::Replied(Reply::fixed(421, EnhancedCode(4, 4, detail), "closing"));
-        assert_eq!(on_closed(Stage::Idle, &said(2), true, false), End::Fair);
-        assert_eq!(on_closed(Stage::Idle, &said(5), true, false), End::HostSuspect);
+        assert_eq!(on_closed(Stage::Idle, &said(2), Reached::Ready), End::Fair);
+        assert_eq!(on_closed(Stage::Idle, &said(2), Reached::JustReady), End::HostSuspect);
+        assert_eq!(on_closed(Stage::Idle, &said(5), Reached::Ready), End::HostSuspect);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Outbound connections as dispatch sees them, and the transactions on them.
 
-use super::bounds::{BYTES_AHEAD, WINDOW, WINDOW_STREAM};
+use super::bounds::{AT_ONCE, BYTES_AHEAD, WINDOW, WINDOW_STREAM};
 use super::message::HeldId;
 use super::{ConnectionId, Manner, TlsState};
 use crate::config::TlsPolicy;
 use crate::now::Now;
+use crate::verdict::Reached;
 use queue::{Content, Domain, RecipientSet};
 use smallvec::SmallVec;
 use smtp::client::{Features, Limits, Pipelining, Protocol};
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     pub(super) features: Option<Arc<Features>>,
     pub(super) manner: Manner,
     pub(super) phase: Phase,
+    /// Since when it takes transactions.
+    pub(super) ready_since: Option<Instant>,
     pub(super) window: usize,
     /// It leads past hosts that other mail prefers, for mail that they will not do for.
     pub(super) strict: bool,
@@ -79,6 +82,15 @@ impl Connection {
     /// It takes transactions, or will.
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Connecting)
+    }
+    /// How far it has come.
+    pub(super) fn reached(&self, now: Instant) -> Reached {
+        match self.ready_since {
+            _ if self.of_use => Reached::Use,
+            None => Reached::SetUp,
+            Some(since) if now < since + AT_ONCE => Reached::JustReady,
+            Some(_) => Reached::Ready,
+        }
     }
     /// It has answered transactions, and the host counts it.
     pub(super) fn is_at_work(&self) -> bool {

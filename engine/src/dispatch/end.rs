@@ -74,8 +74,7 @@ impl Dispatch {
 
     /// Holds the end of a connection that we did not close against whom it concerns; `learnt`: it is explained.
     fn blame(&mut self, connection: &Connection, stage: Stage, cause: &Cause, learnt: bool) {
-        let set_up = connection.phase == Phase::Ready;
-        let end = verdict::on_closed(stage, cause, set_up, connection.of_use);
+        let end = verdict::on_closed(stage, cause, connection.reached(self.now.mono));
         if end == End::Fair {
             return;
         }

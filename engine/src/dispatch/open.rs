@@ -192,6 +192,7 @@ impl Dispatch {
             features: None,
             manner,
             phase: Phase::Connecting,
+            ready_since: None,
             window,
             strict: ends.strict,
             domains: Vec::new(),
@@ -248,6 +249,7 @@ impl Dispatch {
             site.standstill = None;
         }
         let connection = &mut self.connections[slot];
+        connection.ready_since = Some(self.now.mono);
         connection.tls = tls.map(Arc::new);
         connection.features = Some(features);
         connection.limit_mails(connection.most);

@@ -275,11 +275,7 @@ impl World {
                 self.answer_server(link, reply);
             }
             server::Event::Message(message) => self.judge_message(link, *message),
-            server::Event::Hello { extended, .. } => {
-                if let Some(end) = &mut link.server {
-                    end.extended = extended;
-                }
-            }
+            server::Event::Hello { extended, .. } => self.greet(link, extended),
             server::Event::Aborted
             | server::Event::StartTls
             | server::Event::XClient(_)
@@ -288,6 +284,18 @@ impl World {
             | server::Event::Turned
             | server::Event::Auth { .. }
             | server::Event::Closed(_) => {}
+        }
+    }
+
+    fn greet(&mut self, link: &mut Link, extended: bool) {
+        if let Some(end) = &mut link.server {
+            end.extended = extended;
+        }
+        if self.chance(self.exchangers[link.host].faults.hang_up) {
+            self.note("hang up", &[u64::from(link.id)]);
+            self.flush_server(link);
+            self.drop_server(link);
+            self.send_end(link, false, End::Fin);
         }
     }
 

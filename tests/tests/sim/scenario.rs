@@ -54,6 +54,8 @@ pub struct Faults {
     pub cut: f64,
     pub stall: f64,
     pub tls_fails: f64,
+    /// Closed as soon as EHLO is answered.
+    pub hang_up: f64,
     /// At MAIL, at each RCPT, at the end of the content.
     pub transient: f64,
     pub permanent: f64,
@@ -295,6 +297,7 @@ fn faults(rng: &mut fastrand::Rng, severity: f64) -> Faults {
         slow: some(),
         late: some() / 4.0,
         outages: some(),
+        hang_up: if severity > 0.0 && rng.u8(..10) == 0 { 1.0 } else { 0.0 },
     }
 }
 

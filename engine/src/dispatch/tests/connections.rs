@@ -255,6 +255,24 @@ fn a_host_that_slams_the_door_is_not_hammered() {
     w.check_ends();
 }
 
+/// Such a host answers everything that is asked before mail, and is down all the same.
+#[test]
+fn a_host_that_hangs_up_after_its_greeting_is_not_hammered() {
+    let mut w = world();
+    w.delay = Duration::from_millis(20);
+    w.doors.insert(address_of("mx.x.test"), Door::Vanishes);
+    for _ in 0..100 {
+        w.accept("a@from.test", &["ok@x.test"]);
+    }
+    w.run(S(600));
+    assert!(w.opens.len() < 100, "{} connections", w.opens.len());
+    assert!(w.count(Kind::Deferred) >= 100, "{} deferred", w.count(Kind::Deferred));
+    w.doors.clear();
+    w.run(S(7200));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn connections_are_pooled_within_the_limit_and_closed_when_idle() {
     let mut w = world();

@@ -29,6 +29,8 @@ pub enum Door {
     TlsFirst { works: bool },
     /// Ends every connection at the first MAIL.
     Slams,
+    /// Ends every connection as soon as it has answered EHLO.
+    Vanishes,
 }
 
 pub struct Peer {
@@ -82,11 +84,18 @@ impl World {
                 let info = TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".into() };
                 Input::Ready(id, Some(TlsState { info, verified: false, resumed: false }), self.features.clone())
             }
-            Door::Open | Door::SourceAway(_) | Door::Takes(_) | Door::BadTls | Door::Slams | Door::TlsFirst { .. } => {
-                Input::Ready(id, None, self.features.clone())
-            }
+            Door::Open
+            | Door::SourceAway(_)
+            | Door::Takes(_)
+            | Door::BadTls
+            | Door::Slams
+            | Door::Vanishes
+            | Door::TlsFirst { .. } => Input::Ready(id, None, self.features.clone()),
         };
         self.push_peer(id, Event::Input(input));
+        if door == Door::Vanishes {
+            self.push_peer(id, Event::Input(Input::Closed(id, Stage::Idle, Cause::Done)));
+        }
     }
 
     pub(super) fn deliver(&mut self, deliver: Deliver) {
