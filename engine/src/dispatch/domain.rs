@@ -22,7 +22,8 @@ pub(super) struct DomainState {
     pub(super) route: Route,
     /// Entries that wait for the route.
     pub(super) waiting: Vec<HeldId>,
-    /// Entries that became durable while a fetch was under way, which may still bring them: held until it is back.
+    /// Entries that became durable, or went back to disk, while a fetch was under way, which may still bring them as they were: held
+    /// until it is back.
     pub(super) lingering: Vec<HeldId>,
     /// Entries of this domain in memory.
     pub(super) held: u32,

@@ -152,6 +152,13 @@ impl Dispatch {
         let state = &mut self.messages.held[held as usize];
         let recipients = std::mem::take(&mut state.waiting);
         self.counts.ready -= recipients.len() as u64;
+        self.take_from_place(held);
+        recipients
+    }
+
+    /// Its recipients wait nowhere from now on.
+    fn take_from_place(&mut self, held: HeldId) {
+        let state = &mut self.messages.held[held as usize];
         match std::mem::replace(&mut state.place, Place::Nowhere) {
             Place::Nowhere => {}
             Place::Domain => {
@@ -164,7 +171,6 @@ impl Dispatch {
                 }
             }
         }
-        recipients
     }
 
     /// Lets go of an entry that is settled, or that goes back to disk.
@@ -175,17 +181,44 @@ impl Dispatch {
         self.review_vacancy(domain);
     }
 
-    /// An entry back to disk, if nothing of it is in flight. Its domain is then spilled.
-    pub(super) fn put_back(&mut self, held: HeldId) -> bool {
+    /// An entry back to disk, if nothing of it is in flight. Its domain is then spilled. A fetch under way may have read it before
+    /// a part of it was decided: then it is held until that is back.
+    pub(super) fn put_back(&mut self, held: HeldId) {
         let state = &self.messages.held[held as usize];
         if state.open as usize != state.waiting.len() || state.settling > 0 {
-            return false;
+            return;
         }
         let (domain, due_ms) = (state.domain, state.due_ms);
-        self.withdraw(held);
         self.note_due(domain, due_ms);
-        self.release(held);
-        true
+        if self.domains[domain].is_fetching() {
+            self.take_from_place(held);
+            self.linger(held);
+        } else {
+            self.withdraw(held);
+            self.release(held);
+        }
+    }
+
+    /// Lets go of an entry when the fetch under way is back.
+    pub(super) fn linger(&mut self, held: HeldId) {
+        let state = &mut self.messages.held[held as usize];
+        if !std::mem::replace(&mut state.lingers, true) {
+            self.domains[state.domain].lingering.push(held);
+        }
+    }
+
+    /// The fetch that entries were held for is back. Operators may have taken some meanwhile: those are let go of when that is durable.
+    pub(super) fn end_lingering(&mut self, domain: DomainId) {
+        for held in std::mem::take(&mut self.domains[domain].lingering) {
+            let state = &mut self.messages.held[held as usize];
+            state.lingers = false;
+            if state.settling == 0 && state.open as usize == state.waiting.len() {
+                self.withdraw(held);
+                self.note_let_go(held);
+                self.messages.release(held);
+                self.domains[domain].held -= 1;
+            }
+        }
     }
 
     /// Something of the domain is on disk, due at this time.

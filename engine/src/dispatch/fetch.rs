@@ -165,11 +165,7 @@ impl Dispatch {
             }
         }
         self.note_due(domain, due_ms);
-        for held in std::mem::take(&mut self.domains[domain].lingering) {
-            self.note_let_go(held);
-            let domain = self.messages.release(held);
-            self.domains[domain].held -= 1;
-        }
+        self.end_lingering(domain);
         self.review_vacancy(domain);
     }
 

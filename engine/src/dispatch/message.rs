@@ -28,6 +28,8 @@ pub(super) struct Held {
     pub(super) open: u32,
     /// Settles of this key that are not yet durable.
     pub(super) settling: u16,
+    /// It is let go of when the fetch under way is back.
+    pub(super) lingers: bool,
     /// What is being moved to a later time is to be due at once instead.
     pub(super) hurried: bool,
     pub(super) attempts: u16,
@@ -50,6 +52,7 @@ impl Held {
             waiting: RecipientSet::new(),
             open: entry.open.len() as u32,
             settling: 0,
+            lingers: false,
             hurried: false,
             attempts: entry.attempts,
             terms: entry.terms,

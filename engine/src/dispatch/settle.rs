@@ -139,9 +139,8 @@ impl Dispatch {
             if state.open > 0 {
                 continue;
             }
-            let domain = &mut self.domains[state.domain];
-            if domain.is_fetching() {
-                domain.lingering.push(held);
+            if self.domains[state.domain].is_fetching() {
+                self.linger(held);
             } else {
                 self.release(held);
             }

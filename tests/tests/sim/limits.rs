@@ -50,6 +50,15 @@ pub struct LimitWatch {
 impl Rules {
     fn new(config: &Config, sites: &[(Vec<String>, Vec<String>)], since: Micros) -> Rules {
         let (mut limits, mut places) = (BTreeMap::new(), BTreeMap::new());
+        // Who was set apart by a rule that is still there, also where there is nobody left: what was being read goes the old way.
+        for rule in config.sites.iter().filter(|rule| !rule.domains.is_empty()) {
+            let name: Arc<str> = rule.domains[0].0.as_ref().into();
+            for host in sites.iter().flat_map(|(hosts, _)| hosts) {
+                for by_mx in [true, false] {
+                    limits.insert((name.clone(), target(host, by_mx)), rule.limits.clone());
+                }
+            }
+        }
         let mut enter = |domain: &str, plain: Place, hosts: &[String]| {
             let rule = config.site_rule(domain, hosts.iter().map(|host| &**host));
             let place = match rule {

@@ -14,6 +14,8 @@ const GATHER: Micros = 5 * MILLISECOND;
 const NO_ROOM_DELAY: Micros = SECOND;
 /// A domain whose entries could not be read is left alone for so long.
 const UNREADABLE_PAUSE_MS: u64 = 10_000;
+/// Where there are reloads, there is one in the midst of one read of so many.
+const RELOADS_IN_A_READ: u8 = 8;
 /// A client that was told to try later does, within this.
 const CLIENT_PAUSE: std::ops::Range<Micros> = SECOND..60 * SECOND;
 
@@ -199,7 +201,12 @@ impl World {
         let Due { entries, more, next_due_ms } = due;
         self.note("fetch", &[entries.len() as u64, u64::from(more), next_due_ms.unwrap_or(0)]);
         let answer = Input::Fetched { domain, flow, entries, more, next_due_ms };
-        self.in_a_while(self.scenario.disk.read.clone(), Event::Engine(self.life, answer));
+        let read = self.scenario.disk.read.clone();
+        // An operator who reloads at the worst moment: what was read is on its way.
+        if !self.scenario.plan.reloads.is_empty() && self.rng.u8(..RELOADS_IN_A_READ) == 0 {
+            self.in_a_while(read.clone(), Event::Reload);
+        }
+        self.in_a_while(read, Event::Engine(self.life, answer));
     }
 
     fn load(&mut self, id: MessageId, location: Location) {

@@ -50,6 +50,32 @@ fn source_addresses_take_turns() {
     assert_eq!((of("10.9.0.1"), of("10.9.0.2"), of("2001:db8::1")), (10, 10, 0));
 }
 
+/// What is being read back may have been read before a part of it was delivered: what goes back to disk meanwhile would be taken from
+/// that anew, as a whole.
+#[test]
+fn what_goes_back_to_disk_while_it_is_read_is_not_delivered_again() {
+    let mut config = config();
+    let connection_rate = Some(Rate { count: 1, per: S(60) });
+    let each = crate::config::Limits { messages_per_connection: 1, recipients_per_message: 1, ..limits() };
+    config.limits = Arc::new(crate::config::Limits { connections: 1, connection_rate, ..each });
+    let mut w = World::new(config.clone(), 1);
+    w.accept("a@from.test", &["ok1@x.test", "ok2@x.test"]);
+    let read: Vec<_> = w.disk.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect();
+    let (domain, flow) = (read[0].0.domain.clone(), read[0].0.flow);
+    w.settle_down();
+    assert_eq!((w.count(Kind::Delivered), w.disk.len()), (1, 1), "the other waits for another connection");
+    w.handle(Input::Backlog(vec![(domain.clone(), flow, 0)]));
+    assert_eq!(w.fetches, 1, "a read is under way");
+    let suspended = Arc::new(crate::config::Limits { suspend: true, ..(*config.limits).clone() });
+    w.handle(Input::Reload(Arc::new(Config { limits: suspended, ..config.clone() })));
+    w.handle(Input::Fetched { domain, flow, entries: read, more: false, next_due_ms: None });
+    assert!(w.disk.values().all(|entry| entry.open.len() == 1));
+    w.handle(Input::Reload(Arc::new(config)));
+    w.run(S(600));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 #[test]
 fn suspended_sites_keep_nothing_in_memory_and_resume_by_reload() {
     let mut config = config();
