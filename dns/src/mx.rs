@@ -44,6 +44,10 @@ pub enum MxFailure {
     Temporary(Arc<str>),
 }
 
+/// Of more exchangers only the best count: whoever publishes hundreds must not have us try them all (RFC 5321 §5.1 allows a
+/// limit), nor carry their names about.
+const MAX_EXCHANGERS: usize = 20;
+
 /// What a domain's MX records mean: the exchangers to try, by preference, then name.
 ///
 /// The host name of a record is empty where the record says `.`. A host listed twice counts at its best preference.
@@ -68,6 +72,7 @@ pub fn evaluate(records: Vec<Exchanger>, own_names: &[String]) -> Result<Vec<Exc
     exchangers.sort_unstable_by(|a, b| (&a.host, a.preference).cmp(&(&b.host, b.preference)));
     exchangers.dedup_by(|later, kept| later.host == kept.host);
     exchangers.sort_unstable();
+    exchangers.truncate(MAX_EXCHANGERS);
     Ok(exchangers)
 }
 
@@ -118,6 +123,14 @@ mod tests {
             let expected = expected.clone().map(exchangers);
             assert_eq!(evaluate(exchangers(records), &own), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn of_very_many_exchangers_the_best_count() {
+        let host = |n: u16| Exchanger { preference: 1000 - n, host: format!("mx{n}.example").into() };
+        let exchangers = evaluate((0..1000).map(host).collect(), &[]).unwrap();
+        assert_eq!(exchangers.len(), MAX_EXCHANGERS);
+        assert_eq!((exchangers[0].preference, exchangers[MAX_EXCHANGERS - 1].preference), (1, 20));
     }
 
     #[test]

@@ -24,6 +24,8 @@ const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(3600);
 const MAX_FAILURE_TTL: Duration = Duration::from_secs(5);
 /// Different questions waiting at once, per kind; the next is answered with [`MxFailure::Temporary`].
 const MAX_WAITING: usize = 100_000;
+/// Addresses of a host that are tried. They come in random order, so that those of a larger set share the load all the same.
+const MAX_ADDRESSES: usize = 16;
 
 /// Called with the answer.
 pub(crate) type Done<A> = Box<dyn FnOnce(Result<A, MxFailure>) + Send>;
@@ -334,7 +336,7 @@ impl Asking<'_> {
     }
 }
 
-/// IPv6 first, then by turns (RFC 8305 §4), so that one broken family costs one attempt, not all.
+/// IPv6 first, then by turns (RFC 8305 §4), so that one broken family costs one attempt, not all; and not too many.
 fn alternate(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
     let mut addresses = Vec::with_capacity(v6.len() + v4.len());
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
@@ -342,7 +344,8 @@ fn alternate(v6: Vec<IpAddr>, v4: Vec<IpAddr>) -> Vec<IpAddr> {
         let before = addresses.len();
         addresses.extend(v6.next());
         addresses.extend(v4.next());
-        if addresses.len() == before {
+        if addresses.len() == before || addresses.len() >= MAX_ADDRESSES {
+            addresses.truncate(MAX_ADDRESSES);
             return addresses;
         }
     }
@@ -365,5 +368,8 @@ mod tests {
         for (v6, v4, expected) in cases {
             assert_eq!(alternate(list(v6), list(v4)), list(expected), "{v6} and {v4}");
         }
+        let many: Vec<IpAddr> = (0..200).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+        assert_eq!(alternate(many.clone(), list("::1 ::2")).len(), MAX_ADDRESSES);
+        assert_eq!(alternate(list("::1"), many.clone())[1..], many[..MAX_ADDRESSES - 1]);
     }
 }

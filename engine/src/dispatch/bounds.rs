@@ -52,6 +52,9 @@ pub const FULL_PAUSE: Duration = Duration::from_secs(1);
 pub const MAX_LOSSES: u8 = 2;
 /// How long an address that failed is left alone: first, doubled each time, at most.
 pub const HOST_PAUSE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+/// Hosts of a site are tried for so long without success before its mail is deferred, although some may be left. Where one takes half
+/// a minute to fail, it is five that do at once: this is for sites of a hundred addresses, which would never be all left alone.
+pub const ROUND: Duration = Duration::from_secs(600);
 /// A connection that ends so soon after it was set up, before it was of use, was not wanted: nobody's patience is that short.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 /// How long an address is passed over after a connection could not be opened for a fault of our own; and how long a site's mail

@@ -86,6 +86,8 @@ impl Dispatch {
         let others_work = self.others_work(connection);
         let site = &mut self.sites[connection.site as usize];
         site.last_error = Some(verdict::tell_closed(&peer, stage, cause));
+        self.note_failure(connection.site);
+        let site = &mut self.sites[connection.site as usize];
         if end == End::TlsFailed && connection.tls_policy == TlsPolicy::Opportunistic {
             site.hosts[connection.host_index].avoid_tls(now);
             return;
@@ -112,6 +114,13 @@ impl Dispatch {
             (Some(pause), _) => pause.fail(now),
             // DNS names the address no more.
             (None, _) => {}
+        }
+    }
+
+    /// A host of the site failed.
+    pub(super) fn note_failure(&mut self, id: SiteId) {
+        if self.connections_at_work(id) == 0 {
+            self.sites[id as usize].fail_host(self.now.mono);
         }
     }
 
@@ -150,7 +159,7 @@ impl Dispatch {
             (site.proven, site.failed, site.doomed) = (true, false, false);
             site.capacity.limit(working, self.now.mono);
         }
-        site.last_error = None;
+        (site.last_error, site.failing) = (None, None);
         let host = &mut site.hosts[connection.host_index];
         host.pause.clear();
         if let Some(address) = connection.address.and_then(|ip| host.address_mut(ip)) {
@@ -168,8 +177,7 @@ impl Dispatch {
     /// deferred as a whole.
     pub(super) fn fail_site(&mut self, id: SiteId, until: Instant) {
         let site = &mut self.sites[id as usize];
-        site.proven = false;
-        site.failed = true;
+        (site.proven, site.failed, site.failing) = (false, true, None);
         site.backoff = Some(until);
         self.timers.arm(&mut site.armed, until, Timer::Site(id));
         site.doomed = true;

@@ -1,6 +1,6 @@
 //! Connections: opened when there is more to deliver than they can take, closed when there is nothing.
 
-use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, LOADING_LOOK, MAX_CONNECTIONS, MAX_IDLE};
+use super::bounds::{CONNECTING_UNPROVEN, FULL_PAUSE, HOST_PAUSE, LOADING_LOOK, MAX_CONNECTIONS, MAX_IDLE};
 use super::connection::{self, Connection, Phase};
 use super::host::{self, Host, Pick};
 use super::site::SiteId;
@@ -45,6 +45,10 @@ impl Dispatch {
                     return binding.iter().next();
                 }
                 Admit::Wait(binding) => return binding.iter().next(),
+            }
+            if self.sites[id as usize].has_failed_for_long(self.now.mono) {
+                self.sites[id as usize].failing = None;
+                return Some(self.all_paused(id, self.now.mono + HOST_PAUSE.0));
             }
             match self.pick(id) {
                 Pick::Address(host, ip) => self.open(id, host, Some(ip), false),

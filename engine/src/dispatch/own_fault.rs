@@ -13,7 +13,7 @@ use super::{Action, ConnectionId, Dispatch};
 use crate::verdict;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a connection could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl OwnFaults {
     }
 }
 
-/// A site that could not be connected to for a fault of our own.
+/// Attempts at a site that come to nothing, one after the other.
 #[derive(Clone, Copy)]
 pub(super) struct Standstill {
     since: Instant,
@@ -61,9 +61,13 @@ pub(super) struct Standstill {
 }
 
 impl Standstill {
-    fn go_on(known: Option<Standstill>, now: Instant) -> Standstill {
-        let since = known.filter(|known| known.last + OWN_FAULT.0 * 2 >= now).map_or(now, |known| known.since);
+    /// Another one came to nothing. After a while without any, it begins anew.
+    pub(super) fn go_on(known: Option<Standstill>, now: Instant, a_while: Duration) -> Standstill {
+        let since = known.filter(|known| known.last + a_while >= now).map_or(now, |known| known.since);
         Standstill { since, last: now }
+    }
+    pub(super) fn lasts(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 
@@ -78,7 +82,7 @@ impl Dispatch {
         if connection.is_alive() && !source.is_some_and(|source| self.has_source_but(source)) {
             let site = &mut self.sites[connection.site as usize];
             site.last_error = Some(verdict::tell_not_opened(&fault.why));
-            site.standstill = Some(Standstill::go_on(site.standstill, now));
+            site.standstill = Some(Standstill::go_on(site.standstill, now, OWN_FAULT.0 * 2));
             let host = &mut site.hosts[connection.host_index];
             match connection.address {
                 Some(ip) => host.address_mut(ip).into_iter().for_each(|address| address.pause.pass_over(now)),
@@ -104,7 +108,7 @@ impl Dispatch {
     pub(super) fn waits_out_own_fault(&mut self, id: SiteId, until: Instant) -> bool {
         let (working, now) = (self.connections_at_work(id), self.now.mono);
         let site = &mut self.sites[id as usize];
-        let patient = |still: &Standstill| working > 0 || now < still.since + OWN_FAULT.1;
+        let patient = |still: &Standstill| working > 0 || still.lasts(now) < OWN_FAULT.1;
         let Some(still) = site.standstill.filter(|still| now < still.last + OWN_FAULT.0 && patient(still)) else {
             return false;
         };

@@ -202,6 +202,7 @@ impl Dispatch {
             }
             if let Err(failure) = result {
                 site.last_error = Some(verdict::on_host(name, failure));
+                self.note_failure(id);
             }
             self.wake(id);
         }

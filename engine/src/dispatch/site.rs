@@ -148,6 +148,8 @@ pub(super) struct Site {
     pub(super) doomed: bool,
     /// It could not be connected to for a fault of our own, of late.
     pub(super) standstill: Option<Standstill>,
+    /// Its hosts fail, one after the other, and no connection is of use.
+    pub(super) failing: Option<Standstill>,
     /// The customer that has come for its mail.
     pub(super) caller: Option<Caller>,
     /// All hosts failed: no connection before this.
@@ -197,6 +199,7 @@ impl Site {
             failed: false,
             doomed: false,
             standstill: None,
+            failing: None,
             caller: None,
             backoff: None,
             next_source: 0,
@@ -275,6 +278,14 @@ impl Site {
         self.connection_rate.change(limits.connection_rate);
         self.rate.change(limits.rate);
         self.limits = limits;
+    }
+    /// A host of it failed.
+    pub(super) fn fail_host(&mut self, now: Instant) {
+        self.failing = Some(Standstill::go_on(self.failing, now, bounds::ROUND));
+    }
+    /// Its hosts have failed for so long that it has, although there may be some left to try.
+    pub(super) fn has_failed_for_long(&self, now: Instant) -> bool {
+        self.failing.is_some_and(|failing| failing.lasts(now) >= bounds::ROUND)
     }
     /// Takes a new answer for the same set of hosts: preferences may differ, what is known of a host is kept.
     pub(super) fn take_exchangers(&mut self, exchangers: &[Exchanger]) {

@@ -255,6 +255,22 @@ fn a_host_that_slams_the_door_is_not_hammered() {
     w.check_ends();
 }
 
+/// Before the last of them has failed, the first is tried again: its mail must not wait for the end of that.
+#[test]
+fn mail_for_a_site_of_very_many_dead_hosts_is_deferred_and_expires() {
+    let mut w = world();
+    let hosts: Vec<(u16, String)> = (0..300).map(|n| (10, format!("mx{n}.x.test"))).collect();
+    hosts.iter().for_each(|(_, host)| _ = w.doors.insert(address_of(host), Door::Silent));
+    w.mx.insert("x.test".into(), Ok(hosts));
+    let id = w.accept("a@from.test", &["ok@x.test"]);
+    w.run(S(900));
+    assert_eq!(w.kinds(id, 0), [Kind::Deferred]);
+    w.run(S(7 * 3600));
+    assert_eq!(w.kinds(id, 0).last(), Some(&Kind::Expired));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 /// Such a host answers everything that is asked before mail, and is down all the same.
 #[test]
 fn a_host_that_hangs_up_after_its_greeting_is_not_hammered() {

@@ -11,6 +11,8 @@ pub enum Door {
     Open,
     /// Connection refused.
     Refused,
+    /// Nothing answers.
+    Silent,
     /// We have no file descriptor left for it.
     NoDescriptor,
     /// This source address of ours is away.
@@ -75,6 +77,7 @@ impl World {
             Door::NoDescriptor => not_opened(false, "too many open files"),
             Door::SourceAway(away) if source == Some(away) => not_opened(true, "cannot assign requested address"),
             Door::Takes(_) if !greeted => Input::Closed(id, Stage::Greeting, Cause::Replied(enough)),
+            Door::Silent => Input::Closed(id, Stage::Connect, Cause::Timeout),
             Door::Refused => Input::Closed(id, Stage::Connect, Cause::Io(std::io::ErrorKind::ConnectionRefused)),
             Door::Unwelcome | Door::UnwelcomeOnce => Input::Closed(id, Stage::Greeting, Cause::Replied(refused)),
             Door::BadTls if tls => Input::Closed(id, Stage::Tls, Cause::Tls("bad".into())),
@@ -92,6 +95,9 @@ impl World {
             | Door::Vanishes
             | Door::TlsFirst { .. } => Input::Ready(id, None, self.features.clone()),
         };
+        if door == Door::Silent {
+            return self.push(self.now.mono + self.config.delivery.connect_timeout, Event::Input(input));
+        }
         self.push_peer(id, Event::Input(input));
         if door == Door::Vanishes {
             self.push_peer(id, Event::Input(Input::Closed(id, Stage::Idle, Cause::Done)));
