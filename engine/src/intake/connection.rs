@@ -14,8 +14,7 @@ use crate::shell::turned::Call;
 use mio::Registry;
 use mio::event::Source as _;
 use smtp::Server;
-use smtp::server::{Event, Ticket};
-use std::collections::VecDeque;
+use smtp::server::Event;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -45,8 +44,6 @@ pub(super) struct Connection {
     pub guest: Guest,
     /// Held by the open transaction.
     pub(super) permit: Option<Permit>,
-    /// Held by messages on their way to the disk, in ticket order of arrival.
-    pub(super) pending: VecDeque<(Ticket, Permit)>,
     pub armed: Armed,
     dirty: bool,
     /// The socket said so and has not been read dry since.
@@ -79,7 +76,6 @@ impl Connection {
             generation,
             guest,
             permit: None,
-            pending: VecDeque::new(),
             armed: Armed::default(),
             dirty: true,
             readable: false,
@@ -275,12 +271,9 @@ impl Connection {
         self.closing && (written || self.broken)
     }
 
-    /// Gives back what is still held, and closes.
+    /// Gives back what an open transaction holds, and closes.
     pub(super) fn farewell(&mut self, shared: &Shared, registry: &Registry) {
         self.release(shared);
-        for (_, permit) in self.pending.drain(..) {
-            shared.permits.give_back(permit);
-        }
         if !self.broken {
             self.transport.end();
         }

@@ -218,8 +218,16 @@ impl Intake {
     }
 
     /// The messages of these origins are durable, or (`failed`) are not and never will be.
-    pub(crate) fn handle_durable(&mut self, origins: &[Origin], ids: Result<&[MessageId], &QueueError>, now: Now) {
-        for (n, origin) in origins.iter().enumerate() {
+    pub(crate) fn handle_durable(
+        &mut self,
+        mut origins: Vec<Origin>,
+        ids: Result<&[MessageId], &QueueError>,
+        now: Now,
+    ) {
+        for (n, origin) in origins.iter_mut().enumerate() {
+            if let Some(permit) = origin.permit.take() {
+                self.shared.permits.give_back(permit);
+            }
             let Some(connection) = self.connections.get_mut(origin.connection) else { continue };
             if connection.generation != origin.generation {
                 continue; // It hung up before its reply; the message is queued all the same.
@@ -228,7 +236,7 @@ impl Intake {
                 Ok(ids) => Reply::new(250, EnhancedCode(2, 0, 0), format!("Ok: queued as {}", ids[n])),
                 Err(error) => permit::refused(error),
             };
-            connection.complete(origin.ticket, reply, &self.shared);
+            connection.complete(origin.ticket, reply);
             connection.mark_dirty(origin.connection, &mut self.dirty);
         }
         // A machine that paused for its pending messages goes on with what it has.
@@ -339,29 +347,69 @@ mod tests {
     use super::*;
     use crate::config::QueueLimits;
 
-    /// SIGTERM and a caller in one tick: the doors are gone when the caller's event is looked at.
-    #[test]
-    fn a_knock_at_a_door_that_has_just_closed_is_not_answered() {
-        let dir = tempfile::tempdir().unwrap();
-        let (queue, _) = Queue::open(queue::Options::new(dir.path())).unwrap();
+    /// A queue, and what counts against its limits. The directory lives as long as the test wants it.
+    fn shared(dir: &tempfile::TempDir) -> Arc<Shared> {
+        let (queue, _) = Queue::open(queue::Options::new(dir.path().join("queue"))).unwrap();
         let limits = QueueLimits {
-            max_recipients: 1,
-            max_bytes: 1,
-            min_free_bytes: 1,
+            max_recipients: 100,
+            max_bytes: 1 << 40,
+            min_free_bytes: 0,
             max_arriving_bytes: 1,
             body_cache_bytes: 1,
             prepare_bytes: 0,
         };
         let permits = Permits::new(limits, queue.clone());
-        let mut intake = Intake::new(
-            Arc::new(Shared { queue, permits, max_hops: 1, failure_delay: std::time::Duration::ZERO }),
-            &"a.test".into(),
-            Vec::new(),
-        );
+        Arc::new(Shared { queue, permits, max_hops: 1, failure_delay: std::time::Duration::ZERO })
+    }
+
+    /// SIGTERM and a caller in one tick: the doors are gone when the caller's event is looked at.
+    #[test]
+    fn a_knock_at_a_door_that_has_just_closed_is_not_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut intake = Intake::new(shared(&dir), &"a.test".into(), Vec::new());
         let now = crate::shell::read_clock();
         let poll = mio::Poll::new().unwrap();
         intake.drain(poll.registry(), now);
         assert_eq!(intake.handle_door(0, now, poll.registry(), Token), Crowd::Nobody);
         assert!(intake.is_empty());
+    }
+
+    /// Else who hangs up and comes again fills the memory, while the disk hangs.
+    #[test]
+    fn a_message_counts_as_arriving_until_it_is_durable_though_its_client_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("smtp");
+        let text = format!(
+            "hostname = \"a.test\"\ndata_dir = \"/nowhere\"\n[[listener]]\nbind = \"unix:{}\"\n",
+            socket.display()
+        );
+        let config = crate::config::Config::parse(&text, "test.toml").unwrap();
+        let metrics = crate::metrics::EngineMetrics::new(&config);
+        let now = crate::shell::read_clock();
+        let listener = Arc::new(config.listeners[0].clone());
+        let (_, doors) = Door::bind(&listener, "a.test", metrics.listener(0), None, None, 1, now).unwrap();
+        let shared = shared(&dir);
+        let mut intake = Intake::new(shared.clone(), &"a.test".into(), doors);
+        let poll = mio::Poll::new().unwrap();
+        let mut client = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        intake.handle_door(0, now, poll.registry(), Token);
+        intake.flush(poll.registry());
+        let mut hear = |text: &str| {
+            io::Write::write_all(&mut client, text.as_bytes()).unwrap();
+            intake.handle_ready(0, Readiness { readable: true, ended: false }, now);
+            intake.flush(poll.registry());
+        };
+        hear("EHLO b.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n");
+        hear("Subject: x\r\n\r\nx\r\n.\r\n");
+        let outbox = intake.take_outbox();
+        assert_eq!(outbox.received.len(), 1);
+        assert!(shared.permits.take(None).is_err(), "it is coming in");
+        intake.connections[0].abandon();
+        intake.connections[0].mark_dirty(0, &mut intake.dirty);
+        intake.flush(poll.registry());
+        assert!(intake.is_empty());
+        assert!(shared.permits.take(None).is_err(), "so it is still");
+        intake.handle_durable(outbox.origins, Ok(&[MessageId(1)]), now);
+        assert!(shared.permits.take(None).is_ok(), "and now it is not");
     }
 }

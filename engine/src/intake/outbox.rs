@@ -1,16 +1,19 @@
 //! What the connections of one tick want of others, until the loop sends it there.
 
+use super::permit::Permit;
 use crate::shell::turned::Call;
 use queue::NewMessage;
 use smtp::sasl::server::Inquiry;
 use smtp::server::{Node, Ticket};
 
 /// Where the reply to a message goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Origin {
     pub(super) connection: usize,
     pub(super) generation: u64,
     pub(super) ticket: Ticket,
+    /// Held until the message is durable, whether or not somebody still waits for the reply: so long it takes up memory.
+    pub(super) permit: Option<Permit>,
 }
 
 /// Where the answer to a connection's question goes.

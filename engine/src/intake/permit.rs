@@ -67,7 +67,7 @@ pub(crate) struct Permits {
     short_for: AtomicU32,
 }
 
-/// Room that one transaction holds; given back when dropped.
+/// Room that one message takes, from MAIL until it is durable; see [`Permits::give_back`].
 #[derive(Debug)]
 pub(super) struct Permit(u64);
 

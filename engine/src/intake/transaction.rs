@@ -112,10 +112,8 @@ impl Connection {
         let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
         let content = Arc::new(self.content(message, missing, room, now));
         room.outbox.received.push(NewMessage::new(content, due_ms));
-        room.outbox.origins.push(Origin { connection: key, generation: self.generation, ticket });
-        if let Some(permit) = self.permit.take() {
-            self.pending.push_back((ticket, permit));
-        }
+        let permit = self.permit.take();
+        room.outbox.origins.push(Origin { connection: key, generation: self.generation, ticket, permit });
     }
 
     /// Whether it can be taken, and what is to be added to it.
@@ -155,11 +153,7 @@ impl Connection {
     }
 
     /// The final reply of a message.
-    pub(super) fn complete(&mut self, ticket: Ticket, reply: Reply, shared: &Shared) {
-        let held = self.pending.iter().position(|(t, _)| *t == ticket).and_then(|at| self.pending.remove(at));
-        if let Some((_, permit)) = held {
-            shared.permits.give_back(permit);
-        }
+    pub(super) fn complete(&mut self, ticket: Ticket, reply: Reply) {
         if reply.is_success() {
             self.guest.metrics().accepted(1);
         }

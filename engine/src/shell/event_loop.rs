@@ -167,7 +167,7 @@ impl EventLoop {
             match letter {
                 Letter::Durable(origins, since, result) => {
                     self.neighbours.metrics.commit(origins.len(), now.mono - since);
-                    self.intake.handle_durable(&origins, result.as_deref().map_err(|error| &**error), now);
+                    self.intake.handle_durable(origins, result.as_deref().map_err(|error| &**error), now);
                 }
                 Letter::Answer(asker, reply) => self.intake.handle_answer(asker, reply, now),
                 Letter::Found(asker, finding) => self.intake.handle_finding(asker, finding, now),
