@@ -91,7 +91,7 @@ impl Store {
     fn shut_index(&self, why: String) -> QueueError {
         let why = IndexError(why);
         self.index.shut(&why);
-        self.index_failed(&why)
+        self.index_error(&why)
     }
 
     /// Where there are many entries, counts what the index really holds; [`Store::open`] did not wait for that. To be
@@ -103,7 +103,7 @@ impl Store {
             Ok(counted) => IndexError(format!("it holds {counted} entries instead of {expected}")),
             Err(error) => error,
         };
-        Err(self.index_failed(&counted))
+        Err(self.index_error(&counted))
     }
 
     fn freeze(&self) -> Option<Frozen> {

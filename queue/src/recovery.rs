@@ -236,6 +236,7 @@ impl Opening<'_> {
             last_id: AtomicU64::new(replayed.last_id),
             state: Mutex::new(replayed.state),
             is_starting: AtomicBool::new(true),
+            is_distrusted: AtomicBool::new(false),
             unverified: Mutex::new(None),
             is_mended: AtomicBool::new(false),
             stall: Default::default(),

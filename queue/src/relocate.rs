@@ -86,7 +86,7 @@ impl Store {
         let rescued = self.move_all(survivors, true, &mut |_, _| {})?;
         let mut lost = Vec::new();
         for (key, entry) in suspects {
-            let now = self.get(&key).map_err(|error| self.index_failed(&error))?;
+            let now = self.get(&key).map_err(|error| self.index_error(&error))?;
             if now.is_some_and(|now| now.location == entry.location) {
                 lost.push((key, entry));
             }
@@ -174,7 +174,7 @@ impl Store {
         for (survivor, message, body) in messages {
             let mut entries: Vec<(EntryKey, Entry)> = Vec::new();
             for key in &survivor.keys {
-                let entry = self.get(key).map_err(|error| self.index_failed(&error))?;
+                let entry = self.get(key).map_err(|error| self.index_error(&error))?;
                 // Settled or moved since the pass: nothing to do, or another pass finds its new key.
                 entries.extend(entry.filter(|e| e.location == survivor.location).map(|e| (key.clone(), e)));
             }

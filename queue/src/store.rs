@@ -5,11 +5,12 @@
 //! state, which all readers take, not while the disk is asked for anything.
 
 use crate::counters::{Counters, Stats};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, write_small};
 use crate::entry::Terms;
 use crate::group::{GROUP_HEADER, GroupWriter, expiry_begins};
 use crate::index::{Index, IndexError};
 use crate::journal::{Journal, Purpose};
+use crate::recovery::DISTRUST;
 use crate::relocate::Unmovable;
 use crate::segment::Segment;
 use crate::settle::{Outcome, Touched};
@@ -64,6 +65,8 @@ pub struct Store {
     pub(crate) last_id: AtomicU64,
     /// Being opened: nobody else uses it, and what breaks is not opened again by and by.
     pub(crate) is_starting: AtomicBool,
+    /// The next start knows that the index is not to be trusted.
+    pub(crate) is_distrusted: AtomicBool,
     /// How many entries the index must hold, until that was counted.
     pub(crate) unverified: Mutex<Option<u64>>,
     /// The index was opened again, and not yet counted.
@@ -148,7 +151,7 @@ impl Store {
         let mut journal = lock(&self.journal);
         let mut outcome = Outcome::default();
         for settle in groups.clone().flat_map(|group| &group.settles) {
-            outcome.settle(settle, &|key| self.get(key)).map_err(|error| self.index_failed(&error))?;
+            outcome.settle(settle, &|key| self.get(key)).map_err(|error| self.index_error(&error))?;
         }
         outcome.finish();
 
@@ -227,23 +230,17 @@ impl Store {
         self.index.is_broken() && !self.is_starting.load(Relaxed)
     }
 
-    /// What the index could not do cannot be done: now, or until a restart.
+    /// What the index could not do cannot be done: now, or until a restart, which is then told not to trust it.
     pub(crate) fn index_error(&self, error: &IndexError) -> QueueError {
         if self.is_index_away() {
-            QueueError::Stalled(format!("{error}; it is opened again").into())
-        } else {
-            QueueError::Index(error.clone())
+            return QueueError::Stalled(format!("{error}; it is opened again").into());
         }
-    }
-
-    /// The same, where it cannot be done without; remembers that the index is not to be trusted at the next start.
-    pub(crate) fn index_failed(&self, error: &IndexError) -> QueueError {
-        if self.is_index_away() {
-            return self.index_error(error);
-        }
-        tracing::error!("{error}; the next start rebuilds it from the journal");
-        if let Err(error) = crate::disk::write_small(&*self.disk, crate::recovery::DISTRUST, error.0.as_bytes()) {
-            tracing::error!("and that could not be noted: {error}");
+        if !self.is_starting.load(Relaxed) && !self.is_distrusted.swap(true, Relaxed) {
+            tracing::error!("{error}; the next start rebuilds it from the journal");
+            if let Err(error) = write_small(&*self.disk, DISTRUST, error.0.as_bytes()) {
+                tracing::error!("and that could not be noted: {error}");
+                self.is_distrusted.store(false, Relaxed);
+            }
         }
         QueueError::Index(error.clone())
     }

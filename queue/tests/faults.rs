@@ -274,6 +274,27 @@ fn what_the_index_loses_while_nothing_runs_is_missed_at_the_next_start() {
     }
 }
 
+/// A domain's mail would not be found for ever.
+#[test]
+fn an_index_that_could_not_be_read_is_rebuilt_at_the_next_start() {
+    let (found, why) = reopened(true, |_| ());
+    assert_eq!((found, why), (15, None));
+    let (disk, index) = (MemoryDisk::new(), MemoryIndex::new());
+    let store = open(&disk, &index);
+    commit(&store, &group(&store, 2, 100)).expect("room");
+    store.checkpoint().expect("written");
+    index.fail(true);
+    let error = store.list(None, 1).expect_err("told to fail").to_string();
+    assert!(error.contains("restart"), "{error}");
+    index.fail(false);
+    drop(store);
+    let (store, recovery) = open_and_tell(&disk, &index);
+    assert_eq!(recovery.index_rebuilt.as_deref(), Some("told to fail"));
+    assert_eq!(store.list(None, usize::MAX).expect("read").len(), 1);
+    drop(store);
+    assert_eq!(open_and_tell(&disk, &index).1.index_rebuilt, None);
+}
+
 /// With one group in it, a segment without a header looks like one whose first write did not get through.
 #[test]
 fn the_only_group_of_a_segment_that_lost_its_header_is_not_lost() {
