@@ -128,9 +128,11 @@ impl Handle {
         answer.recv_timeout(PATIENCE).ok()
     }
 
-    pub(super) fn drain(&self) {
+    /// The mind's loop tells the others, unless it has ended by itself (`is_mindless`).
+    pub(super) fn drain(&self, is_mindless: bool) {
         self.draining.store(true, Ordering::Relaxed);
-        self.loops.iter().for_each(|address| address.send(Letter::Drain));
+        let told = if is_mindless { &self.loops[..] } else { &self.loops[..1] };
+        told.iter().for_each(|address| address.send(Letter::Drain));
     }
 
     pub(super) fn stop(&self) {

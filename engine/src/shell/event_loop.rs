@@ -76,6 +76,9 @@ pub(crate) struct EventLoop {
     mind: Option<Mind>,
     group: Group,
     draining: bool,
+    /// The other loops are to be told to drain, when the mind wants no more connections of them: who has none ends, and would not hear
+    /// of one that was still on its way.
+    parting: bool,
     stopped: bool,
     /// Doors where others may be waiting.
     crowded: Vec<usize>,
@@ -104,6 +107,7 @@ impl EventLoop {
             mind,
             group: Group::default(),
             draining: false,
+            parting: false,
             stopped: false,
             crowded: Vec::new(),
             busy: false,
@@ -132,6 +136,9 @@ impl EventLoop {
             self.intake.handle_timers(now);
             self.delivery.handle_timers(now);
             self.think(now);
+            if std::mem::take(&mut self.parting) {
+                self.neighbours.loops.iter().skip(1).for_each(|other| other.send(Letter::Drain));
+            }
             self.write(now);
             self.submit(now);
         }
@@ -320,6 +327,7 @@ impl EventLoop {
         self.intake.drain(&self.registry, now);
         if let Some(mind) = &mut self.mind {
             mind.handle(Input::Drain, now);
+            self.parting = true;
         }
     }
 

@@ -212,7 +212,7 @@ impl Engine {
     /// Accepts nothing new, lets what is in flight finish for at most `patience`, settles, closes the queue. What is
     /// queued stays queued.
     pub fn shut_down(self, patience: Duration) -> Result<(), StartError> {
-        self.handle.drain();
+        self.handle.drain(self.threads[0].is_finished());
         self.wait(patience);
         self.handle.stop();
         let ends: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();

@@ -100,6 +100,24 @@ fn whoever_is_silent_within_one_does_not_hold_up_the_end() {
     world.finish();
 }
 
+/// A connection that is still on its way to the loop that is to make it keeps nobody waiting. One round in some hundreds meets that
+/// moment.
+#[test]
+fn an_end_while_connections_are_begun_is_prompt() {
+    let mut world = World::plan().start();
+    let recipients: Vec<String> = (0..50).map(|n| format!("u@d{n}.test")).collect();
+    let recipients: Vec<&str> = recipients.iter().map(|recipient| &**recipient).collect();
+    for round in 0..60 {
+        world.send(&recipients);
+        std::thread::sleep(std::time::Duration::from_micros(round * 50));
+        let begun = Instant::now();
+        world.stop_engine();
+        assert!(begun.elapsed() < PATIENCE / 2, "round {round}: {:?}", begun.elapsed());
+        world.start_engine();
+    }
+    world.finish();
+}
+
 #[test]
 fn a_message_that_is_being_committed_is_answered() {
     for round in 0..10 {
