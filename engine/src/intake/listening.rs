@@ -2,9 +2,10 @@
 
 use crate::config::SocketName;
 use mio::net::{TcpListener, UnixListener};
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 /// Waiting connections that the kernel keeps for us.
@@ -31,6 +32,10 @@ pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
+/// Connecting takes the right to write, which a umask leaves to the daemon's user alone, or to nobody else in its group either.
+/// Who may is for the socket's directory to say.
+const FOR_ALL: u32 = 0o666;
+
 /// A socket file that nobody answers is what a crash left behind: it is replaced. One that answers is somebody's.
 pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if let Ok(there) = std::fs::symlink_metadata(path) {
@@ -43,7 +48,9 @@ pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(FOR_ALL))?;
+    Ok(listener)
 }
 
 #[cfg(test)]
@@ -69,6 +76,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let listener = bind_unix(&path).unwrap();
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o666, "whoever can reach it may connect, whatever the umask is");
         assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         drop(bind_unix(&path).unwrap());
