@@ -77,4 +77,9 @@ fn load_and_send_log_in_or_say_why_not() {
     check(&[&send[..], &account].concat(), "Subject: x\n\nx\n", 0, "queued as ");
     daemon.stop();
     assert_eq!(home.queued(), 21);
+    let events = std::fs::read_to_string(home.directory().join("data/events.jsonl")).expect("the event log");
+    let who = format!("\"listener\":\"{encrypted}\",\"client_address\":\"127.0.0.1\",\"user\":\"ann\"");
+    assert_eq!(events.lines().filter(|line| line.contains(&who)).count(), 21, "{events}");
+    let failed = format!("a login failed listener=\"{encrypted}\" client=[127.0.0.1] user=\"ann\" mechanism=\"PLAIN\"");
+    assert!(home.log().contains(&failed), "{}", home.log());
 }

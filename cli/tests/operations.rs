@@ -446,8 +446,10 @@ fn draining_is_said_while_it_lasts() {
 }
 
 /// Every metric of the interface, with its labels.
-const METRICS: [(&str, &[&str]); 15] = [
+const METRICS: [(&str, &[&str]); 17] = [
     ("posthaste_messages_accepted_total", &["listener"]),
+    ("posthaste_recipients_accepted_total", &["listener"]),
+    ("posthaste_listener_connections", &["listener"]),
     ("posthaste_messages_rejected_total", &["listener", "reason"]),
     ("posthaste_deliveries_total", &["site", "outcome"]),
     ("posthaste_notices_total", &["kind"]),
@@ -486,7 +488,8 @@ fn metrics_and_events_have_their_names() {
     let deferred = world.events("deferred", 2);
     let bounced = world.events("bounced", 1);
     let accepted = world.events("accepted", 7);
-    check_event(&accepted[0], &["campaign"]);
+    check_event(&accepted[0], &["campaign", "listener"]);
+    assert_eq!((text(&accepted[0], "client_address"), &accepted[0]["user"]), ("127.0.0.1", &Value::Null));
     let everywhere = ["campaign", "site", "attempt", "mx", "mx_address", "reply"];
     let to_a = |events: &[Value], to| events.iter().find(|event| event["recipient"] == to).cloned().unwrap();
     check_event(&to_a(&delivered, "u@a.test"), &everywhere);
@@ -514,6 +517,48 @@ fn metrics_and_events_have_their_names() {
     for state in ["ready", "active", "deferred", "held"] {
         assert!(metrics.contains(&format!("posthaste_queue_recipients{{state=\"{state}\"}}")), "{state}\n{metrics}");
     }
+}
+
+/// What was accepted, and the notices, are what came to an end and what is queued: whatever clients, destinations and operators
+/// do. Clients that do not wait for the reply to what they sent are no exception.
+#[test]
+fn what_is_counted_adds_up() {
+    let rules = "rcpt to=*@later.test reply 450 4.2.1 come back later\nrcpt to=*@no.test reply 550 5.1.1 no such user";
+    let world = World::start(rules, "");
+    for to in ["u@a.test", "u@later.test", "v@later.test", "u@no.test"] {
+        world.send("news@x.test", to);
+    }
+    for n in 0..10 {
+        let mut hasty = TcpStream::connect(&world.ingest).unwrap();
+        let to = format!("RCPT TO:<a{n}@hasty.test>\r\nRCPT TO:<b{n}@hasty.test>");
+        write!(hasty, "EHLO x.test\r\nMAIL FROM:<a@x.test>\r\n{to}\r\nDATA\r\nSubject: x\r\n\r\n.\r\n").unwrap();
+        // With replies unread the system resets the connection.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // With a notice.
+    world.events("delivered", 22);
+    world.list(&["--domain", "later.test"], |entries| entries.iter().all(|entry| entry["attempts"] == 1));
+    let later = world.list(&["--domain", "later.test"], |entries| entries.len() == 2);
+    world.act(&["remove", text(&later[0], "id"), "--yes"], 1);
+
+    let added = |metrics: &str, names: &[&str]| -> f64 {
+        let lines = metrics.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let (came, ended) = eventually("the same sum twice", || {
+        let (_, metrics) = world.get("/metrics");
+        let came = added(&metrics, &["posthaste_recipients_accepted_total{", "posthaste_notices_total{"]);
+        let ended = ["delivered", "bounced", "expired"].map(|outcome| {
+            let lines = metrics.lines().filter(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+            added(&lines.collect::<Vec<_>>().join("\n"), &["posthaste_deliveries_total{"])
+        });
+        let rest = added(&metrics, &["posthaste_recipients_removed_total ", "posthaste_queue_recipients{"]);
+        // The queue's gauges are set twice a second.
+        (rest == 2.0).then(|| (came, ended.iter().sum::<f64>() + rest))
+    });
+    assert_eq!((came, ended), (25.0, 25.0));
+    let (_, metrics) = world.get("/metrics");
+    assert_eq!(added(&metrics, &["posthaste_messages_accepted_total{"]), 14.0);
 }
 
 /// The fields that every event has, and these.

@@ -4,6 +4,7 @@
 //! true: the final reply never came. `recipient_position` (from 0) stands in for `recipient` where neither the message's
 //! content nor its envelope was at hand.
 
+use super::injector::Injector;
 use crate::dispatch::{Happened, Kind, TlsState};
 use crate::now::Now;
 use queue::{Content, Envelope};
@@ -33,12 +34,15 @@ pub struct Formatter {
 
 impl Formatter {
     /// Appends one `accepted` line for each recipient.
-    pub fn accepted(&mut self, out: &mut Vec<u8>, now: Now, content: &Content) {
+    pub fn accepted(&mut self, out: &mut Vec<u8>, now: Now, content: &Content, injector: Option<&Injector>) {
         for recipient in &content.envelope.recipients {
             self.begin(out, now, "accepted");
             text(out, "id", &content.id.to_string());
             text(out, "recipient", recipient.mailbox.as_str());
             message(out, &content.envelope, content.body.len() as u64);
+            if let Some(injector) = injector {
+                handed_in(out, injector);
+            }
             latency(out, now, content.envelope.accepted_us);
             out.extend_from_slice(b"}\n");
         }
@@ -125,6 +129,19 @@ fn message(out: &mut Vec<u8>, envelope: &Envelope, body_bytes: u64) {
     }
     if let Some(tenant) = &envelope.tenant {
         text(out, "tenant", tenant);
+    }
+}
+
+/// By whom. Nothing else keeps it once the message has gone.
+fn handed_in(out: &mut Vec<u8>, injector: &Injector) {
+    text(out, "listener", injector.listener.name());
+    if let Some(address) = injector.address {
+        key(out, "client_address");
+        // Writing to a Vec cannot fail, and an address has nothing to escape.
+        let _ = write!(out, "\"{address}\"");
+    }
+    if let Some(user) = &injector.user {
+        text(out, "user", user);
     }
 }
 
@@ -336,7 +353,7 @@ mod tests {
     #[test]
     fn acceptance_is_a_line_for_each_recipient() {
         let mut out = Vec::new();
-        Formatter::default().accepted(&mut out, now(2_500), &content());
+        Formatter::default().accepted(&mut out, now(2_500), &content(), None);
         let text = String::from_utf8(out).unwrap();
         let recipients: Vec<serde_json::Value> = text
             .lines()

@@ -2,6 +2,7 @@
 
 use super::buffer::LineBuffer;
 use super::format::Formatter;
+use super::injector::Injector;
 use crate::dispatch::Happened;
 use crate::now::Now;
 use queue::Content;
@@ -46,9 +47,9 @@ impl EventLog {
         })
     }
 
-    /// A message became durable.
-    pub fn accepted(&mut self, now: Now, content: &Content) {
-        self.formatter.accepted(self.buffer.lines(), now, content);
+    /// A message became durable; without an injector it is a notice.
+    pub fn accepted(&mut self, now: Now, content: &Content, injector: Option<&Injector>) {
+        self.formatter.accepted(self.buffer.lines(), now, content, injector);
         self.flush_when_full();
     }
 

@@ -7,7 +7,9 @@
 
 mod buffer;
 pub mod format;
+mod injector;
 mod log;
 
 pub use format::Formatter;
+pub use injector::Injector;
 pub use log::EventLog;

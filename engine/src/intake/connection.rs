@@ -6,6 +6,7 @@ use super::login::Login;
 use super::permit::Permit;
 use super::transport::Transport;
 use super::{Asker, Room, Shared};
+use crate::events::Injector;
 use crate::now::Now;
 use crate::shell::arena::Arena;
 use crate::shell::stream::READS_PER_TICK;
@@ -16,6 +17,7 @@ use mio::event::Source as _;
 use smtp::Server;
 use smtp::server::Event;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Replies waiting to be written beyond which no more is read (a client that sends but never listens).
@@ -37,6 +39,8 @@ pub(super) struct Connection {
     /// Until when the PROXY header has to come, which says who the client is. Nothing is said before.
     pub header_until: Option<Instant>,
     pub login: Login,
+    /// As its last message had it.
+    injector: Option<Arc<Injector>>,
     /// Until when a TLS handshake may take.
     handshake_until: Option<Instant>,
     /// Tells apart the connections that have had the same key.
@@ -73,6 +77,7 @@ impl Connection {
             extended: false,
             header_until: None,
             login: Login::default(),
+            injector: None,
             generation,
             guest,
             permit: None,
@@ -87,6 +92,25 @@ impl Connection {
             farewell_until: None,
             broken: false,
         }
+    }
+
+    /// Who hands in messages here. It is made anew only when somebody has logged in, or a proxy speaks for another.
+    pub(super) fn injector(&mut self) -> Arc<Injector> {
+        let address = match self.client.address {
+            Address::Ip(address) => Some(address),
+            Address::Local | Address::Unknown => None,
+        };
+        let user = self.server.user();
+        if let Some(known) = &self.injector
+            && known.address == address
+            && known.user.as_deref() == user
+        {
+            return known.clone();
+        }
+        let user = user.map(Box::from);
+        let injector = Arc::new(Injector { listener: self.guest.metrics().clone(), address, user });
+        self.injector = Some(injector.clone());
+        injector
     }
 
     pub(super) fn mark_dirty(&mut self, key: usize, dirty: &mut Vec<usize>) {

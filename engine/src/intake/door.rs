@@ -75,6 +75,7 @@ pub(super) struct Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.gate.guests.fetch_sub(1, Ordering::Relaxed);
+        self.gate.metrics.disconnected();
         self.leave();
     }
 }
@@ -293,6 +294,7 @@ impl Door {
     /// Counts one more connection, until the value is dropped.
     pub(super) fn guest(&self) -> Guest {
         self.gate.guests.fetch_add(1, Ordering::Relaxed);
+        self.gate.metrics.connected();
         Guest { gate: self.gate.clone(), stranger: None }
     }
 

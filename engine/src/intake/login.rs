@@ -16,22 +16,35 @@ const SENDERS_TOLD: usize = 3;
 /// How far one connection has come.
 #[derive(Default)]
 pub(super) struct Login {
-    /// What is being looked up, and whether its answer decides.
-    asked: Option<(Mechanism, bool)>,
+    /// What is being looked up.
+    asked: Option<Asked>,
     failures: u32,
     /// When the refusal is told.
     pub refuse_at: Option<Instant>,
 }
 
+struct Asked {
+    mechanism: Mechanism,
+    /// The answer is the last word.
+    decides: bool,
+    /// As the client says.
+    user: String,
+}
+
 impl Connection {
     pub(super) fn look_up(&mut self, key: usize, mechanism: Mechanism, inquiry: Inquiry, room: &mut Room<'_>) {
-        self.login.asked = Some((mechanism, !matches!(inquiry, Inquiry::Keys { .. })));
+        let (Inquiry::Password { user, .. }
+        | Inquiry::Digest { user, .. }
+        | Inquiry::Keys { user }
+        | Inquiry::Proof { user, .. }) = &inquiry;
+        let decides = !matches!(inquiry, Inquiry::Keys { .. });
+        self.login.asked = Some(Asked { mechanism, decides, user: user.clone() });
         room.outbox.inquiries.push((Asker { connection: key, generation: self.generation }, inquiry));
     }
 
     /// What the users file says. The first refusal waits for the delay, the second twice as long, and so on.
     pub(super) fn handle_finding(&mut self, finding: Finding, failure_delay: Duration, now: Now) {
-        let Some((mechanism, decides)) = self.login.asked.take() else { return };
+        let Some(Asked { mechanism, decides, user }) = self.login.asked.take() else { return };
         let result = match &finding {
             Finding::Unavailable => "unavailable",
             Finding::Accepted => "accepted",
@@ -43,7 +56,8 @@ impl Connection {
         }
         if let Finding::Refused = finding {
             self.login.failures += 1;
-            tracing::info!(client = %self.client, mechanism = mechanism.name(), "a login failed");
+            let (listener, mechanism) = (self.guest.metrics().name(), mechanism.name());
+            tracing::info!(listener, client = %self.client, ?user, mechanism, "a login failed");
             self.login.refuse_at = Some(now.mono + failure_delay.saturating_mul(self.login.failures));
         } else {
             self.server.answer_auth(finding);

@@ -225,6 +225,9 @@ impl Intake {
         now: Now,
     ) {
         for (n, origin) in origins.iter_mut().enumerate() {
+            if ids.is_ok() {
+                origin.injector.listener.accepted(origin.recipients);
+            }
             if let Some(permit) = origin.permit.take() {
                 self.shared.permits.give_back(permit);
             }

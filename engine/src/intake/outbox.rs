@@ -1,14 +1,19 @@
 //! What the connections of one tick want of others, until the loop sends it there.
 
 use super::permit::Permit;
+use crate::events::Injector;
 use crate::shell::turned::Call;
 use queue::NewMessage;
 use smtp::sasl::server::Inquiry;
 use smtp::server::{Node, Ticket};
+use std::sync::Arc;
 
 /// Where the reply to a message goes.
-#[derive(Debug)]
 pub(crate) struct Origin {
+    /// Who handed it in.
+    pub injector: Arc<Injector>,
+    /// How many it is for.
+    pub(super) recipients: u64,
     pub(super) connection: usize,
     pub(super) generation: u64,
     pub(super) ticket: Ticket,

@@ -111,9 +111,11 @@ impl Connection {
         let release = message.parameters.hold.map(|hold| unix_ms(hold.release(now.wall())));
         let due_ms = release.map_or(now.wall_ms(), |release_ms| release_ms.max(now.wall_ms()));
         let content = Arc::new(self.content(message, missing, room, now));
+        let (injector, recipients) = (self.injector(), content.envelope.recipients.len() as u64);
         room.outbox.received.push(NewMessage::new(content, due_ms));
         let permit = self.permit.take();
-        room.outbox.origins.push(Origin { connection: key, generation: self.generation, ticket, permit });
+        let (connection, generation) = (key, self.generation);
+        room.outbox.origins.push(Origin { injector, recipients, connection, generation, ticket, permit });
     }
 
     /// Whether it can be taken, and what is to be added to it.
@@ -154,9 +156,6 @@ impl Connection {
 
     /// The final reply of a message.
     pub(super) fn complete(&mut self, ticket: Ticket, reply: Reply) {
-        if reply.is_success() {
-            self.guest.metrics().accepted(1);
-        }
         self.server.complete(ticket, reply);
     }
 

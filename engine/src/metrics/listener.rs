@@ -2,7 +2,7 @@
 
 use super::names;
 use crate::config::SocketName;
-use metrics::{Counter, counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters of one listener; cheap to clone, for its threads.
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct ListenerMetrics {
     label: Arc<str>,
     accepted: Counter,
+    recipients: Counter,
+    connections: Gauge,
     etrn: Counter,
     atrn: Counter,
     rejected: Arc<Mutex<Vec<(&'static str, Counter)>>>,
@@ -19,13 +21,28 @@ impl ListenerMetrics {
     pub(super) fn new(bind: &SocketName) -> ListenerMetrics {
         let label: Arc<str> = bind.to_string().into();
         let accepted = counter!(names::ACCEPTED, "listener" => label.clone());
+        let recipients = counter!(names::ACCEPTED_RECIPIENTS, "listener" => label.clone());
+        let connections = gauge!(names::CLIENTS, "listener" => label.clone());
         let etrn = counter!(names::ETRN, "listener" => label.clone());
         let atrn = counter!(names::ATRN, "listener" => label.clone());
-        ListenerMetrics { label, accepted, etrn, atrn, rejected: Arc::default() }
+        ListenerMetrics { label, accepted, recipients, connections, etrn, atrn, rejected: Arc::default() }
     }
-    /// Messages became durable.
-    pub fn accepted(&self, messages: u64) {
-        self.accepted.increment(messages);
+    /// The listener's label: the socket that it listens on.
+    pub fn name(&self) -> &str {
+        &self.label
+    }
+    /// A message for so many recipients became durable.
+    pub fn accepted(&self, recipients: u64) {
+        self.accepted.increment(1);
+        self.recipients.increment(recipients);
+    }
+    /// A client has connected.
+    pub fn connected(&self) {
+        self.connections.increment(1.0);
+    }
+    /// Its connection has ended.
+    pub fn disconnected(&self) {
+        self.connections.decrement(1.0);
     }
     /// A client said ETRN.
     pub fn etrn(&self) {

@@ -3,6 +3,8 @@
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const ACCEPTED: &str = "posthaste_messages_accepted_total";
+pub(super) const ACCEPTED_RECIPIENTS: &str = "posthaste_recipients_accepted_total";
+pub(super) const CLIENTS: &str = "posthaste_listener_connections";
 pub(super) const REJECTED: &str = "posthaste_messages_rejected_total";
 pub(super) const ETRN: &str = "posthaste_etrn_total";
 pub(super) const ATRN: &str = "posthaste_atrn_total";
@@ -35,6 +37,7 @@ pub(super) const EVENTS_LOST: &str = "posthaste_events_lost_total";
 pub(super) fn describe() {
     for (name, what) in [
         (ACCEPTED, "Messages that were made durable"),
+        (ACCEPTED_RECIPIENTS, "Recipients of messages that were made durable"),
         (REJECTED, "Messages and connections that a listener refused"),
         (ETRN, "Times that a client asked for a queue to be started"),
         (ATRN, "Times that a customer came for its mail"),
@@ -66,7 +69,8 @@ pub(super) fn describe() {
     }
     for (name, what) in [
         (QUEUE_RECIPIENTS, "Recipients queued; what is due and on disk counts as deferred"),
-        (CONNECTIONS, "Open connections"),
+        (CONNECTIONS, "Open connections to sites"),
+        (CLIENTS, "Open connections of clients"),
         (JOURNAL_BYTES, "Size of the journal on disk"),
         (SPARE_BYTES, "Of it, what is kept ready for new mail and holds nothing"),
         (CERTIFICATE_EXPIRY, "When a listener's certificate expires, since 1970"),

@@ -48,6 +48,9 @@ fn check(act: impl FnOnce(&EngineMetrics), expected: &[&str]) {
 fn what_listeners_do() {
     let act = |metrics: &EngineMetrics| {
         metrics.listener(0).accepted(3);
+        metrics.listener(0).clone().accepted(1);
+        (0..3).for_each(|_| metrics.listener(0).connected());
+        metrics.listener(0).disconnected();
         metrics.listener(0).rejected("size");
         metrics.listener(0).clone().rejected("size");
         metrics.listener(0).clone().rejected_often("timeout", 5);
@@ -59,7 +62,9 @@ fn what_listeners_do() {
         metrics.commit(3, Duration::from_millis(2));
     };
     let expected = [
-        "posthaste_messages_accepted_total{listener=\"127.0.0.1:2525\"} 3",
+        "posthaste_messages_accepted_total{listener=\"127.0.0.1:2525\"} 2",
+        "posthaste_recipients_accepted_total{listener=\"127.0.0.1:2525\"} 4",
+        "posthaste_listener_connections{listener=\"127.0.0.1:2525\"} 2",
         "posthaste_messages_rejected_total{listener=\"127.0.0.1:2525\",reason=\"size\"} 2",
         "posthaste_messages_rejected_total{listener=\"127.0.0.1:2525\",reason=\"timeout\"} 5",
         "posthaste_auth_attempts_total{listener=\"127.0.0.1:2525\",mechanism=\"PLAIN\",result=\"refused\"} 2",

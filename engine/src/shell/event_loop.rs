@@ -12,6 +12,7 @@ use super::stream::Readiness;
 use super::turned::Turned;
 use crate::delivery::Delivery;
 use crate::dispatch::Input;
+use crate::events::Injector;
 use crate::intake::{Crowd, Intake};
 use crate::now::Now;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -189,7 +190,7 @@ impl EventLoop {
                         inputs.into_iter().for_each(|input| mind.handle(input, now));
                     }
                 }
-                Letter::Accepted(result) => self.handle_accepted(result, now),
+                Letter::Accepted(result, injectors) => self.handle_accepted(result, &injectors, now),
                 Letter::Settled(result, tokens) => self.handle_settled(result, tokens, now),
                 Letter::Ask(question) => {
                     if let Some(mind) = &mut self.mind {
@@ -215,11 +216,16 @@ impl EventLoop {
         }
     }
 
-    fn handle_accepted(&mut self, result: Result<Vec<Committed>, Arc<QueueError>>, now: Now) {
+    fn handle_accepted(
+        &mut self,
+        result: Result<Vec<Committed>, Arc<QueueError>>,
+        injectors: &[Arc<Injector>],
+        now: Now,
+    ) {
         self.neighbours.awaited.fetch_sub(1, Ordering::Relaxed);
         let Some(mind) = &mut self.mind else { return };
         match result {
-            Ok(committed) => mind.handle(Input::Committed(committed), now),
+            Ok(committed) => mind.handle_accepted(committed, injectors, now),
             Err(error) => mind.handle_refused(&error, now),
         }
     }

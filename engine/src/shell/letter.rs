@@ -3,6 +3,7 @@
 use super::mind::Mind;
 use super::turned::Turned;
 use crate::dispatch::{ConnectionId, Deliver, Input, Open};
+use crate::events::Injector;
 use crate::intake::{Asker, Origin};
 use crate::now::Now;
 use queue::{Committed, MessageId, QueueError};
@@ -30,8 +31,8 @@ pub(crate) enum Letter {
     Close(ConnectionId),
     /// For the mind.
     Think(Vec<Input>),
-    /// For the mind: these messages are durable, or will never be.
-    Accepted(Result<Vec<Committed>, Arc<QueueError>>),
+    /// For the mind: these messages are durable, or will never be; and who handed in each.
+    Accepted(Result<Vec<Committed>, Arc<QueueError>>, Vec<Arc<Injector>>),
     /// For the mind: these settles are durable with the notices among them, or will never be.
     Settled(Result<Vec<Committed>, Arc<QueueError>>, Vec<u64>),
     /// For the mind: a question of an operator.

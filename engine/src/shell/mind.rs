@@ -7,13 +7,13 @@ use super::letter::Letter;
 use super::turned::Turned;
 use crate::config::Config;
 use crate::dispatch::{Action, Dispatch, Input, Offer, Peer};
-use crate::events::EventLog;
+use crate::events::{EventLog, Injector};
 use crate::metrics::EngineMetrics;
 use crate::now::Now;
 use crossbeam_channel::Sender;
 use dns::Resolver;
 use queue::service::Fetched;
-use queue::{Domain, Due, Flow, Group, MessageId, Queue, QueueError};
+use queue::{Committed, Domain, Due, Flow, Group, MessageId, Queue, QueueError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,8 +64,9 @@ impl Mind {
     pub(crate) fn handle(&mut self, input: Input, now: Now) {
         match &input {
             Input::Committed(committed) => {
+                // Notices.
                 if let Some(events) = &mut self.senses.events {
-                    committed.iter().for_each(|message| events.accepted(now, &message.content));
+                    committed.iter().for_each(|message| events.accepted(now, &message.content, None));
                 }
             }
             Input::Closed(connection, stage, cause) => {
@@ -85,6 +86,16 @@ impl Mind {
         if is_settled {
             self.tell_durable();
         }
+    }
+
+    /// Messages that clients handed in, and who did each.
+    pub(crate) fn handle_accepted(&mut self, committed: Vec<Committed>, injectors: &[Arc<Injector>], now: Now) {
+        if let Some(events) = &mut self.senses.events {
+            for (message, injector) in committed.iter().zip(injectors) {
+                events.accepted(now, &message.content, Some(injector));
+            }
+        }
+        self.dispatch.handle(now, Input::Committed(committed));
     }
 
     /// A customer has come for its mail. Returns the offer's id.

@@ -58,13 +58,14 @@ impl Neighbours {
 
     fn submit_received(&self, home: &Address<Letter>, accepts: Vec<NewMessage>, origins: Vec<Origin>, now: Now) {
         let (home, mind) = (home.clone(), self.mind.clone());
+        let injectors = origins.iter().map(|origin| origin.injector.clone()).collect();
         let done = move |result: Result<Vec<Committed>, Arc<QueueError>>| {
             let ids = match &result {
                 Ok(committed) => Ok(committed.iter().map(|c| c.content.id).collect()),
                 Err(error) => Err(error.clone()),
             };
             home.send(Letter::Durable(origins, now.mono, ids));
-            mind.send(Letter::Accepted(result));
+            mind.send(Letter::Accepted(result, injectors));
         };
         self.awaited.fetch_add(1, Ordering::Relaxed);
         self.queue.submit(Group { accepts, settles: Vec::new() }, Box::new(done));
