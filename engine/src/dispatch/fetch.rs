@@ -6,6 +6,7 @@ use super::message::{MessageIndex, Place};
 use super::site::SiteId;
 use super::timer::Timer;
 use super::{Action, Dispatch};
+use crate::limit::Limit;
 use queue::{Content, Domain, Entry, EntryKey, Flow, MessageId};
 use smtp::Reply;
 use smtp::reply::EnhancedCode;
@@ -51,23 +52,24 @@ impl Dispatch {
         }
     }
 
-    /// The site waits for a fetch if it has room for one worth its while.
-    pub(super) fn want_fetch(&mut self, id: SiteId) {
+    /// The site waits for a fetch if it has room for one worth its while. Returns the limit because of which it does not.
+    pub(super) fn want_fetch(&mut self, id: SiteId) -> Option<Limit> {
         let site = &mut self.sites[id as usize];
         if site.spilled.is_empty() || site.wants_fetch {
-            return;
+            return None;
         }
         if let Some(until) = site.backoff.filter(|until| *until > self.now.mono) {
             self.timers.arm(&mut site.armed, until, Timer::Site(id));
-            return;
+            return Some(Limit::Backoff);
         }
         let is_half_empty = site.room(self.kept) * 2 >= bounds::share(self.kept).max(2);
         let is_short = |flow| site.room_beside_others(flow) * 2 >= bounds::READY_OF_FLOW;
         if !is_half_empty && !site.neediest().is_some_and(is_short) {
-            return;
+            return None;
         }
         site.wants_fetch = true;
         self.fetch_sites.push_back(id);
+        None
     }
 
     /// Starts the next fetch, if one waits and there is room.

@@ -42,9 +42,13 @@ impl Dispatch {
             if let Some(limit) = self.open_connections(id, binding.contains(Limit::Rate)) {
                 binding = binding.with(limit);
             }
-            self.want_fetch(id);
+            if let Some(limit) = self.want_fetch(id) {
+                binding = binding.with(limit);
+            }
         }
-        self.bind(id, binding);
+        // What was ready may just have been deferred.
+        let waits = self.sites[id as usize].has_more();
+        self.bind(id, if waits { binding } else { Binding::NONE });
         self.review_site(id);
     }
 

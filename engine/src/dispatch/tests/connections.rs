@@ -49,6 +49,34 @@ fn when_all_hosts_fail_what_is_ready_is_deferred_at_once() {
     check_empty(&mut w);
 }
 
+/// What is due on disk waits no less than what is in memory. The host is tried after 0, 60 and 120 seconds, and then left alone
+/// until 240; the second message is due again at 180.
+#[test]
+fn a_pause_is_named_also_while_all_that_waits_for_it_is_on_disk() {
+    let mut config = config();
+    config.retry.jitter = 0.0;
+    let mut w = World::new(config, 1);
+    w.doors.insert(address_of("mx.x.test"), Door::Refused);
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.run(S(61));
+    w.accept("a@from.test", &["ok@x.test"]);
+    w.run(S(110));
+    let view = w.dispatch.explain_site("x.test").unwrap();
+    assert!(view.backoff.is_some() && view.binding.is_empty(), "nothing is due: {}", view.binding);
+    let waited = w.throttled["backoff"];
+    w.run(S(30));
+    let view = w.dispatch.explain_site("x.test").unwrap();
+    assert_eq!((view.ready, view.is_spilled, view.binding.to_string()), (0, true, "backoff".into()));
+    w.doors.clear();
+    w.run(S(60));
+    assert!(w.dispatch.explain_site("x.test").unwrap().binding.is_empty());
+    let waited = w.throttled["backoff"] - waited;
+    assert!(waited > S(58) && waited < S(62), "from 180 to 240: {waited:?}");
+    w.run(S(600));
+    w.check_ends();
+    check_empty(&mut w);
+}
+
 /// Of many connections one may go wrong: the host is not left alone for that while others work.
 #[test]
 fn one_failure_beside_connections_that_work_is_no_failure_of_the_host() {
