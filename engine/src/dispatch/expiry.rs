@@ -58,7 +58,8 @@ impl Dispatch {
     fn give_up(&mut self, domain: DomainId, site: SiteId, key: &EntryKey, entry: &Entry) {
         let Some(held) = self.hold_aside(domain, key, entry) else { return };
         let reply = self.why_it_stands_still(site, entry);
-        let trace = Trace::of_site(self.sites[site as usize].name.clone());
+        let mut trace = Trace::of_site(self.sites[site as usize].name.clone());
+        trace.untried = true;
         self.fail(held, entry.open.clone(), Fate::Retry, &reply, &trace);
     }
 

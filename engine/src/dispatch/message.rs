@@ -96,6 +96,8 @@ pub(super) struct Failing {
     pub(super) fate: Fate,
     pub(super) reply: Reply,
     pub(super) site: Arc<str>,
+    /// No attempt led to this.
+    pub(super) untried: bool,
 }
 
 /// A message with those of its recipients that go to one site, waiting for its turn.

@@ -30,6 +30,8 @@ pub(super) struct Trace {
     /// For the one who is told of first: a transaction is counted once.
     attempt_time: Cell<Option<Duration>>,
     in_doubt: bool,
+    /// It was not: what is told follows no attempt.
+    pub(super) untried: bool,
     /// The reply is the host's own.
     pub(super) said: bool,
     pub(super) content: Option<Arc<Content>>,
@@ -39,7 +41,7 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Nothing was tried.
+    /// No host was spoken to.
     pub(super) fn of_site(site: Arc<str>) -> Trace {
         Trace {
             site,
@@ -49,6 +51,7 @@ impl Trace {
             tls: None,
             attempt_time: Cell::default(),
             in_doubt: false,
+            untried: false,
             said: false,
             content: None,
             envelope: None,
@@ -207,6 +210,7 @@ impl Dispatch {
             tls: connection.tls.clone(),
             attempt_time: Cell::new(Some(self.now.mono.saturating_duration_since(transaction.handed.mono))),
             in_doubt: false,
+            untried: false,
             said: false,
             content: Some(transaction.content.clone()),
             envelope: None,
@@ -273,7 +277,8 @@ impl Dispatch {
         if recipients.is_empty() {
             return;
         }
-        let failing = Failing { held, recipients, fate, reply: reply.clone(), site: trace.site.clone() };
+        let (site, untried) = (trace.site.clone(), trace.untried);
+        let failing = Failing { held, recipients, fate, reply: reply.clone(), site, untried };
         let message = self.messages.held[held as usize].message;
         let needs_content = fate == Fate::Bounce || self.is_given_up(held) || self.is_delay_to_tell(held);
         if needs_content && self.messages.slab[message as usize].content.is_none() {
@@ -287,8 +292,8 @@ impl Dispatch {
 
     /// Settles recipients that failed outside of a transaction, now that the content is there, cannot be had, or is of no use.
     pub(super) fn fail_late(&mut self, failing: Failing) {
-        let Failing { held, recipients, fate, reply, site } = failing;
-        let mut trace = Trace::of_site(site);
+        let Failing { held, recipients, fate, reply, site, untried } = failing;
+        let mut trace = Trace { untried, ..Trace::of_site(site) };
         trace.content = self.content_of(self.messages.held[held as usize].message);
         if fate != Fate::Bounce {
             let (next, mut retry) = self.next_attempt(held, &reply);
@@ -338,7 +343,7 @@ impl Dispatch {
             mx: trace.mx.clone(),
             mx_address: trace.mx_address.clone(),
             source_address: trace.source_address,
-            attempt: state.attempts.saturating_add(u16::from(kind != Kind::Removed)),
+            attempt: state.attempts.saturating_add(u16::from(kind != Kind::Removed && !trace.untried)),
             reply,
             in_doubt: trace.in_doubt,
             attempt_time: trace.attempt_time.take(),

@@ -82,8 +82,8 @@ impl Dispatch {
         let Some(content) = &trace.content else { return };
         let envelope = &content.envelope;
         if envelope.recipients.get(position as usize).is_some_and(|to| wanted(to, &envelope.parameters)) {
-            let (reply, mx, said) = (reply.clone(), trace.mx.clone(), trace.said);
-            let status = Status { recipient: position, action, reply, mx, said };
+            let (reply, mx, said, tried) = (reply.clone(), trace.mx.clone(), trace.said, !trace.untried);
+            let status = Status { recipient: position, action, reply, mx, said, tried };
             self.settles.notify(content, status);
         }
     }

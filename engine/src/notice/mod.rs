@@ -56,6 +56,8 @@ pub struct Status {
     pub mx: Option<Arc<str>>,
     /// The reply is that host's own; else it is what we say about it.
     pub said: bool,
+    /// An attempt led to this, just now; else its time was over meanwhile.
+    pub tried: bool,
 }
 
 /// RFC 3464 §2.3.3.

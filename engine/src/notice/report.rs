@@ -225,7 +225,9 @@ impl<'a> Report<'a> {
         }
         let whose = if status.said { "Diagnostic-Code: smtp; " } else { "Diagnostic-Code: X-Posthaste; " };
         fold(out, whose, "    ", &self.quote(&status.reply));
-        let _ = write!(out, "Last-Attempt-Date: {}\r\n", date(self.now.wall_us));
+        if status.tried {
+            let _ = write!(out, "Last-Attempt-Date: {}\r\n", date(self.now.wall_us));
+        }
         if let Action::Delayed { until_ms, .. } = status.action {
             let _ = write!(out, "Will-Retry-Until: {}\r\n", date(until_ms.saturating_mul(1000)));
         }

@@ -22,7 +22,14 @@ fn original(sender: &str, recipients: &[&str], body: impl Into<bytes::Bytes>) ->
 
 fn failure(recipient: u32, text: &str) -> Status {
     let reply = Reply::new(550, EnhancedCode(5, 1, 1), text.to_owned());
-    Status { recipient, action: Action::Failed(Failure::Refused), reply, mx: Some("mx.test".into()), said: true }
+    Status {
+        recipient,
+        action: Action::Failed(Failure::Refused),
+        reply,
+        mx: Some("mx.test".into()),
+        said: true,
+        tried: true,
+    }
 }
 
 fn notice(original: &Content, list: &[Status]) -> Option<String> {
@@ -181,7 +188,7 @@ fn statuses_fit_what_happened() {
         (Action::Delivered, None, "2.0.0"),
     ] {
         let reply = Reply { code: 450, enhanced, text: "".into() };
-        assert_eq!(status_code(&Status { recipient: 0, action, reply, mx: None, said: false }), expected);
+        assert_eq!(status_code(&Status { recipient: 0, action, reply, mx: None, said: false, tried: true }), expected);
     }
 }
 
@@ -220,7 +227,7 @@ fn delay_and_success_return_the_header() {
     original.envelope.parameters.ret = Some(Return::Full);
     let status = |action, code, text: &'static str| {
         let reply = Reply::fixed(code, EnhancedCode((code / 100) as u8, 0, 0), text);
-        Status { recipient: 0, action, reply, mx: Some("mx.test".into()), said: true }
+        Status { recipient: 0, action, reply, mx: Some("mx.test".into()), said: true, tried: true }
     };
     let delayed = status(Action::Delayed { until_ms: 1_700_000_200_000, late: false }, 450, "later");
     for (status, expected) in [

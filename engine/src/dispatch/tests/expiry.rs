@@ -54,6 +54,8 @@ fn what_is_over_expires_at_a_suspended_site_and_the_rest_goes_when_it_resumes() 
         w.notices.iter().map(|notice| String::from_utf8(notice.body.to_bytes().to_vec()).unwrap()).collect();
     assert_eq!(texts.len(), 3, "a notice each");
     assert!(texts.iter().all(|text| text.contains("suspended") && text.contains("Action: failed")), "{texts:?}");
+    assert!(texts.iter().all(|text| !text.contains("Last-Attempt-Date")), "there was none: {texts:?}");
+    assert!(w.happened.iter().all(|happened| happened.kind != Kind::Expired || happened.attempt == 0));
     assert!(w.opens.iter().all(|(_, open)| &*open.host != "mx.x.test"), "nothing was tried there");
     w.config = suspended(false);
     w.handle(Input::Reload(Arc::new(w.config.clone())));
@@ -86,6 +88,7 @@ fn the_senders_time_is_kept_while_a_host_is_left_alone() {
     assert_eq!(w.kinds(urgent, 0), [Kind::Deferred, Kind::Deferred, Kind::Deferred, Kind::Expired]);
     assert_eq!(w.kinds(other, 0).last(), Some(&Kind::Deferred));
     let told = w.happened.iter().find(|h| h.kind == Kind::Expired).unwrap();
+    assert_eq!(told.attempt, 3, "no attempt was made");
     let reply = told.reply.as_ref().unwrap();
     assert!(reply.text.contains("refused"), "the sender hears why: {reply}");
     w.doors.clear();
