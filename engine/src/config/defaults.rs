@@ -55,6 +55,11 @@ pub const MAX_HOPS: u32 = 50;
 pub const QUEUE_MAX_RECIPIENTS: u64 = 10_000_000;
 /// `[queue] max_bytes`.
 pub const QUEUE_MAX_BYTES: u64 = 64 << 30;
+/// A file of the journal, which is there whether it holds anything or not.
+pub const QUEUE_FILE_BYTES: u64 = 64 << 20;
+/// The least `[queue] max_bytes`: the file that is written to, and a message of the largest size that listeners take unless told
+/// otherwise.
+pub const QUEUE_LEAST_BYTES: u64 = 96 << 20;
 /// `[queue] min_free`: some journal segments, and room for whoever comes to clean up.
 pub const QUEUE_MIN_FREE_BYTES: u64 = 256 << 20;
 /// `[queue] max_arriving`: forty messages of the largest size that listeners take unless told otherwise.

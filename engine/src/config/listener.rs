@@ -118,8 +118,8 @@ fn bind(document: &Document<'_>, table: &mut Table<'_>, binds: &mut Binds) -> At
 
 fn max_message_bytes(document: &Document<'_>, table: &mut Table<'_>, queue: &QueueLimits) -> Option<usize> {
     let At { value: bytes, span } = table.read("max_message_size", &SIZE_IN_MEMORY)?;
-    if bytes as u64 > queue.max_bytes {
-        let label = format!("more than [queue] max_bytes, {} bytes", queue.max_bytes);
+    if bytes as u64 > queue.max_bytes.saturating_sub(defaults::QUEUE_FILE_BYTES) {
+        let label = format!("[queue] max_bytes is {} bytes, of which 64MiB are always taken", queue.max_bytes);
         document.note(span, "such a message never fits into the queue", label, None);
     }
     Some(bytes)

@@ -184,7 +184,7 @@ fn queue(root: &mut Table<'_>) -> QueueLimits {
     let mut table = root.table("queue", "[queue]");
     let queue = QueueLimits {
         max_recipients: table.read_or("max_recipients", &kinds::RECIPIENTS, defaults::QUEUE_MAX_RECIPIENTS),
-        max_bytes: table.read_or("max_bytes", &kinds::SIZE, defaults::QUEUE_MAX_BYTES),
+        max_bytes: table.read_or("max_bytes", &JOURNAL, defaults::QUEUE_MAX_BYTES),
         min_free_bytes: table.read_or("min_free", &kinds::SIZE, defaults::QUEUE_MIN_FREE_BYTES),
         max_arriving_bytes: table.read_or("max_arriving", &kinds::SIZE, defaults::QUEUE_MAX_ARRIVING_BYTES),
         body_cache_bytes: table.read_or("body_cache", &CACHE, defaults::BODY_CACHE_BYTES),
@@ -193,6 +193,18 @@ fn queue(root: &mut Table<'_>) -> QueueLimits {
     table.finish();
     queue
 }
+
+/// With less, no mail would ever be taken.
+const JOURNAL: Kind<u64> = Kind {
+    what: kinds::SIZE.what,
+    allowed: "\"96MiB\" or more, like \"2GiB\"",
+    read: |value| match (kinds::SIZE.read)(value)? {
+        bytes if bytes < defaults::QUEUE_LEAST_BYTES => {
+            Err("too little: the journal takes 64MiB a file, and there is always one".into())
+        }
+        bytes => Ok(bytes),
+    },
+};
 
 /// What the journal may always take is as much as it keeps ready.
 const PREPARED: Kind<u64> = Kind {

@@ -18,6 +18,10 @@ pub(in crate::config) const HOST_NAME: Kind<Arc<str>> = Kind {
             return Err("there is no dot in it".into());
         }
         domain_name(&name)?;
+        if name.contains('_') {
+            // RFC 952 and RFC 1123 §2.1; names of other things may have it.
+            return Err("`_` cannot stand in a host's name, and many servers refuse one that says it in EHLO".into());
+        }
         if !name.is_ascii() {
             // RFC 6531 §3.7.1: it is said before anybody knows who can take anything else.
             return Err("write it as the DNS has it, in ASCII (xn--...)".into());

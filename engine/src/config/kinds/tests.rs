@@ -75,6 +75,8 @@ fn names() {
     check(&HOST_NAME, "\"a..b\"", Err("the parts between the dots have 1 to 63 characters"));
     check(&HOST_NAME, "\"m\u{fc}nchen.example\"", Err("write it as the DNS has it, in ASCII (xn--...)"));
     check(&HOST_NAME, "\"a b.c\"", Err("` ` cannot stand in a name"));
+    let refused = "`_` cannot stand in a host's name, and many servers refuse one that says it in EHLO";
+    check(&HOST_NAME, "\"mta_1.example\"", Err(refused));
     check(&PATTERN, "\"*\"", Ok(Pattern("*".into())));
     check(&PATTERN, "\"*.Example.com\"", Ok(Pattern("*.example.com".into())));
     check(&PATTERN, "\"*.BÜcher.example\"", Ok(Pattern("*.xn--bcher-kva.example".into())));

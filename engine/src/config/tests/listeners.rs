@@ -13,8 +13,13 @@ fn listeners() {
         "3:18 6001: `max_recipients` in [[listener]] must be a count; out of range",
     );
     check(
-        "[queue]\nmax_bytes = \"1MiB\"\n[[listener]]\nmax_message_size = \"2MiB\"",
-        "5:20 \"2MiB\": such a message never fits into the queue; more than [queue] max_bytes, 1048576 bytes",
+        "[queue]\nmax_bytes = \"100MiB\"\n[[listener]]\nmax_message_size = \"37MiB\"",
+        "5:20 \"37MiB\": such a message never fits into the queue; [queue] max_bytes is 104857600 bytes, of which 64MiB are always taken",
+    );
+    parse("[queue]\nmax_bytes = \"100MiB\"\n[[listener]]\nmax_message_size = \"36MiB\"");
+    check(
+        "[queue]\nmax_bytes = \"64MiB\"",
+        "3:13 \"64MiB\": `max_bytes` in [queue] must be a size; too little: the journal takes 64MiB a file, and there is always one",
     );
     check("[[listener]]\n[[listener]]\n", "3:1 [[listener]]: two listeners on one socket; line 2 has it already");
     // A mistake is no second one beside the default.
