@@ -41,6 +41,7 @@ use smtp::client::{Cause, Outcome, Stage, Unsupported};
 use smtp::reply::EnhancedCode;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,6 +248,8 @@ fn describe(cause: &Cause) -> Cow<'static, str> {
         Cause::Replied(_) => "refused".into(),
         Cause::Eof => "connection closed by the peer".into(),
         Cause::Timeout => "timed out".into(),
+        // Of a Unix socket.
+        Cause::Io(ErrorKind::NotFound) => "no such socket".into(),
         Cause::Io(kind) => kind.to_string().into(),
         Cause::Tls(what) => format!("TLS failed ({what})").into(),
         Cause::Auth(why) => format!("not logged in ({why})").into(),
@@ -374,6 +377,8 @@ mod tests {
         let told = tell_closed("mx1.example[192.0.2.1]", Stage::Greeting, &Cause::Replied(refused));
         assert_eq!((told.code, told.enhanced), (451, Some(EnhancedCode(4, 7, 1))));
         assert_eq!(told.text, "mx1.example[192.0.2.1]: refused while awaiting the greeting: 554 go away");
+        let told = tell_closed("/run/lmtp", Stage::Connect, &Cause::Io(ErrorKind::NotFound));
+        assert_eq!(told.text, "/run/lmtp: no such socket while connecting");
         let missing = Cause::Auth(smtp::client::AuthError::NotOffered);
         let told = tell_closed("mx1.example[192.0.2.1]", Stage::Auth, &missing);
         let text = "mx1.example[192.0.2.1]: not logged in (a user is configured, and the server offers no AUTH)";

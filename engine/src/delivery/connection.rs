@@ -349,8 +349,8 @@ fn is_proven(open: &Open, tls: &Session, settings: &Settings) -> bool {
 }
 
 fn cause_of(error: io::Error) -> Cause {
-    match error.get_ref() {
-        Some(inner) if inner.is::<rustls::Error>() => Cause::Tls(inner.to_string().into()),
-        _ => Cause::Io(error.kind()),
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(error) => Cause::Tls(super::tls::describe(error).into()),
+        None => Cause::Io(error.kind()),
     }
 }

@@ -9,7 +9,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +72,18 @@ impl TlsConfigs {
     }
 }
 
+/// What rustls says; in words, too, where it has only a name for what operators meet often.
+pub(super) fn describe(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(why))
+            if format!("{why:?}").contains("CaUsedAsEndEntity") =>
+        {
+            "invalid peer certificate: it is an authority's own, as self-signed ones mostly are".into()
+        }
+        other => other.to_string(),
+    }
+}
+
 fn server_name(host: &str) -> Result<ServerName<'static>, rustls::Error> {
     ServerName::try_from(host.trim_end_matches('.').to_owned())
         .map_err(|_| rustls::Error::General(format!("{host} cannot stand in a certificate")))
@@ -127,5 +139,29 @@ impl ServerCertVerifier for AnyCertificate {
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    /// As `openssl req -x509` makes it.
+    #[test]
+    fn a_certificate_that_signed_itself_is_refused_in_words() {
+        let mut params = CertificateParams::new(["mx.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, certificate.pem()).unwrap();
+        let verifier = TlsConfigs::new(Some(&file)).unwrap().verifier.unwrap();
+        let name = server_name("mx.test").unwrap();
+        let refused = verifier.verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now()).unwrap_err();
+        assert_eq!(
+            describe(&refused),
+            "invalid peer certificate: it is an authority's own, as self-signed ones mostly are"
+        );
     }
 }
