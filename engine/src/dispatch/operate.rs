@@ -5,6 +5,7 @@ use super::message::{Held, HeldId};
 use super::outcome::Trace;
 use super::{Dispatch, Kind, Operation};
 use queue::{Entry, EntryKey, Envelope, RecipientSet, Retry};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(super) struct Looks {
     open: u32,
     serial: u64,
     let_go: HashMap<EntryKey, u64>,
+    /// The due times to which parts of entries moved.
+    moved: HashMap<EntryKey, SmallVec<[u64; 1]>>,
 }
 
 impl Dispatch {
@@ -36,6 +39,7 @@ impl Dispatch {
         self.looks.open = self.looks.open.saturating_sub(1);
         if self.looks.open == 0 {
             self.looks.let_go = HashMap::new();
+            self.looks.moved = HashMap::new();
         }
     }
 
@@ -51,6 +55,26 @@ impl Dispatch {
                 .domains
                 .find(key.domain.as_str(), key.flow)
                 .is_none_or(|domain| self.messages.find_held(domain, key.due_ms, key.id).is_none())
+    }
+
+    /// Where parts of an entry are that were deferred, or moved by operators, since some look began.
+    pub fn moved_to(&self, key: &EntryKey) -> Vec<EntryKey> {
+        let due_times = self.looks.moved.get(key).into_iter().flatten();
+        due_times.map(|due_ms| EntryKey { due_ms: *due_ms, ..key.clone() }).collect()
+    }
+
+    /// Whether something of it was decided, and that is not known to be durable.
+    pub fn is_settling(&self, key: &EntryKey) -> bool {
+        let domain = self.domains.find(key.domain.as_str(), key.flow);
+        let held = domain.and_then(|domain| self.messages.find_held(domain, key.due_ms, key.id));
+        held.is_some_and(|held| self.messages.held[held as usize].settling > 0)
+    }
+
+    pub(super) fn note_moved(&mut self, held: HeldId, due_ms: u64) {
+        if self.looks.open > 0 {
+            let key = self.key_of(held);
+            self.looks.moved.entry(key).or_default().push(due_ms);
+        }
     }
 
     pub(super) fn note_let_go(&mut self, held: HeldId) {

@@ -124,6 +124,7 @@ impl Dispatch {
         let mut hurried = Vec::new();
         for (held, retry) in record.moved {
             let (domain, due_ms) = (self.messages.held[held as usize].domain, retry.due_ms);
+            self.note_moved(held, due_ms);
             if self.messages.held[held as usize].hurried {
                 hurried.push(self.moved(held, retry));
             }

@@ -9,8 +9,7 @@ use super::control::Handle;
 use super::event_loop::read_clock;
 use crate::dispatch::{Input, Operation, is_held_by_sender};
 use queue::{Domain, Entry, EntryKey, Envelope, MessageId, QueueError};
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,6 +203,8 @@ impl Handle {
         limit: usize,
         wanted: &mut impl FnMut(&EntryKey, &Entry) -> Result<bool, QueueError>,
     ) -> Result<Step, OperateError> {
+        // Before anything is read: what is deferred from now on is looked for where it then is.
+        let look = Look::begin(self)?;
         let page = self.list(&selection.domains, passed, limit)?;
         let mut step = Step { looked_at: page.len() as u64, ..Step::default() };
         if page.len() == limit {
@@ -230,22 +231,31 @@ impl Handle {
             }
         }
         if !chosen.is_empty() {
-            step.operated = self.carry_out(wish, chosen.into_iter().map(|(key, _)| key).collect())?;
+            step.operated = self.change(wish, chosen.into_iter().map(|(key, _)| key).collect(), look)?;
         }
         Ok(step)
     }
 
     /// Reads the chosen entries once more, as choosing may have taken long, and changes them as they are now.
     pub(super) fn carry_out(&self, wish: Wish, chosen: Vec<EntryKey>) -> Result<Operated, OperateError> {
+        self.change(wish, chosen, Look::begin(self)?)
+    }
+
+    /// `chosen`: since the look began.
+    fn change(&self, wish: Wish, chosen: Vec<EntryKey>, look: Look<'_>) -> Result<Operated, OperateError> {
         let mut sum = Operated::default();
         let mut awaited = Vec::new();
-        let look = Look(self);
         let mut todo = chosen;
-        let mut since = self.ask_mind(|mind, _| mind.begin_look()).ok_or(OperateError::Stopped)?;
+        let mut since = look.since;
+        let mut known: HashSet<EntryKey> = todo.iter().cloned().collect();
         while !todo.is_empty() {
             let mut entries = Vec::with_capacity(todo.len());
-            for key in todo {
-                entries.extend(self.queue().entry(&key)?.map(|entry| (key, entry)));
+            let mut gone = Vec::new();
+            for key in &todo {
+                match self.queue().entry(key)? {
+                    Some(entry) => entries.push((key.clone(), entry)),
+                    None => gone.push(key.clone()),
+                }
             }
             let envelopes = if wish == Wish::Remove { self.envelopes(&entries) } else { HashMap::new() };
             let (tell, durable) = crossbeam_channel::bounded(1);
@@ -254,6 +264,10 @@ impl Handle {
                 let dispatch = mind.dispatch();
                 let (again, sure): (Vec<_>, Vec<_>) =
                     entries.into_iter().partition(|(key, _)| dispatch.was_let_go(key, since));
+                let mut again: Vec<EntryKey> = again.into_iter().map(|(key, _)| key).collect();
+                // It has left its place, which dispatch has still to hear of.
+                again.extend(gone.into_iter().filter(|key| dispatch.is_settling(key)));
+                let moved: Vec<EntryKey> = todo.iter().flat_map(|key| dispatch.moved_to(key)).collect();
                 let waiting = sure.iter().map(|(key, entry)| dispatch.entry_state(key, entry).0 as u64);
                 let mut done = Operated::default();
                 for recipients in waiting.filter(|recipients| *recipients > 0) {
@@ -262,10 +276,11 @@ impl Handle {
                 }
                 mind.handle(Input::Operate(wish.about(sure, envelopes)), now);
                 mind.tell_when_durable(tell);
-                (done, again.into_iter().map(|(key, _)| key).collect(), mind.dispatch().look_serial())
+                (done, again, moved, mind.dispatch().look_serial())
             });
-            let done: Operated;
-            (done, todo, since) = answer.ok_or(OperateError::NotDurable)?;
+            let (done, moved): (Operated, Vec<EntryKey>);
+            (done, todo, moved, since) = answer.ok_or(OperateError::NotDurable)?;
+            todo.extend(moved.into_iter().filter(|key| known.insert(key.clone())));
             sum.recipients += done.recipients;
             sum.entries += done.entries;
         }
@@ -291,11 +306,21 @@ impl Handle {
 }
 
 /// While it lives dispatch notes what it lets go of, which may then be read as it was before.
-struct Look<'h>(&'h Handle);
+struct Look<'h> {
+    handle: &'h Handle,
+    since: u64,
+}
+
+impl Look<'_> {
+    fn begin(handle: &Handle) -> Result<Look<'_>, OperateError> {
+        let since = handle.ask_mind(|mind, _| mind.begin_look()).ok_or(OperateError::Stopped)?;
+        Ok(Look { handle, since })
+    }
+}
 
 impl Drop for Look<'_> {
     fn drop(&mut self) {
-        self.0.tell_mind(|mind, _| mind.end_look());
+        self.handle.tell_mind(|mind, _| mind.end_look());
     }
 }
 

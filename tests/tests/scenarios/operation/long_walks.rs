@@ -3,6 +3,7 @@
 
 use crate::world::World;
 use engine::shell::{Bounds, OperateError, Operated, Selection, Step, Walk, Wish};
+use queue::{Entry, EntryKey};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -38,6 +39,22 @@ fn walk(world: &World, wish: Wish, held: impl Fn(u64) -> u64) -> Operated {
         rest = step.rest;
     }
     sum
+}
+
+/// It is somewhere else by the time that it is removed.
+#[test]
+fn what_is_deferred_between_a_look_and_the_deed_is_found() {
+    let world = World::plan().sink(&["final delay=300ms reply 451 4.2.0 later"]).start();
+    world.send(&["u@d.test"]);
+    let handle = world.engine().handle();
+    let wanted = |key: &EntryKey, _: &Entry| {
+        world.until("it is deferred", |_| handle.queue().entry(key).expect("read").is_none());
+        true
+    };
+    let removed = handle.operate(Wish::Remove, None, wanted).expect("a queue that works");
+    assert_eq!(removed, Operated { recipients: 1, entries: 1 });
+    assert_eq!(world.stats().recipients, 0);
+    world.finish();
 }
 
 #[test]
