@@ -291,10 +291,12 @@ fn a_stale_answer_has_an_end_and_a_no_overrides_it() {
 
 #[test]
 fn a_large_answer_comes_over_tcp() {
-    let many =
-        (0..60).fold(Rule::records(), |rule, n| rule.mx(n, &format!("a-rather-long-host-name-{n:02}.example.net")));
+    // The last in the answer is the best.
+    let many = (0..60)
+        .fold(Rule::records(), |rule, n| rule.mx(60 - n, &format!("a-rather-long-host-name-{n:02}.example.net")));
     let scene = scene(Zone::default().with("big.example", many), |_| ());
-    assert_eq!(scene.mx("big.example").unwrap().exchangers.len(), 60);
+    let exchangers = scene.mx("big.example").unwrap().exchangers;
+    assert_eq!((exchangers.len(), exchangers[0].preference, exchangers[19].preference), (20, 1, 20));
     assert_eq!(scene.server.questions().tcp, 1);
 }
 
