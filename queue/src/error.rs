@@ -33,8 +33,19 @@ pub enum QueueError {
     Version {
         /// The directory.
         dir: PathBuf,
-        /// On disk; 0 when it cannot be told.
+        /// On disk.
         found: u32,
+        /// Ours.
+        expected: u32,
+    },
+    /// The file that says which version wrote the queue is gone or damaged.
+    #[error(
+        "{} does not say which format the queue has; if it was written by this version, write the line `posthaste queue {expected}` into it",
+        .path.display()
+    )]
+    Unversioned {
+        /// Of the file.
+        path: PathBuf,
         /// Ours.
         expected: u32,
     },

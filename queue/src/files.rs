@@ -29,22 +29,23 @@ pub(crate) fn check_format(disk: &dyn Disk) -> Result<(), QueueError> {
     let found = match disk::read_small(disk, FORMAT_FILE).map_err(|e| io_error("reading", FORMAT_FILE, e))? {
         Some(text) => {
             let text = String::from_utf8_lossy(&text).into_owned();
-            text.trim_end().strip_prefix("posthaste queue ").and_then(|n| n.parse().ok()).unwrap_or(0)
+            text.trim_end().strip_prefix("posthaste queue ").and_then(|n| n.parse().ok())
         }
         None => {
             let names = disk.list(JOURNAL).map_err(|e| io_error("reading", JOURNAL, e))?;
             if names.iter().any(|name| segment::number_of(name).is_some()) {
-                0
+                None
             } else {
                 write()?;
-                FORMAT
+                Some(FORMAT)
             }
         }
     };
     match found {
-        FORMAT => Ok(()),
-        BEFORE => write(),
-        _ => Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }),
+        Some(FORMAT) => Ok(()),
+        Some(BEFORE) => write(),
+        Some(found) => Err(QueueError::Version { dir: "".into(), found, expected: FORMAT }),
+        None => Err(QueueError::Unversioned { path: FORMAT_FILE.into(), expected: FORMAT }),
     }
 }
 

@@ -117,6 +117,15 @@ impl Opening<'_> {
         let needed = std::iter::once(&from).chain(base.live.keys());
         let missing = needed.into_iter().find(|number| !(first.number..=last.number).contains(number));
         if let Some(missing) = missing {
+            // Segments are freed behind a checkpoint: unless the journal knows a newer one, this was not. What the index knows of
+            // it a repair will want: it is not set aside.
+            let newest = match base.number {
+                0 => None,
+                _ => Replayed::read(segments, &base, first.number, None)?.checkpoint,
+            };
+            if base.number > 0 && newest.is_none_or(|newest| newest.number <= base.number) {
+                return Err(damaged(*missing, 0, "the segment is missing, and the index knows of mail in it"));
+            }
             return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
         }
         let mut replayed = Replayed::read(&self.files.segments, &base, from, None)?;

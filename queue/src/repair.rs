@@ -89,9 +89,12 @@ pub fn repair_disk(
     let (store, mut recovery) = match (Store::open(work.disk.clone(), home, limits.clone()), first) {
         // What came before the first segment is needed and gone.
         (Err(QueueError::Damaged { segment, .. }), Some((first, previous_end)))
-            if first > 1 && segment == segment::file_name(first - 1) =>
+            if segment::number_of(&segment).is_some_and(|missing| missing < first) =>
         {
-            work.stand_in(first - 1, 0, previous_end, 0)?;
+            let mut end = 0;
+            for missing in segment::number_of(&segment).unwrap_or(first)..first {
+                end = work.stand_in(missing, end, if missing + 1 == first { previous_end } else { 0 }, 0)?;
+            }
             Store::open(work.disk.clone(), home, limits)?
         }
         (opened, _) => opened?,
@@ -165,9 +168,10 @@ impl Work {
             (sequence, end) = (survey.sequence, survey.end);
             self.patch(&found[&number], survey, previous_end)?;
         }
-        if let Some(next) = expected {
-            self.go_on(next, end)?;
-        }
+        // Without any, what the index knows begins with its oldest mail.
+        let oldest = self.base.live.keys().next().map_or(self.base.segment, |oldest| self.base.segment.min(*oldest));
+        let next = expected.unwrap_or(oldest.max(1));
+        self.go_on(next, end)?;
         let first = found.first_key_value();
         Ok(first.map(|(number, found)| (*number, found.header.map_or(2 * PAGE, |header| header.previous_end))))
     }
@@ -311,7 +315,8 @@ impl Work {
         make().map_err(|e| io_error("making", &path, e))?;
         self.repaired.ranges.push((segment::file_name(number), 0, 0));
         self.repaired.unknown.push((segment::file_name(number), PAGE, end - PAGE));
-        self.voids.add(number, PAGE..end);
+        // How long the lost one was, is not always known: all of it is.
+        self.voids.add(number, PAGE..u64::MAX);
         Ok(end)
     }
 

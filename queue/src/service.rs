@@ -12,7 +12,9 @@ use crate::pace::Pace;
 use crate::store::{Limits, Store};
 use crate::{Content, Domain, Due, Entry, EntryKey, Envelope, Flow, Location, MessageId};
 use crossbeam_channel::{Receiver, Sender};
+use std::fs::Permissions;
 use std::hash::{BuildHasher, Hasher};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -110,6 +112,7 @@ pub(crate) fn within(dir: &std::path::Path, error: QueueError) -> QueueError {
     match error {
         QueueError::Io { action, path, source } => QueueError::Io { action, path: dir.join(path), source },
         QueueError::Version { found, expected, .. } => QueueError::Version { dir: dir.to_owned(), found, expected },
+        QueueError::Unversioned { path, expected } => QueueError::Unversioned { path: dir.join(path), expected },
         other => other,
     }
 }
@@ -123,7 +126,13 @@ impl Queue {
     /// Opens or creates the queue, recovers, and starts the threads.
     pub fn open(options: Options) -> Result<(Queue, Recovery), QueueError> {
         let dir = options.dir.clone();
+        let is_new = !dir.exists();
         make_dirs(&dir, &mut sync_dir).map_err(io("creating", dir.clone()))?;
+        if is_new {
+            // For its user alone: mail stands there as it came in. What is there stays as its owner has it.
+            let private = std::fs::set_permissions(&dir, Permissions::from_mode(0o700));
+            private.map_err(io("closing to others", dir.clone()))?;
+        }
         let lock = Lock::take(&dir)?;
         let disk = RealDisk::new(&dir);
         let home = SledIndex { path: dir.join("index"), cache_bytes: options.index_cache_bytes };

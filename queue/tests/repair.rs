@@ -277,3 +277,71 @@ fn damage_in_the_last_segment_is_seen_although_the_index_is_whole() {
     assert!(before.entries as usize >= MESSAGES - 1);
     assert_eq!(contents(dir.path()).len() as u64, before.entries);
 }
+
+/// `harm` to a journal of which the index knows more: nothing may be missed in silence, and what was lost is named.
+fn check_lost<T>(harm: impl Fn(&Path, u64) -> T) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path());
+    let all = contents(dir.path());
+    let names = std::fs::read_dir(dir.path().join("journal")).expect("listed").filter_map(Result::ok);
+    let names = names.filter_map(|e| e.file_name().to_str()?.strip_suffix(".seg")?.parse().ok());
+    harm(dir.path(), names.max().expect("segments"));
+    let Err(error) = Queue::open(options(dir.path())) else { panic!("opened a journal of which something is lost") };
+    assert!(matches!(error, QueueError::Damaged { .. }), "{error}");
+
+    let mut report = Vec::new();
+    let repaired = repair(&options(dir.path()), &mut report).expect("repaired");
+    let report = String::from_utf8(report).expect("text");
+    let lost = &repaired.recovery.lost;
+    assert!(!lost.is_empty() && !repaired.ranges.is_empty(), "{report}");
+    assert!(lost.iter().all(|key| report.contains(&format!("{} {}", key.id, key.domain.as_str()))), "{report}");
+    let kept = contents(dir.path());
+    let mut found: Vec<EntryKey> = kept.iter().chain(lost).cloned().collect();
+    found.sort();
+    assert_eq!(found, all, "{report}");
+
+    let again = repair(&options(dir.path()), &mut Vec::new()).expect("nothing to do");
+    assert_eq!((again.ranges.len(), again.recovery.lost.len()), (0, 0), "{again:?}");
+    std::fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    assert_eq!(contents(dir.path()), kept, "the journal knows, too");
+}
+
+#[test]
+fn the_last_segment_lost() {
+    check_lost(|dir, last| std::fs::remove_file(segment(dir, last)).expect("removed"));
+}
+
+#[test]
+fn the_first_segments_lost_and_the_index_knows_them() {
+    check_lost(|dir, _| std::fs::remove_file(segment(dir, 1)).expect("removed"));
+    check_lost(|dir, _| [1, 2].map(|number| std::fs::remove_file(segment(dir, number)).expect("removed")));
+}
+
+/// Nobody knows how long the first of them was.
+#[test]
+fn two_segments_lost_in_the_middle() {
+    check_lost(|dir, _| [2, 3].map(|number| std::fs::remove_file(segment(dir, number)).expect("removed")));
+}
+
+#[test]
+fn the_last_two_segments_lost() {
+    check_lost(|dir, last| [last - 1, last].map(|number| std::fs::remove_file(segment(dir, number)).expect("removed")));
+}
+
+#[test]
+fn the_last_segment_cut_short() {
+    check_lost(|dir, last| {
+        let file = OpenOptions::new().write(true).open(segment(dir, last)).expect("there");
+        file.set_len(3 * 4096 + 100).expect("cut");
+    });
+}
+
+#[test]
+fn the_last_segment_without_an_octet() {
+    check_lost(|dir, last| std::fs::write(segment(dir, last), "").expect("written"));
+}
+
+#[test]
+fn the_whole_journal_lost() {
+    check_lost(|dir, last| (1..=last).for_each(|number| std::fs::remove_file(segment(dir, number)).expect("removed")));
+}

@@ -6,6 +6,8 @@ use queue::{
     Queue, QueueError, Recipient, Recovery, Retry, Settle,
 };
 use smtp::{Body, Mailbox, ReversePath};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -44,6 +46,18 @@ fn accept(queue: &Queue, to: &[&str], body: &str) -> Committed {
 
 fn settle(queue: &Queue, settle: Settle) {
     submit(queue, Group { accepts: vec![], settles: vec![settle] }).expect("a working disk");
+}
+
+#[test]
+fn a_new_queue_is_for_its_user_alone_and_one_that_is_there_stays_as_it_is() {
+    let data_dir = tempfile::tempdir().expect("a temporary directory");
+    let dir = data_dir.path().join("new/queue");
+    let mode = || dir.metadata().expect("it is there").permissions().mode() & 0o777;
+    drop(Queue::open(options(&dir)).expect("opens"));
+    assert_eq!(mode(), 0o700);
+    std::fs::set_permissions(&dir, Permissions::from_mode(0o750)).expect("set");
+    drop(Queue::open(options(&dir)).expect("opens"));
+    assert_eq!(mode(), 0o750);
 }
 
 #[test]
@@ -197,6 +211,26 @@ fn another_version_is_refused() {
         let repaired = queue::repair(&options(dir.path()), &mut Vec::new());
         assert!(repaired.is_err_and(|error| is_refused(&error)));
     }
+}
+
+/// No version is blamed for a file that a disk has lost.
+#[test]
+fn a_queue_that_does_not_say_its_version_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
+    let format = dir.path().join("format");
+    let line = std::fs::read_to_string(&format).expect("read");
+    let check = || {
+        let Err(error) = Queue::open(options(dir.path())) else { panic!("opened a queue of any format") };
+        let text = error.to_string();
+        assert!(text.contains(line.trim_end()) && text.contains(format.to_str().expect("UTF-8")), "{text}");
+    };
+    std::fs::write(&format, "").expect("written");
+    check();
+    std::fs::remove_file(&format).expect("removed");
+    check();
+    std::fs::write(&format, &line).expect("written");
+    Queue::open(options(dir.path())).expect("opens").0.close().expect("closes");
 }
 
 /// Whatever happens to sled between two runs, the queue is the same.
