@@ -111,22 +111,8 @@ impl Opening<'_> {
         };
         // Before the first checkpoint the index says nothing, and replay begins with the first segment ever.
         let from = if base.number == 0 { 1 } else { base.segment.min(last.number) };
-        if let Some(gone) = base.reached(last.number) {
-            return Err(damaged(gone, 0, "the segment is missing, and the index knows of mail in it"));
-        }
-        let needed = std::iter::once(&from).chain(base.live.keys());
-        let missing = needed.into_iter().find(|number| !(first.number..=last.number).contains(number));
-        if let Some(missing) = missing {
-            // Segments are freed behind a checkpoint: unless the journal knows a newer one, this was not. What the index knows of
-            // it a repair will want: it is not set aside.
-            let newest = match base.number {
-                0 => None,
-                _ => Replayed::read(segments, &base, first.number, None)?.checkpoint,
-            };
-            if base.number > 0 && newest.is_none_or(|newest| newest.number <= base.number) {
-                return Err(damaged(*missing, 0, "the segment is missing, and the index knows of mail in it"));
-            }
-            return Ok(Err(format!("it needs {}, which is not there", segment::file_name(*missing))));
+        if let Some(why) = self.lacks(&base, from, (first, last))? {
+            return Ok(Err(why));
         }
         let mut replayed = Replayed::read(&self.files.segments, &base, from, None)?;
         if let Some(why) = replayed.checkpoint.as_ref().and_then(|newest| disagreement(&base, newest)) {
@@ -156,6 +142,32 @@ impl Opening<'_> {
         }
         let distrust = doubts(&store)?;
         Ok(distrust.map_or(Ok((store, recovery)), Err))
+    }
+
+    /// Why the index is not of this journal, if it needs segments that were freed; an error if it knows of mail in some that were not.
+    fn lacks(
+        &self,
+        base: &Checkpoint,
+        from: u64,
+        (first, last): (&Found, &Found),
+    ) -> Result<Option<String>, QueueError> {
+        let lost = |number| damaged(number, 0, "the segment is missing, and the index knows of mail in it");
+        if let Some(gone) = base.reached(last.number) {
+            return Err(lost(gone));
+        }
+        let mut needed = std::iter::once(from).chain(base.live.keys().copied());
+        let Some(missing) = needed.find(|number| !(first.number..=last.number).contains(number)) else {
+            return Ok(None);
+        };
+        // Segments are freed behind a checkpoint: unless the journal knows a newer one, this was not. What the index knows of
+        // it a repair will want: it is not set aside.
+        if base.number > 0 {
+            let newest = Replayed::read(&self.files.segments, base, first.number, None)?.checkpoint;
+            if newest.is_none_or(|newest| newest.number <= base.number) {
+                return Err(lost(missing));
+            }
+        }
+        Ok(Some(format!("it needs {}, which is not there", segment::file_name(missing))))
     }
 
     /// The index moved aside and written anew from the whole journal.
