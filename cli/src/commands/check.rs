@@ -152,6 +152,10 @@ fn facts(config: &Config) -> Vec<(&'static str, Vec<String>)> {
     facts
 }
 
+fn show_networks(networks: &[impl ToString]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn listener(listener: &Listener) -> String {
     let protocol = if listener.protocol == Protocol::Lmtp { "LMTP" } else { "SMTP" };
     let clients = match &listener.bind {
@@ -161,7 +165,7 @@ fn listener(listener: &Listener) -> String {
             "for nobody: `allow` is empty".into()
         }
         SocketName::Tcp(_) => {
-            let networks = listener.allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let networks = show_networks(&listener.allow);
             let others = if listener.has_auth() { ", and whoever else authenticates" } else { "" };
             format!("for {networks}{others}")
         }
@@ -172,8 +176,13 @@ fn listener(listener: &Listener) -> String {
         Some(TlsMode::Required) => " with STARTTLS before all else",
         Some(TlsMode::Implicit) => " over TLS",
     };
+    // Whoever is there decides who the client is.
+    let proxies = [("PROXY headers", &listener.proxy_protocol), ("XCLIENT", &listener.xclient)];
+    let proxies = proxies.into_iter().filter(|(_, networks)| !networks.is_empty());
+    let proxies: String =
+        proxies.map(|(what, networks)| format!("; {what} from {}", show_networks(networks))).collect();
     format!(
-        "{} {protocol}{tls} {clients}; messages up to {}, {} recipients each, {} connections",
+        "{} {protocol}{tls} {clients}{proxies}; messages up to {}, {} recipients each, {} connections",
         listener.bind,
         show_bytes(listener.max_message_bytes as u64),
         show_count(listener.max_recipients as u64),
@@ -298,7 +307,8 @@ mod tests {
     fn a_configuration_is_put_into_words() {
         let toml = r#"
             hostname = "mta1.example.net"
-            listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }, { bind = "unix:/run/c.sock", auth = "required" }]
+            listener = [{ bind = "unix:/run/p.sock", protocol = "lmtp" }, { bind = "unix:/run/c.sock", auth = "required" },
+                        { bind = "10.0.0.9:25", allow = ["10.0.0.0/8"], proxy_protocol = ["10.0.0.1"], xclient = ["10.0.1.0/24"] }]
             limits = { rate = "100/s", tls = "required" }
             site = [{ match = { mx = ["*.google.com"] }, connections = 50 },
                     { match = { domain = ["x.test"] }, suspend = true }, { match = { domain = ["y.test"] }, rate = "1/m" }]
@@ -313,17 +323,18 @@ mod tests {
             "p.toml: no mistakes\n\nwarning: look here\n\n",
             "hostname  mta1.example.net (notices from postmaster@mta1.example.net)\n",
             "listener  unix:/run/p.sock LMTP for whoever may open it; messages up to 25 MiB, 1,000 recipients each, 1,000",
+            "10.0.0.9:25 SMTP for 10.0.0.0/8; PROXY headers from 10.0.0.1/32; XCLIENT from 10.0.1.0/24; messages up to 25 MiB,",
             "admin     http://127.0.0.1:8025\n",
             "retry     after 1m, 5m, 15m, 1h, 4h, the last repeats, each ±20%; given up after 3d\n",
             "limits    20 connections, 100 messages on each; 100 messages per 1s, 100 recipients in each; TLS required, \
-             pipelining transaction (p.toml:4)\n",
+             pipelining transaction (p.toml:5)\n",
             "site      mx *.google.com: 50 connections",
-            "\n          x.test: suspended (p.toml:6)\n          y.test: 20 connections, 100 messages on each; 1 message per 1m,",
-            "route     internal.example via smtp://[::1]:2526 (p.toml:7)\n",
-            "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:8)\n",
-            "\n          *.void.test is thrown away as if delivered (p.toml:9)\n",
-            "\n          b.test via smtp://s:587, as alice (p.toml:10)\n",
-            "\n          c.test waits for ATRN of user carol (p.toml:11)\n",
+            "\n          x.test: suspended (p.toml:7)\n          y.test: 20 connections, 100 messages on each; 1 message per 1m,",
+            "route     internal.example via smtp://[::1]:2526 (p.toml:8)\n",
+            "\n          a.test via smtps://r:465, then smtp://s:25, TLS verified, certificate for r (p.toml:9)\n",
+            "\n          *.void.test is thrown away as if delivered (p.toml:10)\n",
+            "\n          b.test via smtp://s:587, as alice (p.toml:11)\n",
+            "\n          c.test waits for ATRN of user carol (p.toml:12)\n",
             "\n          every other domain via its mail exchangers\n",
         ] {
             assert!(text.contains(words), "{words}\n{text}");
