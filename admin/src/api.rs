@@ -82,7 +82,7 @@ fn is_own_host(host: &str) -> bool {
 }
 
 async fn metrics(State(rooms): State<Rooms>) -> impl IntoResponse {
-    let text = rooms.prometheus.render() + &process::metrics();
+    let text = rooms.prometheus.render() + &process::metrics(rooms.control.ready().is_ok());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

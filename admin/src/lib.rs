@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `GET /metrics` | Prometheus text: the engine's metrics, the process's, `posthaste_build_info` |
+//! | `GET /metrics` | Prometheus text: the engine's metrics, the process's, `posthaste_build_info`, `posthaste_ready` |
 //! | `GET /healthz` | 200 as long as the process answers at all |
 //! | `GET /readyz` | 200 when mail is taken; 503 with the reason while it drains, cannot write or has no room |
 //! | `GET /api/queue/summary` | [`control::Summary`] |

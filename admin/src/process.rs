@@ -1,5 +1,5 @@
-//! The process's own metrics, by the names that Prometheus recommends, and `posthaste_build_info`. Read from `/proc` at
-//! each scrape; what cannot be read is left out.
+//! The process's own metrics, by the names that Prometheus recommends, read from `/proc` at each scrape; what cannot be
+//! read is left out. And `posthaste_build_info`, and `posthaste_ready`: what `/readyz` answers.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +8,7 @@ use std::fs;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// As Prometheus text.
-pub(crate) fn metrics() -> String {
+pub(crate) fn metrics(is_ready: bool) -> String {
     let mut out = String::new();
     let version = env!("CARGO_PKG_VERSION");
     let mut put = |name: &str, kind: &str, labels: &str, value: Option<f64>| {
@@ -18,6 +18,7 @@ pub(crate) fn metrics() -> String {
         }
     };
     put("posthaste_build_info", "gauge", &format!("{{version=\"{version}\"}}"), Some(1.0));
+    put("posthaste_ready", "gauge", "", Some(f64::from(u8::from(is_ready))));
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     put("process_cpu_seconds_total", "counter", "", cpu_seconds(&stat));
@@ -73,8 +74,8 @@ mod tests {
 
     #[test]
     fn this_process_has_all_of_them() {
-        let text = metrics();
-        assert_eq!(text.matches("# TYPE").count(), 8, "{text}");
+        let text = metrics(true);
+        assert_eq!(text.matches("# TYPE").count(), 9, "{text}");
         assert!(text.contains("posthaste_build_info{version=\""));
     }
 }

@@ -446,7 +446,7 @@ fn draining_is_said_while_it_lasts() {
 }
 
 /// Every metric of the interface, with its labels.
-const METRICS: [(&str, &[&str]); 17] = [
+const METRICS: [(&str, &[&str]); 18] = [
     ("posthaste_messages_accepted_total", &["listener"]),
     ("posthaste_recipients_accepted_total", &["listener"]),
     ("posthaste_listener_connections", &["listener"]),
@@ -464,6 +464,7 @@ const METRICS: [(&str, &[&str]); 17] = [
     ("posthaste_dns_lookups_total", &["kind", "result"]),
     ("posthaste_queue_commits_total", &[]),
     ("posthaste_build_info", &["version"]),
+    ("posthaste_ready", &[]),
 ];
 
 #[test]

@@ -153,6 +153,9 @@ fn readiness_gives_its_reason() {
     let admin = start(&script);
     assert_eq!(ask(&admin, "GET", "/readyz", ""), (503, "draining\n".into()));
     assert_eq!(ask(&admin, "GET", "/healthz", "").0, 200);
+    assert!(ask(&admin, "GET", "/metrics", "").1.contains("\nposthaste_ready 0\n"));
+    *script.not_ready.lock().unwrap() = None;
+    assert!(ask(&admin, "GET", "/metrics", "").1.contains("\nposthaste_ready 1\n"));
 }
 
 #[test]
