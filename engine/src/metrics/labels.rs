@@ -8,7 +8,9 @@
 //!    counted, all counts are halved and those that reach zero forgotten, so that memory is bounded and old work fades. A
 //!    site takes a free label at once; when none is free it takes the least busy one's, once it has had [`MIN_WORK`] and more
 //!    than twice that one's work (so that two equals do not take turns).
-//! 3. At most [`MAX_EVER`] labels are ever given by rule 2 in one life of the process; then the set stays as it is.
+//! 3. At most [`MAX_EVER`] labels are ever given by rule 2 in one life of the process; then the set stays as it is. After
+//!    [`MAX_EASY`] of them they go to sites with a [`SHARE`]th of all work only: small ones that come and go would use up the
+//!    rest, and a large destination that comes later would be `other`.
 //!
 //! Everything else is `other`.
 
@@ -22,6 +24,10 @@ pub const MAX_CONFIGURED: usize = 200;
 pub const MAX_BUSIEST: usize = 50;
 /// Rule 3.
 pub const MAX_EVER: usize = 200;
+/// Rule 3.
+pub const MAX_EASY: usize = 100;
+/// Rule 3.
+pub const SHARE: u64 = 50;
 /// Sites whose work is counted at once.
 pub const MAX_COUNTED: usize = 2048;
 /// Recipients before a site is worth another one's label.
@@ -36,6 +42,8 @@ pub struct SiteLabels {
     sites: HashMap<Arc<str>, Standing>,
     /// Sites of rule 2 that have a label now. Invariant: at most `MAX_BUSIEST`.
     busiest: Vec<Arc<str>>,
+    /// All that was counted; it fades with the counts.
+    work: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +73,7 @@ impl SiteLabels {
     /// Counts one recipient's work for a site, and says whether the site has a label. `domain` is asked only where the site is
     /// new.
     pub fn count(&mut self, site: &Arc<str>, domain: impl FnOnce() -> Option<String>) -> bool {
+        self.work += 1;
         match self.sites.get_mut(site) {
             Some(Standing::Configured) => true,
             Some(Standing::Busiest { work }) => {
@@ -115,6 +124,9 @@ impl SiteLabels {
             return false;
         }
         if self.busiest.len() >= MAX_BUSIEST {
+            if self.ever >= MAX_EASY && work < self.work / SHARE {
+                return false;
+            }
             let Some((at, least)) = self.least_busy().filter(|(_, least)| work > 2 * least) else { return false };
             let loser = self.busiest.swap_remove(at);
             self.sites.insert(loser, Standing::Counted { work: least });
@@ -134,6 +146,7 @@ impl SiteLabels {
     }
 
     fn fade(&mut self) {
+        self.work /= 2;
         self.sites.retain(|_, standing| match standing {
             Standing::Configured => true,
             Standing::Busiest { work } => {
@@ -200,16 +213,33 @@ mod tests {
     }
 
     #[test]
+    fn small_sites_that_come_and_go_leave_labels_for_a_large_one() {
+        let mut labels = labels("");
+        for day in 0..600 {
+            for n in 0..25 {
+                work(&mut labels, &format!("large{n}"), 30);
+            }
+            for n in 0..60 {
+                work(&mut labels, &format!("small{n}-of-{day}"), 25);
+            }
+        }
+        assert!(labels.ever >= MAX_EASY && labels.ever < MAX_EVER, "{} were given", labels.ever);
+        assert!(work(&mut labels, "late", 3000));
+    }
+
+    #[test]
     fn labels_and_memory_are_bounded_whatever_comes() {
         let mut labels = labels("");
         let mut given = std::collections::HashSet::new();
-        for n in 0..4_000u64 {
+        for n in 0..40_000 {
             let site = format!("s{n}");
-            if work(&mut labels, &site, 10 + n / 10) {
+            if work(&mut labels, &site, MIN_WORK) {
                 given.insert(site);
             }
             assert!(labels.sites.len() <= MAX_COUNTED + MAX_CONFIGURED + MAX_BUSIEST);
         }
-        assert_eq!(given.len(), MAX_EVER);
+        assert_eq!(given.len(), MAX_EASY);
+        labels.ever = MAX_EVER;
+        assert!(!work(&mut labels, "huge", 100_000));
     }
 }
