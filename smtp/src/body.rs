@@ -89,6 +89,12 @@ impl Body {
             }
         }
     }
+    /// The same content in a buffer of its own: what it was cut from may be far larger, and is not kept in memory for it.
+    pub fn detached(&self) -> Body {
+        let mut whole = BytesMut::with_capacity(self.len());
+        self.segments().iter().for_each(|segment| whole.extend_from_slice(segment));
+        Body::from_parts(Some(whole.freeze()), self.facts())
+    }
     /// The content for a peer that takes neither 8-bit nor binary content: itself, if it is neither; else converted, see
     /// [`mime`]. That is done once, in one pass over the content, and kept with the body.
     pub fn seven_bit(&self) -> Result<&Body, Refusal> {

@@ -7,6 +7,11 @@ pub const READY_PER_SITE: usize = 2_000;
 /// Deliveries in memory over all sites. A site may fill a quarter of what is still free, so that no number of slow sites
 /// shuts the others out (the dynamic threshold of Choudhury and Hahne, 1998).
 pub const READY_TOTAL: usize = 50_000;
+/// Contents in memory of which each may keep the buffer that it was read into, of which it may be a small part. Beyond it they
+/// are copied into buffers of their own, unless they are so large that it makes no difference. Mail that leaves as fast as it comes
+/// is never so much.
+pub const UNCOPIED: usize = 512;
+pub const COPIED_OCTETS: usize = 64 << 10;
 /// What a site may always keep, however full the memory is.
 pub const READY_MIN: usize = 2;
 /// What each flow of a site may always keep beside others, however much of the site's share they fill: so little of one gets

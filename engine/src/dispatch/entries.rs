@@ -7,8 +7,9 @@ use super::message::{Delivery, DeliveryId, Held, HeldId, MessageIndex, Place};
 use super::site::SiteId;
 use super::strict;
 use crate::verdict::Fate;
-use queue::{Committed, Domain, Entry, EntryKey, Flow};
+use queue::{Committed, Content, Domain, Entry, EntryKey, Flow};
 use smallvec::smallvec;
+use std::sync::Arc;
 
 impl Dispatch {
     pub(super) fn handle_committed(&mut self, list: Vec<Committed>) {
@@ -23,12 +24,23 @@ impl Dispatch {
                     continue;
                 }
                 let message = self.messages.message(key.id, entry.location, entry.body_bytes);
-                if self.messages.body_bytes + committed.content.body.len() <= self.config.queue.body_cache_bytes {
-                    self.messages.set_content(message, committed.content.clone());
+                if self.messages.slab[message as usize].content.is_none()
+                    && self.messages.body_bytes + committed.content.body.len() <= self.config.queue.body_cache_bytes
+                {
+                    let content = self.without_its_buffer(&committed.content);
+                    self.messages.set_content(message, content);
                 }
                 self.hold(domain, message, &key, entry);
             }
         }
+    }
+
+    /// Where many wait, the content in a buffer of its own.
+    fn without_its_buffer(&self, content: &Arc<Content>) -> Arc<Content> {
+        if self.messages.contents < bounds::UNCOPIED || content.body.len() >= bounds::COPIED_OCTETS {
+            return content.clone();
+        }
+        Arc::new(Content { body: content.body.detached(), ..(**content).clone() })
     }
 
     pub(super) fn handle_backlog(&mut self, flows: Vec<(Domain, Flow, u64)>) {

@@ -122,6 +122,8 @@ pub(super) struct Messages {
     pub(super) deliveries: slab::Slab<Delivery>,
     /// Octets of the contents in memory.
     pub(super) body_bytes: usize,
+    /// Those contents.
+    pub(super) contents: usize,
     /// Octets of the contents that are being read.
     pub(super) loading_bytes: usize,
 }
@@ -153,6 +155,7 @@ impl Messages {
         let slot = &mut self.slab[message as usize].content;
         if slot.is_none() {
             self.body_bytes += content.body.len();
+            self.contents += 1;
             *slot = Some(content);
         }
     }
@@ -180,7 +183,10 @@ impl Messages {
         if self.slab[index as usize].held == 0 {
             let message = self.slab.remove(index as usize);
             self.by_id.remove(&message.id);
-            self.body_bytes -= message.content.map_or(0, |c| c.body.len());
+            if let Some(content) = message.content {
+                self.body_bytes -= content.body.len();
+                self.contents -= 1;
+            }
         }
     }
     /// The message's ready delivery at a site.

@@ -41,6 +41,30 @@ fn bodies_beyond_the_budget_are_read_back() {
 }
 
 #[test]
+fn where_many_wait_small_bodies_do_not_keep_what_they_were_cut_from() {
+    let mut w = world();
+    w.manual = true;
+    let wait = |w: &mut World, body: &str| w.accept_body("a@from.test", &["ok@x.test", "ok@y.test"], body);
+    let small: Vec<_> = (0..bounds::UNCOPIED + 100).map(|i| wait(&mut w, &format!("Subject: {i}\r\n\r\n"))).collect();
+    let large = wait(&mut w, &"0123456789abcde\r\n".repeat(bounds::COPIED_OCTETS / 16));
+    let shares = |w: &World, id| {
+        let index = w.dispatch.messages.find(id).expect("it waits");
+        let (mine, whole) = (w.dispatch.messages.slab[index as usize].content.as_ref().unwrap(), w.content(id));
+        assert_eq!((mine.body.to_bytes(), mine.body.facts()), (whole.body.to_bytes(), whole.body.facts()));
+        mine.body.segments()[0].as_ptr() == whole.body.segments()[0].as_ptr()
+    };
+    assert_eq!(small.iter().filter(|id| shares(&w, **id)).count(), bounds::UNCOPIED);
+    assert!(shares(&w, large));
+    assert_eq!(w.dispatch.messages.contents, small.len() + 1);
+    w.manual = false;
+    w.answer_all();
+    w.run(S(5));
+    w.check_ends();
+    check_empty(&mut w);
+    assert_eq!((w.dispatch.messages.contents, w.dispatch.messages.body_bytes), (0, 0));
+}
+
+#[test]
 fn slow_sites_do_not_shut_others_out() {
     let mut w = world();
     w.manual = true;
