@@ -167,7 +167,9 @@ pub enum Reached {
 pub fn on_closed(stage: Stage, cause: &Cause, reached: Reached) -> End {
     match (stage, cause) {
         (Stage::Tls, _) => End::TlsFailed,
-        (_, Cause::Tls(_)) => End::TlsFailed,
+        // Under TLS 1.3 the peer may refuse what ended the handshake while we already await its first replies. Once mail went over
+        // it, TLS works: garbage on the way is no reason to do without.
+        (_, Cause::Tls(_)) if reached != Reached::Use => End::TlsFailed,
         // It offered TLS and broke down over it, unless it said why not.
         (Stage::StartTls, cause) if !matches!(cause, Cause::Replied(_)) => End::TlsFailed,
         _ if reached == Reached::SetUp => End::HostFailed,
@@ -361,6 +363,9 @@ mod tests {
         assert_eq!(on_closed(Stage::StartTls, &Cause::Eof, Reached::SetUp), End::TlsFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Eof, Reached::SetUp), End::TlsFailed);
         assert_eq!(on_closed(Stage::Tls, &Cause::Tls("bad".into()), Reached::SetUp), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Hello, &Cause::Tls("bad".into()), Reached::SetUp), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Tls("bad".into()), Reached::Ready), End::TlsFailed);
+        assert_eq!(on_closed(Stage::Mail, &Cause::Tls("bad".into()), Reached::Use), End::Fair);
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, Reached::Ready), End::HostSuspect);
         assert_eq!(on_closed(Stage::Mail, &Cause::Eof, Reached::Use), End::Fair);
         assert_eq!(on_closed(Stage::Idle, &Cause::Done, Reached::Ready), End::Fair);
