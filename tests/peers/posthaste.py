@@ -48,7 +48,7 @@ class Posthaste:
     def start(self):
         os.makedirs(self.data, exist_ok=True)
         text = (
-            f'hostname = "{self.name}.posthaste.test"\ndata_dir = "{self.data}"\n'
+            f'hostname = "{self.name.replace("_", "-")}.posthaste.test"\ndata_dir = "{self.data}"\n'
             f'postmaster = "postmaster@posthaste.test"\n'
             f'[[listener]]\nbind = "127.0.0.1:{self.port}"\nmax_message_size = "50MiB"\n{self.listener}'
             f'[admin]\nbind = "127.0.0.1:{self.admin_port}"\n{self.configuration}'
