@@ -32,8 +32,7 @@ impl Dispatch {
 
     /// Whether the entry is waiting, being tried or being settled.
     pub fn is_in_memory(&self, key: &EntryKey) -> bool {
-        let domain = self.domains.find(key.domain.as_str(), key.flow);
-        domain.is_some_and(|domain| self.messages.find_held(domain, key.due_ms, key.id).is_some())
+        self.held_at(key).is_some()
     }
 
     fn stands_still(&self, id: SiteId) -> bool {

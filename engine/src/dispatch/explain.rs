@@ -89,11 +89,7 @@ impl Dispatch {
 
     /// The entry's recipients that wait, and those that are in a transaction. What dispatch does not hold waits on disk.
     pub fn entry_state(&self, key: &EntryKey, entry: &Entry) -> (usize, usize) {
-        let held = self
-            .domains
-            .find(key.domain.as_str(), key.flow)
-            .and_then(|d| self.messages.find_held(d, key.due_ms, key.id));
-        held.map_or((entry.open.len(), 0), |held| {
+        self.held_at(key).map_or((entry.open.len(), 0), |held| {
             let held = &self.messages.held[held as usize];
             (held.waiting.len(), (held.open as usize).saturating_sub(held.waiting.len()))
         })

@@ -50,11 +50,7 @@ impl Dispatch {
 
     /// Whether an entry that was read after `since` has to be read again.
     pub fn was_let_go(&self, key: &EntryKey, since: u64) -> bool {
-        self.looks.let_go.get(key).is_some_and(|serial| *serial > since)
-            && self
-                .domains
-                .find(key.domain.as_str(), key.flow)
-                .is_none_or(|domain| self.messages.find_held(domain, key.due_ms, key.id).is_none())
+        self.looks.let_go.get(key).is_some_and(|serial| *serial > since) && !self.is_in_memory(key)
     }
 
     /// Where parts of an entry are that were deferred, or moved by operators, since some look began.
@@ -65,9 +61,7 @@ impl Dispatch {
 
     /// Whether something of it was decided, and that is not known to be durable.
     pub fn is_settling(&self, key: &EntryKey) -> bool {
-        let domain = self.domains.find(key.domain.as_str(), key.flow);
-        let held = domain.and_then(|domain| self.messages.find_held(domain, key.due_ms, key.id));
-        held.is_some_and(|held| self.messages.held[held as usize].settling > 0)
+        self.held_at(key).is_some_and(|held| self.messages.held[held as usize].settling > 0)
     }
 
     pub(super) fn note_moved(&mut self, held: HeldId, due_ms: u64) {
@@ -127,11 +121,11 @@ impl Dispatch {
     pub(super) fn hurry(&mut self, entries: Vec<(EntryKey, Entry)>) {
         let now_ms = self.now.wall_ms();
         for (key, entry) in entries {
-            let domain = self.domains.find(key.domain.as_str(), key.flow);
-            if let Some(held) = domain.and_then(|domain| self.messages.find_held(domain, key.due_ms, key.id)) {
+            if let Some(held) = self.held_at(&key) {
                 let state = &mut self.messages.held[held as usize];
                 state.hurried |= state.settling > 0;
             }
+            let domain = self.domains.find(key.domain.as_str(), key.flow);
             if let Some(site) = domain.and_then(|domain| self.domains[domain].site()) {
                 let state = &mut self.sites[site as usize];
                 state.backoff = None;

@@ -94,6 +94,12 @@ impl Dispatch {
         EntryKey { domain: domain.name.clone(), flow: domain.flow, due_ms: state.due_ms, id }
     }
 
+    /// The other way round; `None` where it is not in memory.
+    pub(super) fn held_at(&self, key: &EntryKey) -> Option<HeldId> {
+        let domain = self.domains.find(key.domain.as_str(), key.flow)?;
+        self.messages.find_held(domain, key.due_ms, key.id)
+    }
+
     /// What was gathered, as one group.
     pub(super) fn poll_settle(&mut self) -> Option<Action> {
         if self.settles.group.is_empty() {
